@@ -1,0 +1,10 @@
+"""Celery carries wake-ups only: a message is one job id, the job row is the truth (docs/architecture.md)."""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "goldpan.settings")
+app = Celery("goldpan")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()

@@ -1,0 +1,65 @@
+import logging
+from collections.abc import Callable
+
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.http import url_has_allowed_host_and_scheme
+
+from goldpan.policies import policy_of
+from projects.errors import UserError
+from projects.rights import PUBLIC, SUPERUSER
+
+log = logging.getLogger(__name__)
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+
+class PolicyMiddleware:
+    """Refuses every view that has no declared policy, and everybody who is not logged in where one must be."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, view: Callable[..., HttpResponse],
+                     args: object, kwargs: object) -> HttpResponse | None:
+        policy = policy_of(view, request.resolver_match.view_name if request.resolver_match else "")
+        if policy is None:
+            log.error("no policy is declared for %s: refused", request.path)
+            raise PermissionDenied("This page has no declared policy.")
+        if policy == PUBLIC:
+            return None
+        if not request.user.is_authenticated:
+            return redirect_to_login(request.get_full_path())
+        if policy == SUPERUSER and not (isinstance(request.user, User) and request.user.is_superuser):
+            raise PermissionDenied("This needs a superuser.")
+        return None
+
+
+class UserErrorMiddleware:
+    """Shows a UserError where its reader is: as a message on the page they came from, or in place of a fragment."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if not isinstance(error, UserError):
+            return None
+        if request.htmx:  # type: ignore[attr-defined]
+            response = render(request, "_user_error.html", {"message": str(error)}, status=200)
+            response["HX-Retarget"] = "#messages"
+            response["HX-Reswap"] = "innerHTML"
+            return response
+        back = request.headers.get("Referer", "")
+        if request.method == "POST" and url_has_allowed_host_and_scheme(back, {request.get_host()}):
+            messages.error(request, str(error))
+            return redirect(back)
+        return render(request, "user_error.html", {"message": str(error)}, status=400)

@@ -1,0 +1,215 @@
+"""Every setting of Goldpan, read from the environment (or `.env`); docs/settings.md explains each one."""
+
+from pathlib import Path
+
+import environ
+from csp.constants import NONE, SELF
+
+from goldpan.secrets import load_secrets
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+environ.Env.read_env(BASE_DIR / ".env")
+
+# Where everything lives that is not code
+GOLDPAN_DATA = Path(env("GOLDPAN_DATA", default=str(BASE_DIR / "var"))).resolve()
+GOLDPAN_OBJECTS = GOLDPAN_DATA / "objects"  # bulk, by sha256
+GOLDPAN_JOBS = GOLDPAN_DATA / "jobs"  # one work folder per job and attempt
+_secrets = load_secrets(GOLDPAN_DATA / "secrets.env")
+
+SECRET_KEY = env("GOLDPAN_SECRET_KEY", default=_secrets["GOLDPAN_SECRET_KEY"])
+GOLDPAN_FERNET_KEY = env("GOLDPAN_FERNET_KEY", default=_secrets["GOLDPAN_FERNET_KEY"])
+DEBUG = env.bool("GOLDPAN_DEBUG", default=False)
+GOLDPAN_HOST = env("GOLDPAN_HOST", default="localhost")
+GOLDPAN_PORT = env.int("GOLDPAN_PORT", default=8000)
+GOLDPAN_URL = env("GOLDPAN_URL", default=f"http://{GOLDPAN_HOST}:{GOLDPAN_PORT}")
+ALLOWED_HOSTS = env.list("GOLDPAN_ALLOWED_HOSTS", default=["localhost", "127.0.0.1"])
+CSRF_TRUSTED_ORIGINS = env.list("GOLDPAN_CSRF_TRUSTED_ORIGINS", default=[])
+GOLDPAN_SINGLE_USER = env.bool("GOLDPAN_SINGLE_USER", default=False)  # lets one person freeze and approve; it shows
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "csp",
+    "django_filters",
+    "django_htmx",
+    "django_tables2",
+    "goldpan",
+    "projects",
+    "jobs",
+    "labeling",
+    "curation",
+    "training",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "goldpan.middleware.PolicyMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "goldpan.middleware.UserErrorMiddleware",
+]
+
+ROOT_URLCONF = "goldpan.urls"
+WSGI_APPLICATION = "goldpan.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "jobs.context_processors.running_jobs",
+            ],
+        },
+    }
+]
+FORM_RENDERER = "projects.forms.GoldpanFormRenderer"
+DJANGO_TABLES2_TEMPLATE = "tables/table.html"
+
+# Database: SQLite as one durable file, or PostgreSQL by DATABASE_URL
+DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{GOLDPAN_DATA / 'goldpan.sqlite3'}")}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["OPTIONS"] = {
+        "timeout": 20,
+        "transaction_mode": "IMMEDIATE",  # a deferred one ignores the timeout when it upgrades its lock
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON",
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Jobs: rows are the truth, the broker only wakes
+GOLDPAN_BROKER = env("GOLDPAN_BROKER", default="filesystem://")
+CELERY_BROKER_URL = GOLDPAN_BROKER
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_ACKS_LATE = False  # a long run must not be delivered twice; the lease brings lost work back
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+if GOLDPAN_BROKER == "filesystem://":
+    _queue = GOLDPAN_DATA / "queue"
+    _queue.mkdir(parents=True, exist_ok=True, mode=0o700)
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "data_folder_in": str(_queue),
+        "data_folder_out": str(_queue),
+        "control_folder": str(_queue / "control"),
+        "polling_interval": 0.1,
+    }
+GOLDPAN_LEASE_SECONDS = env.int("GOLDPAN_LEASE_SECONDS", default=60)
+GOLDPAN_TICK_SECONDS = env.int("GOLDPAN_TICK_SECONDS", default=5)
+GOLDPAN_WORKERS = env.int("GOLDPAN_WORKERS", default=2)
+JOB_KINDS = {
+    "import": "labeling.services.imports.run_import",
+    "push": "labeling.services.sync.run_push",
+    "pull": "labeling.services.sync.run_pull",
+    "score": "curation.services.scoring.run_score",
+    "freeze": "curation.services.snapshots.run_freeze",
+    "baseline": "training.services.baseline.run_baseline",
+    "train": "training.services.runs.run_train",
+    "evaluate": "training.services.evaluation.run_evaluate",
+}
+
+# Label Studio: the local one that the supervisor starts, or any other by its address
+GOLDPAN_LABEL_STUDIO_PORT = env.int("GOLDPAN_LABEL_STUDIO_PORT", default=8080)
+GOLDPAN_LABEL_STUDIO_URL = env("GOLDPAN_LABEL_STUDIO_URL", default=f"http://{GOLDPAN_HOST}:{GOLDPAN_LABEL_STUDIO_PORT}")
+GOLDPAN_LABEL_STUDIO_EMAIL = env("GOLDPAN_LABEL_STUDIO_EMAIL", default="admin@goldpan.local")
+GOLDPAN_LABEL_STUDIO_PASSWORD = env(
+    "GOLDPAN_LABEL_STUDIO_PASSWORD", default=_secrets["LABEL_STUDIO_ADMIN_PASSWORD"])
+GOLDPAN_LABEL_STUDIO_SECRET_KEY = _secrets["LABEL_STUDIO_SECRET_KEY"]
+GOLDPAN_LABEL_STUDIO_BINARY = Path(
+    env("GOLDPAN_LABEL_STUDIO_BINARY", default=str(BASE_DIR / ".venv-ls" / "bin" / "label-studio")))
+
+# Models
+GOLDPAN_ENCODER = env("GOLDPAN_ENCODER", default="curation.encoder.MiniLMEncoder")
+GOLDPAN_BASE_MODEL = Path(env("GOLDPAN_BASE_MODEL", default=str(BASE_DIR / "var" / "models" / "smollm2-135m-instruct")))
+GOLDPAN_LLM_URL = env("GOLDPAN_LLM_URL", default="")  # an OpenAI-compatible endpoint instead of the embedded model
+GOLDPAN_LLM_MODEL = env("GOLDPAN_LLM_MODEL", default="")
+GOLDPAN_LLM_KEY = env("GOLDPAN_LLM_KEY", default="")
+GOLDPAN_THREADS = env.int("GOLDPAN_THREADS", default=2)  # of one model subprocess
+
+# Import limits
+GOLDPAN_MAX_UPLOAD_MB = env.int("GOLDPAN_MAX_UPLOAD_MB", default=200)
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
+
+# Log-in: password only, by invitation
+AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "home"
+ACCOUNT_ADAPTER = "goldpan.adapter.InvitationOnly"
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
+ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
+ACCOUNT_SESSION_REMEMBER = True
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+]
+
+# Cookies have names of their own: Label Studio shares the host, and a cookie jar ignores ports
+SESSION_COOKIE_NAME = "goldpan_sessionid"
+CSRF_COOKIE_NAME = "goldpan_csrftoken"
+LANGUAGE_COOKIE_NAME = "goldpan_language"
+GOLDPAN_HTTPS = env.bool("GOLDPAN_HTTPS", default=False)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = GOLDPAN_HTTPS
+SECURE_HSTS_SECONDS = 31_536_000 if GOLDPAN_HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = GOLDPAN_HTTPS
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "frame-ancestors": [NONE],
+        "base-uri": [SELF],
+        "form-action": [SELF],
+    }
+}
+
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = True  # no collectstatic step before the first start
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = env("GOLDPAN_TIME_ZONE", default="UTC")
+USE_I18N = True
+USE_TZ = True
+USE_THOUSAND_SEPARATOR = False
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["console"], "level": env("GOLDPAN_LOG_LEVEL", default="INFO")},
+}

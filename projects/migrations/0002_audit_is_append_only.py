@@ -1,0 +1,8 @@
+from django.db import migrations
+
+from projects.immutable import forbid_change
+
+
+class Migration(migrations.Migration):
+    dependencies = [("projects", "0001_initial")]
+    operations = [forbid_change("projects_auditevent")]

@@ -1,0 +1,100 @@
+from typing import Any, Self
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser, User
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+
+AnyUser = User | AnonymousUser
+
+
+class Role(models.TextChoices):
+    annotator = "annotator"
+    curator = "curator"
+    admin = "admin"
+
+
+class ProjectQuerySet(models.QuerySet["Project"]):
+    def visible_to(self, user: AnyUser) -> Self:
+        return self.filter(memberships__user_id=user.pk or 0)
+
+
+class Project(models.Model):
+    """One labelling question over one stream of texts, with its labels, its people and its target."""
+
+    class TaskType(models.TextChoices):
+        classification = "classification", "Classification, one label"
+
+    class Metric(models.TextChoices):
+        accuracy = "accuracy"
+        macro_f1 = "macro_f1", "macro-F1"
+
+    name = models.CharField(max_length=50, unique=True)
+    task_type = models.CharField(max_length=20, choices=TaskType, default=TaskType.classification)
+    schema = models.JSONField(help_text='{"labels": [{"name": "refund", "description": "…"}]}')
+    instructions = models.TextField(blank=True, help_text="what annotators and the prompt are told")
+    instructions_version = models.PositiveIntegerField(default=1)
+    split_salt = models.CharField(max_length=64, help_text="fixes which group falls into which split, for ever")
+    split_shares = models.JSONField(help_text='{"pool": 0.64, "dev": 0.08, "test": 0.28}; locked at the first import')
+    target_metric = models.CharField(max_length=20, choices=Metric, default=Metric.accuracy)
+    target_value = models.FloatField(validators=[MinValueValidator(0), MaxValueValidator(1)])
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = ProjectQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(target_value__gte=0, target_value__lte=1), name="project_target_is_a_share"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def labels(self) -> list[str]:
+        """The label names in schema order: the order of every column of probabilities."""
+        return [label["name"] for label in self.schema["labels"]]
+
+
+class Membership(models.Model):
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=10, choices=Role)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "user"], name="one_role_per_person_and_project")]
+
+    def __str__(self) -> str:
+        return f"{self.user}, {self.role}"
+
+
+class OfProjectQuerySet(models.QuerySet[Any]):
+    """The queryset of everything that belongs to a project by a field named `project`."""
+
+    def visible_to(self, user: AnyUser) -> Self:
+        return self.filter(project__memberships__user_id=user.pk or 0)
+
+
+class AuditEvent(models.Model):
+    """Who did what, chained by hash: a changed, removed or reordered event breaks the chain (`manage.py verify`)."""
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="audit_events")
+    sequence = models.PositiveIntegerField()
+    who = models.CharField(max_length=150)
+    what = models.CharField(max_length=60)
+    detail = models.JSONField()
+    at = models.DateTimeField()
+    previous_sha256 = models.CharField(max_length=64)
+    sha256 = models.CharField(max_length=64)
+
+    objects = OfProjectQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["project", "sequence"]
+        constraints = [models.UniqueConstraint(fields=["project", "sequence"], name="audit_chain_has_no_fork")]
+
+    def __str__(self) -> str:
+        return f"{self.who} {self.what}"

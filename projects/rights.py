@@ -1,0 +1,104 @@
+"""Who may do what: one table, one question, one decorator for every view."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+
+from projects.models import AnyUser, Membership, Project, Role
+
+# Django says which modules it owns; this one holds Django because rights are about its users and requests.
+MAY: dict[str, tuple[Role, ...]] = {
+    "see_project": (Role.annotator, Role.curator, Role.admin),
+    "import_examples": (Role.curator, Role.admin),
+    "see_examples": (Role.curator, Role.admin),
+    "push_examples": (Role.curator, Role.admin),
+    "score": (Role.curator, Role.admin),
+    "see_quality": (Role.curator, Role.admin),
+    "review": (Role.curator, Role.admin),
+    "edit_gold_set": (Role.curator, Role.admin),
+    "freeze": (Role.curator, Role.admin),
+    "see_snapshot": (Role.curator, Role.admin),
+    "export_snapshot": (Role.curator, Role.admin),
+    "approve_snapshot": (Role.admin,),
+    "see_runs": (Role.curator, Role.admin),
+    "run_baseline": (Role.curator, Role.admin),
+    "train": (Role.admin,),
+    "promote": (Role.admin,),
+    "see_jobs": (Role.curator, Role.admin),
+    "cancel_job": (Role.curator, Role.admin),
+    "manage_members": (Role.admin,),
+}
+
+PUBLIC = "public"
+SIGNED_IN = "signed_in"
+SUPERUSER = "superuser"
+
+View = Callable[..., HttpResponse]
+
+
+def role_in(user: AnyUser, project: Project) -> Role | None:
+    membership = Membership.objects.filter(user_id=user.pk or 0, project=project).first()
+    return Role(membership.role) if membership else None
+
+
+def can(user: AnyUser, action: str, project: Project) -> bool:
+    """Whether the user may do this in this project. Raises KeyError for an action nobody declared."""
+    return role_in(user, project) in MAY[action]
+
+
+def require(user: AnyUser, action: str, project: Project) -> None:
+    if not can(user, action, project):
+        raise PermissionDenied(f"This needs the role {' or '.join(MAY[action])} in “{project}”.")
+
+
+def public(view: View) -> View:
+    """Anybody may open this view, logged in or not."""
+    view.policy = PUBLIC  # type: ignore[attr-defined]
+    return view
+
+
+def signed_in(view: View) -> View:
+    """Anybody who is logged in may open this view; it shows only what `visible_to` gives them."""
+    view.policy = SIGNED_IN  # type: ignore[attr-defined]
+    return view
+
+
+def superuser(view: View) -> View:
+    @wraps(view)
+    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not (isinstance(request.user, User) and request.user.is_superuser):
+            raise PermissionDenied("This needs a superuser.")
+        return view(request, *args, **kwargs)
+
+    checked.policy = SUPERUSER  # type: ignore[attr-defined]
+    return checked
+
+
+def on(model: type[Model], action: str) -> Callable[[View], View]:
+    """Hand the view the object of its URL's `pk` instead of the number.
+
+    The object is looked up through what the user may see, so another project's is a 404 like one that does
+    not exist; then the action is checked in its project. An object is a Project or has one as `project`.
+    """
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def checked(request: HttpRequest, pk: int, *args: Any, **kwargs: Any) -> HttpResponse:
+            found = get_object_or_404(model.objects.visible_to(request.user), pk=pk)  # type: ignore[attr-defined]
+            project = found if isinstance(found, Project) else found.project
+            require(request.user, action, project)
+            request.project = project  # type: ignore[attr-defined]
+            return view(request, found, *args, **kwargs)
+
+        if action not in MAY:
+            raise KeyError(f"declare “{action}” in projects.rights.MAY first")
+        checked.policy = action  # type: ignore[attr-defined]
+        return checked
+
+    return decorate
