@@ -134,6 +134,8 @@ GOLDPAN_LABEL_STUDIO_URL = env("GOLDPAN_LABEL_STUDIO_URL", default=f"http://{GOL
 GOLDPAN_LABEL_STUDIO_EMAIL = env("GOLDPAN_LABEL_STUDIO_EMAIL", default="admin@goldpan.local")
 GOLDPAN_LABEL_STUDIO_PASSWORD = env(
     "GOLDPAN_LABEL_STUDIO_PASSWORD", default=_secrets["LABEL_STUDIO_ADMIN_PASSWORD"])
+GOLDPAN_LABEL_STUDIO_CLIENT = "labeling.label_studio.LabelStudio"  # tests put a fake here
+GOLDPAN_LABEL_STUDIO_BOOTSTRAP = "labeling.label_studio.bootstrap_token"
 GOLDPAN_LABEL_STUDIO_SECRET_KEY = _secrets["LABEL_STUDIO_SECRET_KEY"]
 GOLDPAN_LABEL_STUDIO_BINARY = Path(
     env("GOLDPAN_LABEL_STUDIO_BINARY", default=str(BASE_DIR / ".venv-ls" / "bin" / "label-studio")))

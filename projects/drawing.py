@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 from typing import Protocol
 
 Axis = tuple[float, float]
@@ -143,11 +144,11 @@ def histogram_svg(counts: Sequence[int], edges: Sequence[float], *, label: str, 
     """
     if len(edges) != len(counts) + 1 or not counts:
         raise ValueError(f"n counts need n + 1 edges, got {len(counts)} and {len(edges)}")
-    if any(a >= b for a, b in zip(edges, edges[1:], strict=False)):
+    if any(a >= b for a, b in pairwise(edges)):
         raise ValueError("edges must rise")
     axis, most = (edges[0], edges[-1]), max(max(counts), 1)
     parts = []
-    for count, start, end in zip(counts, edges, edges[1:], strict=False):
+    for count, start, end in zip(counts, edges[:-1], edges[1:], strict=True):
         size = max(round(height * count / most, 1), 1.5) if count else 0  # one row among thousands is still seen
         kind = "hist-low" if threshold is not None and end <= threshold + 1e-9 else "hist-bar"
         parts.append(f'<rect class="{kind}" x="{_percent(start, axis)}" width="{_width(end - start, axis)}" '

@@ -13,6 +13,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from projects.drawing import Axis, Series, axis_for, bar_svg, estimate_svg, histogram_svg, line_svg, scale_svg
+from projects.models import Project
 from projects.rights import MAY, role_in
 from projects.wording import (
     UNKNOWN,
@@ -52,20 +53,27 @@ def project_nav(context: RequestContext) -> dict[str, Any]:
     A page belongs under the entry whose url name, without "-list", its own begins with; the context's `nav`
     (a url name) says it for pages named otherwise.
     """
-    project, request = context["request"].project, context["request"]
+    project, request = _project(context), context["request"]
+    if project is None:
+        return {"entries": []}
     role = role_in(request.user, project)
     here = context.get("nav") or request.resolver_match.view_name
-    return {"entries": [
-        {"label": label, "url": reverse(name, args=[project.pk]), "is_current": here.startswith(name.removesuffix("-list"))}
-        for label, name, action in NAVIGATION if role in MAY[action]]}
+    return {"entries": [{"label": label, "url": reverse(name, args=[project.pk]),
+                         "is_current": here.startswith(name.removesuffix("-list"))}
+                        for label, name, action in NAVIGATION if role in MAY[action]]}
 
 
 @register.simple_tag(takes_context=True)
 def role_here(context: RequestContext) -> str:
     """The person's role in the project in the address, "" where there is none."""
-    project = getattr(context["request"], "project", None)
+    project = _project(context)
     role = role_in(context["request"].user, project) if project else None
     return role.label if role else ""
+
+
+def _project(context: RequestContext) -> Project | None:
+    """The project of the page: set by projects.rights.on, or handed over by the view."""
+    return getattr(context["request"], "project", None) or context.get("project")
 
 
 @register.simple_tag
@@ -190,17 +198,17 @@ def ago(at: datetime | None) -> SafeString | str:
 @register.filter
 def visible(text: str) -> SafeString:
     """Other people's text with direction marks, zero-width and control characters written out."""
+    mark = '<span class="codepoint" title="an invisible character">{}</span>'
     return format_html_join("", "{}", (
-        (format_html('<span class="codepoint" title="an invisible character">{}</span>', piece) if is_hidden else piece,)
-        for piece, is_hidden in reveal(str(text))))
+        (format_html(mark, piece) if is_hidden else piece,) for piece, is_hidden in reveal(str(text))))
 
 
 @register.filter
 def bootstrap(field: BoundField) -> SafeString:
     """The field's widget with the Bootstrap class that fits it; forms/field.html uses it."""
     kind = getattr(field.field.widget, "input_type", "textarea")
-    css_class = {"checkbox": "form-check-input", "radio": "form-check-input", "select": "form-select",
-                 "hidden": "", "color": "form-control form-control-color", "range": "form-range"}.get(kind, "form-control")
+    css_class = {"checkbox": "form-check-input", "radio": "form-check-input", "select": "form-select", "hidden": "",
+                 "range": "form-range"}.get(kind, "form-control")
     given = field.field.widget.attrs.get("class", "")
     invalid = "is-invalid" if field.errors else ""
     return field.as_widget(attrs={"class": " ".join(filter(None, (css_class, given, invalid)))})
