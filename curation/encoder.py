@@ -100,14 +100,26 @@ def check_model_folder(folder: Path) -> None:
             raise ValueError(f"The model folder has a link that leads out of it: {name}. Copy the file instead.")
         if path.suffix.lower() in REFUSED_SUFFIXES:
             raise ValueError(f"The model folder holds {name}, a file that can run code. Use safetensors only.")
-        if path.suffix.lower() == ".json" and b'"auto_map"' in path.read_bytes():
-            raise ValueError(f"{name} of the model names code of its own (auto_map), which is not run here.")
+        if path.suffix.lower() == ".json" and path.is_file():
+            _check_json(path, name)
     _check_modules(root)
+
+
+def _check_json(path: Path, name: Path) -> None:
+    def refuse_code(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if any(key == "auto_map" and not isinstance(value, int) for key, value in pairs):  # int: a vocabulary's entry
+            raise ValueError(f"{name} of the model names code of its own (auto_map), which is not run here.")
+        return dict(pairs)
+
+    try:
+        json.loads(path.read_bytes(), object_pairs_hook=refuse_code)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        raise ValueError(f"{name} of the model is not readable JSON.") from None
 
 
 def _check_modules(folder: Path) -> None:
     modules = folder / "modules.json"
-    for module in json.loads(modules.read_text()) if modules.exists() else []:
+    for module in json.loads(modules.read_bytes()) if modules.exists() else []:
         if not str(module["type"]).startswith("sentence_transformers."):
             raise ValueError(f"modules.json of the model names foreign code: {module['type']}.")
         if not (folder / module["path"]).resolve().is_relative_to(folder):

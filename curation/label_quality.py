@@ -21,7 +21,7 @@ class Consensus:
     consensus_label: (n,) int column numbers.
     consensus_quality: (n,) float in [0, 1], low is bad.
     annotator_agreement: (n,) float in [0, 1], the share of the example's annotators who gave the consensus label.
-    annotator_quality: annotator index -> quality in [0, 1].
+    annotator_quality: annotator index -> quality in [0, 1]; whoever shares no example with another is left out.
     """
 
     consensus_label: np.ndarray
@@ -45,6 +45,8 @@ def score_labels(labels: np.ndarray, pred_probs: np.ndarray) -> LabelQuality:
 
     labels = np.asarray(labels)
     _check(labels, pred_probs)
+    if not len(labels):
+        return LabelQuality(np.empty(0), np.empty(0, dtype=bool), np.empty(0, dtype=np.intp))
     quality = get_label_quality_scores(labels, pred_probs, method="normalized_margin")
     # Worker processes cannot be started inside a Celery worker, so n_jobs stays 1.
     issues = find_label_issues(labels, pred_probs, filter_by="both", n_jobs=1)
@@ -75,7 +77,7 @@ def consensus(example_index: np.ndarray, annotator_index: np.ndarray, label_inde
         consensus_quality=per_example["consensus_quality_score"].to_numpy(dtype=float),
         annotator_agreement=per_example["annotator_agreement"].to_numpy(dtype=float),
         annotator_quality={int(annotators[k]): float(quality)
-                           for k, quality in per_annotator["annotator_quality"].sort_index().items()})
+                           for k, quality in per_annotator["annotator_quality"].dropna().sort_index().items()})
 
 
 def _check(labels: np.ndarray, pred_probs: np.ndarray) -> None:

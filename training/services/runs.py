@@ -1,0 +1,128 @@
+"""LoRA runs: from an approved snapshot to an adapter, in a subprocess that resumes where it was cut off."""
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from curation.models import Snapshot
+from curation.services.snapshots import read_rows, require_approved
+from jobs.child import run_child
+from jobs.models import Job
+from jobs.progress import Progress
+from jobs.services import completing, earlier_folders, enqueue, work_folder
+from projects.errors import UserError
+from projects.objects import open_object, put_object
+from projects.services import audit
+from training.finetune import TrainingConfig
+from training.models import Adapter, Run, Verdict
+from training.prompts import prompt_to_json, short
+from training.services.evaluation import queue_evaluation
+
+
+def start_training(snapshot: Snapshot, *, by: User, config: dict[str, Any] | None = None, override_reason: str = "",
+                   wake: bool = True) -> Run:
+    """Queue a LoRA run.
+
+    config: values of TrainingConfig that differ from its defaults.
+    override_reason: why to train although the gate does not advise it; written into the run and the audit.
+    Raises UserError if the snapshot is not approved, there is no verdict or it says that the prompt is enough and
+    no reason is given, or a value of the config is out of range.
+    """
+    require_approved(snapshot)
+    _check_gate(snapshot, override_reason)
+    try:
+        settings_of_run = TrainingConfig(**{"threads": settings.GOLDPAN_THREADS, **(config or {})})
+    except (TypeError, ValueError) as error:
+        raise UserError(f"This training cannot be started: {error}.") from None
+    project = snapshot.project
+    with transaction.atomic():
+        job = enqueue("train", project, title=f"Training LoRA on {snapshot}", requested_by=by, exclusive="train",
+                      wake=wake)
+        run = Run.objects.create(
+            snapshot=snapshot, kind=Run.Kind.lora, seed=settings_of_run.seed, job=job, created_by=by,
+            override_reason=override_reason.strip(),
+            config={"prompt": prompt_to_json(short(project.schema)), "training": asdict(settings_of_run)})
+        Job.objects.filter(pk=job.pk).update(params={"run": run.pk})
+        audit(project, by, "train", {"snapshot": snapshot.number, "run": run.pk, "override": override_reason.strip()})
+    return run
+
+
+def _check_gate(snapshot: Snapshot, override_reason: str) -> None:
+    verdict = Verdict.objects.filter(snapshot=snapshot).first()
+    if override_reason.strip():
+        return
+    if verdict is None:
+        raise UserError(f"No prompt has been tried on {snapshot} yet. Run the baseline first: it is what training has "
+                        "to beat. Or write down why this run should start without one.")
+    if verdict.outcome == Verdict.Outcome.prompt_ok:
+        raise UserError(f"{verdict.words} Training would cost and could hardly gain. Write down why it should run "
+                        "all the same.")
+
+
+def run_train(job: Job, progress: Progress) -> None:
+    run = Run.objects.select_related("snapshot__project").get(pk=job.params["run"])
+    require_approved(run.snapshot)
+    folder = work_folder(job)
+    _take_over(job, folder)
+    rows = read_rows(run.snapshot)
+    for split, name in (("train", "train.jsonl"), ("dev", "dev.jsonl")):
+        (folder / name).write_text("".join(json.dumps({"key": row.key, "text": row.text, "label": row.label}) + "\n"
+                                           for row in rows if row.split == split))
+    receipt = _finetune(run, folder, progress)
+    adapter_folder = folder / receipt["adapter"]
+    files = {name: put_object(settings.GOLDPAN_OBJECTS, adapter_folder / name) for name in receipt["files"]}
+    metrics_sha256 = put_object(settings.GOLDPAN_OBJECTS, folder / "metrics.jsonl")
+    with completing(job) as result:
+        adapter = Adapter.objects.create(project=run.project, run=run, files=files, receipt=receipt,
+                                         metrics_sha256=metrics_sha256)
+        queue_evaluation(run, by=run.created_by)
+        audit(run.project, job.requested_by, "trained", {"run": run.pk, "adapter": adapter.pk, "files": files})
+        result |= {"run": run.pk, "adapter": adapter.pk, "steps": receipt["steps"],
+                   "seconds": receipt["train_seconds"], "resumed_from": receipt["resumed_from"]}
+    shutil.rmtree(settings.GOLDPAN_JOBS / str(job.pk), ignore_errors=True)  # what counts is in the object store
+
+
+def _finetune(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
+    return run_child("training.finetune", {
+        "model": str(settings.GOLDPAN_BASE_MODEL), "rows_file": str(folder / "train.jsonl"),
+        "dev_file": str(folder / "dev.jsonl"), "prompt": run.config["prompt"], "config": run.config["training"]},
+        folder=folder, progress=progress)
+
+
+def _take_over(job: Job, folder: Path) -> None:
+    """Bring an earlier attempt's checkpoints into this attempt's folder; each is verified before it is used."""
+    for earlier in earlier_folders(job):
+        if (earlier / "checkpoints").is_dir():
+            shutil.copytree(earlier / "checkpoints", folder / "checkpoints", dirs_exist_ok=True)
+            if (earlier / "metrics.jsonl").exists():
+                shutil.copy(earlier / "metrics.jsonl", folder / "metrics.jsonl")
+            return
+
+
+def live_metrics(run: Run) -> list[dict[str, Any]]:
+    """Loss and dev metric by step so far: from the running attempt's folder, or as stored when it ended."""
+    adapter = Adapter.objects.filter(run=run).first()
+    if adapter is not None:
+        with open_object(settings.GOLDPAN_OBJECTS, adapter.metrics_sha256) as file:
+            return _metric_lines(file.read())
+    path = settings.GOLDPAN_JOBS / str(run.job_id) / str(run.job.fence) / "metrics.jsonl"
+    return _metric_lines(path.read_bytes()) if path.exists() else []
+
+
+def _metric_lines(content: bytes) -> list[dict[str, Any]]:
+    whole = content[:content.rfind(b"\n") + 1]  # the last line may be half written
+    return [json.loads(line) for line in whole.split(b"\n") if line]
+
+
+def log_tail(run: Run, n_lines: int = 30) -> str:
+    """The end of the running attempt's log; "" once its folder is gone."""
+    path = settings.GOLDPAN_JOBS / str(run.job_id) / str(run.job.fence) / "log.txt"
+    if not path.exists():
+        return ""
+    return "\n".join(path.read_text(errors="replace").splitlines()[-n_lines:])
