@@ -35,6 +35,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
+    "django.forms",
     "allauth",
     "allauth.account",
     "csp",
@@ -214,5 +215,9 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "loggers": {
+        "httpx": {"level": "WARNING"},  # at INFO it writes whole addresses, with Label Studio's invitation tokens
+        "kombu.connection": {"level": "ERROR"},  # a folder has no host name, and that is no news
+    },
     "root": {"handlers": ["console"], "level": env("GOLDPAN_LOG_LEVEL", default="INFO")},
 }

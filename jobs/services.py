@@ -62,8 +62,8 @@ def send_wake(job_id: int) -> None:
 
     try:
         wake.delay(job_id)
-    except Exception:  # every broker has its own errors
-        log.warning("no wake-up for job %s: the broker is not there; the tick will find the job", job_id, exc_info=True)
+    except Exception as error:  # every broker has its own errors
+        log.warning("no wake-up for job %s (%s); the tick will find it once the broker is back", job_id, error)
 
 
 def run(job_id: int, *, heartbeat: bool = True) -> None:

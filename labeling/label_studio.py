@@ -98,6 +98,16 @@ class ProjectFacts:
     label_config: str
 
 
+def is_up(url: str) -> bool:
+    """Whether a Label Studio answers at this address and says that it is well."""
+    import httpx
+
+    try:
+        return bool(httpx.get(f"{url}/health", timeout=2, trust_env=False).json() == {"status": "UP"})
+    except (httpx.HTTPError, ValueError):
+        return False
+
+
 def bootstrap_token(url: str, email: str, password: str) -> str:
     """Return a new personal access token of this user; the token that the user had before is revoked.
 

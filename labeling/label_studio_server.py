@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from labeling.label_studio import is_up
+
 BUILD_SECONDS = 600
 DATABASE = "label_studio.sqlite3"
 # Label Studio refuses webhooks to private addresses, and ours is one: this is its own list without loopback.
@@ -140,15 +142,10 @@ def wait_until_up(url: str, process_alive: Callable[[], bool], timeout: float) -
     timeout: seconds to wait at most.
     Raises ServerError if the process ended or the time is over.
     """
-    import httpx
-
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"{url}/health", timeout=2, trust_env=False).json() == {"status": "UP"}:
-                return
-        except (httpx.HTTPError, ValueError):
-            pass  # not listening yet, or still loading
+        if is_up(url):
+            return
         if not process_alive():
             raise ServerError("Label Studio ended while it was starting. The end of its log says why.")
         time.sleep(0.1)

@@ -150,11 +150,11 @@ class _Lines:
     reading can go on behind it.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, offset: int) -> None:
         self.number = 0
         self.has_nul = False  # somewhere in what was read so far
         self._file = file
-        self._offset = self._rest_offset = 0
+        self._offset = self._rest_offset = offset
         self._rest = b""
         self._block: Iterator[str] = iter(())
         self._row: list[str] = []
@@ -252,10 +252,7 @@ def _lines_of(file: BinaryIO) -> _Lines:
             raise FileRefused(f"The file is {what}")
     if b"\r" in head and b"\n" not in head:
         raise FileRefused("The file's lines end in the old Mac way (CR alone). Save it with Windows or Unix line ends.")
-    file.seek(3 if head.startswith(b"\xef\xbb\xbf") else 0)
-    lines = _Lines(file)
-    lines._rest_offset = file.tell()
-    return lines
+    return _Lines(file, file.seek(3 if head.startswith(b"\xef\xbb\xbf") else 0))
 
 
 def _first_line(lines: _Lines) -> str:
@@ -302,7 +299,7 @@ def _json_records(lines: _Lines) -> Iterator[Any]:
 
 def _json_object(line: str) -> dict[str, Any]:
     try:
-        values = parse_strict(line)
+        values = parse_strict(line.strip(" \t\r\n"))
     except ValueError as error:
         raise _Bad(str(error).replace("line 1, ", "")) from None
     if not isinstance(values, dict):
@@ -334,10 +331,10 @@ def _cell_records(lines: _Lines, format: str) -> Iterator[Any]:
             values = dict(zip(header, cells, strict=True))
         except StopIteration:
             return
-        except _Bad as reason:
-            values = reason
-        except csv.Error as error:
-            values = _Bad(_csv_reason(str(error)))
+        except (_Bad, csv.Error) as error:
+            values = _Bad(_csv_reason(str(error)) if isinstance(error, csv.Error) else str(error))
+            if lines.number > number:
+                values = _Bad(f"{values} Lines {number:,} to {lines.number:,} were taken for this one row.")
         yield number, values
 
 

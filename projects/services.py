@@ -9,6 +9,7 @@ from django.utils import timezone
 from projects.audit import FIRST, event_sha256
 from projects.errors import UserError
 from projects.models import AuditEvent, Membership, Project, Role
+from projects.schema import validate_schema
 
 DEFAULT_SHARES = {"pool": 0.64, "dev": 0.08, "test": 0.28}
 
@@ -32,7 +33,10 @@ def create_project(*, name: str, labels: list[dict[str, str]], instructions: str
         raise UserError(f"The metric is one of {', '.join(Project.Metric.values)}; got “{target_metric}”.")
     schema = {"labels": [{"name": label["name"].strip(), "description": label.get("description", "").strip()}
                          for label in labels]}
-    _check_schema(schema)
+    try:
+        validate_schema(schema)
+    except ValueError as error:
+        raise UserError(str(error)) from None
     try:
         with transaction.atomic():
             project = Project.objects.create(
@@ -44,18 +48,6 @@ def create_project(*, name: str, labels: list[dict[str, str]], instructions: str
     Membership.objects.create(project=project, user=created_by, role=Role.admin)
     audit(project, created_by, "create_project", {"name": name, "labels": project.labels})
     return project
-
-
-def _check_schema(schema: dict[str, Any]) -> None:
-    names = [label["name"] for label in schema["labels"]]
-    if len(names) < 2:
-        raise UserError(f"A classification needs at least 2 labels; there is {len(names)}.")
-    folded = [name.casefold() for name in names]
-    for name in names:
-        if not name or len(name) > 100 or not name.isprintable():
-            raise UserError(f"A label has 1 to 100 printable characters; {name[:120]!r} does not.")
-        if folded.count(name.casefold()) > 1:
-            raise UserError(f"The label “{name}” is there twice. Labels must differ by more than case.")
 
 
 @transaction.atomic

@@ -72,10 +72,10 @@ class FakeLabelStudio(LabelStudio):
         return "admin@goldpan.test"
 
     def create_project(self, title: str, label_config: str, overlap: int) -> int:
-        answers = self._write()
+        is_answered = self._begin()
         ls_project_id = next(self._ids)
         self.projects[ls_project_id] = _Project(title, label_config, overlap)
-        self._answer(answers)
+        self._end(is_answered)
         return ls_project_id
 
     def find_project(self, title: str) -> int | None:
@@ -84,10 +84,10 @@ class FakeLabelStudio(LabelStudio):
 
     def delete_project(self, ls_project_id: int) -> None:
         self._project(ls_project_id)
-        answers = self._write()
+        is_answered = self._begin()
         del self.projects[ls_project_id]
         self.tasks = {pk: task for pk, task in self.tasks.items() if task.ls_project_id != ls_project_id}
-        self._answer(answers)
+        self._end(is_answered)
 
     def project(self, ls_project_id: int) -> ProjectFacts:
         project = self._project(ls_project_id)
@@ -101,12 +101,12 @@ class FakeLabelStudio(LabelStudio):
         if not tasks:
             return []
         self._project(ls_project_id)
-        answers = self._write()
+        is_answered = self._begin()
         ids = []
         for task in tasks:
             ids.append(max(self.tasks, default=0) + 1)
             self.tasks[ids[-1]] = _Task(ls_project_id, task.key, task.batch, dict(task.data), self._tick())
-        self._answer(answers)
+        self._end(is_answered)
         return ids
 
     def scan_identities(self, ls_project_id: int, since: datetime | None = None) -> Iterator[TaskIdentity]:
@@ -123,23 +123,23 @@ class FakeLabelStudio(LabelStudio):
 
     def delete_tasks(self, ls_project_id: int, ls_task_ids: Sequence[int]) -> None:
         self._project(ls_project_id)
-        answers = self._write()
+        is_answered = self._begin()
         self.lose_tasks(ls_task_ids)
-        self._answer(answers)
+        self._end(is_answered)
 
     def provision_annotator(self, email: str, password: str) -> int:
         self._reach()
         if email.casefold() in self.users:
             return self.users[email.casefold()]
-        answers = self._write()
+        is_answered = self._begin()
         self.users[email.casefold()] = next(self._ids)
         self.passwords[email.casefold()] = password
-        self._answer(answers)
+        self._end(is_answered)
         return self.users[email.casefold()]
 
     def answer(self, ls_task_id: int, result: Sequence[Mapping[str, Any]], ls_user_id: int, seconds: float, *,
                skipped: bool = False) -> int:
-        answers = self._write()
+        is_answered = self._begin()
         if ls_task_id not in self.tasks:
             raise NotFound(f"task {ls_task_id} is gone")
         task = self.tasks[ls_task_id]
@@ -150,15 +150,15 @@ class FakeLabelStudio(LabelStudio):
         task.updated_at = self._tick()
         task.annotations[ls_annotation_id] = AnnotationOut(
             ls_annotation_id, ls_user_id, [dict(item) for item in result], skipped, seconds, task.updated_at)
-        self._answer(answers)
+        self._end(is_answered)
         return ls_annotation_id
 
     def register_webhook(self, ls_project_id: int, url: str, secret: str) -> int:
         project = self._project(ls_project_id)
-        answers = self._write()
+        is_answered = self._begin()
         webhook_id = project.webhooks[url][0] if url in project.webhooks else next(self._ids)
         project.webhooks[url] = (webhook_id, secret)
-        self._answer(answers)
+        self._end(is_answered)
         return webhook_id
 
     # What people do in the browser, and what goes wrong there:
@@ -198,7 +198,7 @@ class FakeLabelStudio(LabelStudio):
             raise NotFound(f"Label Studio at {self.url} no longer has this project or task.")
         return self.projects[ls_project_id]
 
-    def _write(self) -> bool:
+    def _begin(self) -> bool:
         """Whether the write that begins will be answered."""
         self._reach()
         if self.lost_writes:
@@ -209,6 +209,6 @@ class FakeLabelStudio(LabelStudio):
             return False
         return True
 
-    def _answer(self, answers: bool) -> None:
-        if not answers:
+    def _end(self, is_answered: bool) -> None:
+        if not is_answered:
             raise Ambiguous(f"Label Studio at {self.url} gave no clear answer.")

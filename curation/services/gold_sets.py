@@ -2,13 +2,15 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 
-from curation.models import ExampleScore, GoldSet, QualityReport
-from curation.selection import Candidates, GoldRule, Selection, select_gold
+from curation.models import Decision, GoldSet, QualityReport
+from curation.selection import Candidates, GoldRule, LeftOut, Selection, select_gold
 from curation.services.labels import Ballot, ballots
 from curation.services.scoring import latest_report
 from labeling.models import Example
@@ -21,20 +23,22 @@ from projects.services import audit
 class GoldPreview:
     """What a rule picks now.
 
-    scores: the chosen rows of the report. label_of: example id → label it would be trained on.
-    left_out: reason → how many pool examples.
+    label_of: example id → label it would be trained on, in the order the examples came.
+    quality_of: example id → label quality, None where it has none. left_out: reason → how many pool examples.
+    n_labelled: pool examples with a label, the most that any rule could pick.
     """
 
     report: QualityReport
     rule: GoldRule
     selection: Selection
-    scores: list[ExampleScore]
     label_of: dict[int, str]
-    left_out: dict[str, int]
+    quality_of: dict[int, float | None]
+    left_out: dict[LeftOut, int]
+    n_labelled: int
 
     @property
     def n(self) -> int:
-        return len(self.scores)
+        return len(self.label_of)
 
 
 def gold_set_of(project: Project) -> GoldSet:
@@ -42,11 +46,13 @@ def gold_set_of(project: Project) -> GoldSet:
 
 
 def rule_of(gold_set: GoldSet) -> GoldRule:
-    try:
-        return GoldRule(size=gold_set.size, seed=gold_set.seed, min_quality=gold_set.min_quality,
-                        min_per_label=gold_set.min_per_label, allow_flagged=gold_set.allow_flagged)
-    except ValueError as error:
-        raise UserError(f"This rule cannot be used: {error}.") from None
+    """The rule as it stands. Raises UserError if a value is out of range."""
+    if gold_set.size < 1:
+        raise UserError(f"A gold set has at least 1 example; the rule asks for {gold_set.size}.")
+    if not 0 <= gold_set.min_quality <= 1:
+        raise UserError(f"The lowest quality is between 0 and 1; the rule says {gold_set.min_quality:g}.")
+    return GoldRule(size=gold_set.size, seed=gold_set.seed, min_quality=gold_set.min_quality,
+                    min_per_label=gold_set.min_per_label, allow_flagged=gold_set.allow_flagged)
 
 
 @transaction.atomic
@@ -70,27 +76,56 @@ def preview(project: Project, rule: GoldRule) -> GoldPreview:
     report = latest_report(project)
     if report is None:
         raise UserError("Score the project first: a gold set is chosen by label quality and without repeats.")
-    found = ballots(project)
-    scores = list(report.scores.filter(example__split=Example.Split.pool).order_by("example_id"))
-    ballot_of = [found.get(score.example_id, Ballot()) for score in scores]
-    labels = [_label(score, ballot) for score, ballot in zip(scores, ballot_of, strict=True)]
+    rows = [_Row(*values) for values in report.scores.filter(example__split=Example.Split.pool).order_by(
+        "example_id").values_list("example_id", "label", "label_quality", "is_label_issue", "cluster", "crosses_split")]
+    ballot_of = _ballots_that_matter(project, report)
+    labels = [_label(row, ballot_of.get(row.example_id, _SILENT)) for row in rows]
     if not any(labels):
         raise UserError("No pool example has a label yet. Import labels, or push examples to Label Studio.")
-    selection = select_gold(Candidates(
-        labels=labels,
-        quality=np.array([np.nan if score.label_quality is None else score.label_quality for score in scores]),
-        clusters=np.array([score.cluster for score in scores]),
-        is_excluded=np.array([ballot.is_excluded for ballot in ballot_of]),
-        is_label_issue=np.array([score.is_label_issue and not ballot.is_settled
-                                 for score, ballot in zip(scores, ballot_of, strict=True)]),
-        is_under_discussion=np.array([ballot.is_under_discussion for ballot in ballot_of]),
-        crosses_split=np.array([score.crosses_split for score in scores])), rule)
-    chosen = [scores[row] for row in selection.rows]
+    selection = select_gold(_candidates(rows, labels, ballot_of), rule)
+    chosen = [rows[number] for number in selection.rows]
     return GoldPreview(
-        report=report, rule=rule, selection=selection, scores=chosen,
-        label_of={scores[row].example_id: str(labels[row]) for row in selection.rows},
-        left_out=dict(Counter(str(reason) for reason in selection.left_out.values()).most_common()))
+        report=report, rule=rule, selection=selection,
+        label_of={rows[number].example_id: str(labels[number]) for number in selection.rows},
+        quality_of={row.example_id: row.quality for row in chosen},
+        left_out=dict(Counter(selection.left_out.values()).most_common()),
+        n_labelled=sum(label is not None for label in labels))
 
 
-def _label(score: ExampleScore, ballot: Ballot) -> str | None:
-    return ballot.decided_label or score.label or ballot.majority
+class _Row(NamedTuple):
+    """The columns of a score that the selection needs."""
+
+    example_id: int
+    label: str
+    quality: float | None
+    is_label_issue: bool
+    cluster: int
+    crosses_split: bool
+
+
+_SILENT = Ballot()
+
+
+def _ballots_that_matter(project: Project, report: QualityReport) -> dict[int, Ballot]:
+    """The ballots of the pool examples that somebody decided on, or that had no label when the report was written."""
+    decided = Exists(Decision.objects.filter(example_id=OuterRef("pk")))
+    unlabelled = Exists(report.scores.filter(example_id=OuterRef("pk"), label=""))
+    pool = Example.objects.filter(project=project, split=Example.Split.pool)
+    return ballots(project, among=pool.filter(decided | unlabelled))
+
+
+def _candidates(rows: list[_Row], labels: list[str | None], ballot_of: dict[int, Ballot]) -> Candidates:
+    found = [ballot_of.get(row.example_id, _SILENT) for row in rows]
+    return Candidates(
+        labels=labels,
+        quality=np.array([np.nan if row.quality is None else row.quality for row in rows]),
+        clusters=np.array([row.cluster for row in rows]),
+        is_excluded=np.array([ballot.is_excluded for ballot in found]),
+        is_label_issue=np.array([row.is_label_issue and not ballot.is_settled
+                                 for row, ballot in zip(rows, found, strict=True)]),
+        is_under_discussion=np.array([ballot.is_under_discussion for ballot in found]),
+        crosses_split=np.array([row.crosses_split for row in rows]))
+
+
+def _label(row: _Row, ballot: Ballot) -> str | None:
+    return ballot.decided_label or row.label or ballot.majority

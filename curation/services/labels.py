@@ -2,8 +2,10 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from django.db.models import QuerySet
 
 from curation.models import Decision
 from labeling.models import Annotation, Example
@@ -56,14 +58,18 @@ def majority(labels: list[str]) -> str | None:
     return ranked[0][0]
 
 
-def ballots(project: Project) -> dict[int, Ballot]:
-    """Example id → ballot, for every example with an annotation or a decision."""
+def ballots(project: Project, *, among: QuerySet[Example] | None = None) -> dict[int, Ballot]:
+    """Example id → ballot, for every example with an annotation or a decision.
+
+    among: only these examples of the project; all of them if left out.
+    """
+    these: dict[str, Any] = {"example__project": project} if among is None else {"example__in": among}
+    annotations = Annotation.objects.current().filter(**these)
     found: dict[int, Ballot] = {}
-    for pk, example_id, annotator_id, label in (
-            Annotation.objects.current().filter(example__project=project).order_by("pk")
-            .values_list("pk", "example_id", "annotator_id", "value")):
-        found.setdefault(example_id, Ballot()).votes.append(Vote(pk, annotator_id, label))
-    for decision in Decision.objects.latest().filter(example__project=project):
+    for pk, example_id, annotator_id, label in annotations.order_by("pk").values_list(
+            "pk", "example_id", "annotator_id", "value"):
+        found.setdefault(example_id, Ballot()).votes.append(Vote(pk, annotator_id, str(label)))
+    for decision in Decision.objects.latest().filter(**these):
         ballot = found.get(decision.example_id, Ballot())
         found[decision.example_id] = Ballot(ballot.votes, decision)
     return found

@@ -1,6 +1,8 @@
 """The review queue: what looks wrong, worst first, and the decisions that settle it."""
 
+from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -9,6 +11,7 @@ from django.db.models import Exists, F, OuterRef, QuerySet
 from curation.models import Decision, ExampleScore, QualityReport
 from curation.services.labels import majority
 from labeling.models import Annotation, Example
+from labeling.services.bulk import CHUNK
 from projects.errors import UserError
 from projects.models import Project
 from projects.services import audit
@@ -19,6 +22,7 @@ VIEWS = {
     "discuss": "needs discussion",
     "all": "everything, worst first",
 }
+DONE = (*Decision.SETTLED, Decision.Verdict.discuss)  # what leaves the views other than “discuss”
 
 
 def review_queue(report: QualityReport, view: str = "flagged") -> QuerySet[ExampleScore]:
@@ -28,12 +32,13 @@ def review_queue(report: QualityReport, view: str = "flagged") -> QuerySet[Examp
     """
     if view not in VIEWS:
         raise UserError(f"There is no view “{view}”. The views are: {', '.join(VIEWS)}.")
-    latest = Decision.objects.latest().filter(example_id=OuterRef("example_id"))
     queue = report.scores.filter(label_quality__isnull=False, example__split=Example.Split.pool)
+    latest = Decision.objects.latest()
     if view == "discuss":
-        queue = queue.filter(Exists(latest.filter(verdict=Decision.Verdict.discuss)))
+        discussed = latest.filter(example__project=report.project_id, verdict=Decision.Verdict.discuss)
+        queue = queue.filter(example_id__in=list(discussed.values_list("example_id", flat=True)))  # always few
     else:
-        queue = queue.filter(~Exists(latest.filter(verdict__in=[*Decision.SETTLED, Decision.Verdict.discuss])))
+        queue = queue.filter(~Exists(latest.filter(example_id=OuterRef("example_id"), verdict__in=DONE)))
     if view == "flagged":
         queue = queue.filter(is_label_issue=True)
     elif view == "disagreement":
@@ -41,21 +46,42 @@ def review_queue(report: QualityReport, view: str = "flagged") -> QuerySet[Examp
     return queue.select_related("example").order_by(F("label_quality").asc(), "pk")
 
 
+def next_in(queue: QuerySet[ExampleScore], score: ExampleScore) -> ExampleScore | None:
+    """The first of the queue after this score, which may itself have left the queue; None at its end."""
+    # Two conditions that an index can follow in order; “greater or (equal and later)” makes SQLite sort everything.
+    return queue.filter(label_quality__gte=score.label_quality).exclude(
+        label_quality=score.label_quality, pk__lte=score.pk).first()
+
+
+def previous_in(queue: QuerySet[ExampleScore], score: ExampleScore) -> ExampleScore | None:
+    """The last of the queue before this score; None at its beginning."""
+    return queue.reverse().filter(label_quality__lte=score.label_quality).exclude(
+        label_quality=score.label_quality, pk__gte=score.pk).first()
+
+
 @transaction.atomic
 def decide(example: Example, *, verdict: str, by: User, value: str = "", reason: str = "",
-           report: QualityReport | None = None) -> Decision:
+           report: QualityReport | None = None, seen: int | None = None) -> Decision:
     """Write a curator's decision about an example.
 
-    verdict: keep, relabel, exclude or discuss. value: the new label, for relabel only; keep keeps the current one.
+    verdict: keep, relabel, exclude or discuss. value: the new label, for relabel only; keep keeps the current one,
+    and relabelling to the current one is keep.
+    seen: the pk of the decision that the curator's page showed, 0 if it showed none; None asks no such question.
     A held-out example is decided only where its blind annotators tie: its label must not come from a suggestion.
-    Raises UserError if the verdict is unknown, the label is none of the project's, or there is no label to keep.
+    Raises UserError if the verdict is unknown, the label is none of the project's, there is no label to keep, or
+    somebody has decided since the page was drawn.
     """
-    if verdict not in (*Decision.SETTLED, Decision.Verdict.discuss):
+    Example.objects.select_for_update().get(pk=example.pk)  # of two decisions at once the second sees the first
+    _check_seen(example, seen)
+    if verdict not in DONE:
         raise UserError(f"A decision is keep, relabel, exclude or discuss; got “{verdict}”.")
     if verdict == Decision.Verdict.relabel and value not in example.project.labels:
-        raise UserError(f"“{value}” is not a label of this project. Its labels are: {', '.join(example.project.labels)}.")
+        raise UserError(f"“{value}” is not a label of this project. Its labels are: "
+                        f"{', '.join(example.project.labels)}.")
     if example.split != Example.Split.pool and verdict in (Decision.Verdict.keep, Decision.Verdict.relabel):
         _check_tie(example)
+    if verdict == Decision.Verdict.relabel and value == current_label(example, report):
+        verdict = Decision.Verdict.keep
     if verdict == Decision.Verdict.keep:
         value = current_label(example, report)
         if not value:
@@ -67,6 +93,16 @@ def decide(example: Example, *, verdict: str, by: User, value: str = "", reason:
     audit(example.project, by, "decide", {"example": example.key, "decision": decision.pk, "verdict": verdict,
                                           "value": value})
     return decision
+
+
+def _check_seen(example: Example, seen: int | None) -> None:
+    if seen is None:
+        return
+    last = Decision.objects.filter(example=example).select_related("decided_by").last()
+    if (last.pk if last else 0) != seen:
+        said = f"{last.decided_by}: {last.get_verdict_display()} {last.value}".strip() if last else "nothing"
+        raise UserError("Somebody has decided on this example since your page showed it, so yours was not saved "
+                        f"({said}). Reload the page to see it, or go to the next one.")
 
 
 def current_label(example: Example, report: QualityReport | None = None) -> str:
@@ -88,7 +124,8 @@ def _check_tie(example: Example) -> None:
 
 
 def _votes(example: Example) -> list[str]:
-    return list(Annotation.objects.current().filter(example=example).values_list("value", flat=True))
+    return [str(label) for label in
+            Annotation.objects.current().filter(example=example).values_list("value", flat=True)]
 
 
 @transaction.atomic
@@ -97,35 +134,160 @@ def undo(project: Project, *, by: User) -> Decision:
 
     Raises UserError if there is none, or somebody has decided on that example since.
     """
-    mine = Decision.objects.filter(example__project=project, decided_by=by, undoes__isnull=True)
     undone = Decision.objects.filter(undoes_id=OuterRef("pk"))
-    last = mine.filter(~Exists(undone)).select_related("example").last()
+    standing = Decision.objects.filter(~Exists(undone), example__project=project, undoes__isnull=True)
+    last = standing.filter(decided_by=by).select_related("example").last()
     if last is None:
         raise UserError("You have no decision to take back in this project.")
-    history = Decision.objects.filter(example=last.example).order_by("-pk")
-    if history[0].pk != last.pk:
-        raise UserError(f"{history[0].decided_by} has decided on example {last.example.key} since. Decide again instead.")
-    before = history.filter(pk__lt=last.pk).first()
+    newest, *earlier = standing.filter(example=last.example).select_related("decided_by").order_by("-pk")[:2]
+    if newest.pk != last.pk:
+        raise UserError(f"{newest.decided_by} has decided on example {last.example.key} since. Decide again instead.")
+    before = earlier[0] if earlier else None
     decision = Decision.objects.create(
         example=last.example, report=last.report, verdict=before.verdict if before else Decision.Verdict.open,
-        value=before.value if before else "", undoes=last, decided_by=by)
+        value=before.value if before else "", reason=before.reason if before else "", undoes=last, decided_by=by)
     audit(project, by, "undo", {"example": last.example.key, "undoes": last.pk, "decision": decision.pk})
     return decision
 
 
 @dataclass(frozen=True)
 class ReviewCounts:
-    """How many pool examples each view still holds, and how many are settled."""
+    """How many pool examples each view still holds, and how many are settled.
+
+    totals: view → how many the report put into it; of “discuss” those that are in it.
+    """
 
     flagged: int
     disagreement: int
     discuss: int
     settled: int
+    all: int
+    totals: dict[str, int]
 
 
 def review_counts(report: QualityReport) -> ReviewCounts:
-    settled = Decision.objects.latest().filter(
-        example__project=report.project, example__split=Example.Split.pool, verdict__in=Decision.SETTLED)
-    return ReviewCounts(
-        flagged=review_queue(report, "flagged").count(), disagreement=review_queue(report, "disagreement").count(),
-        discuss=review_queue(report, "discuss").count(), settled=settled.count())
+    """Count from the decisions up, not from the scores down: there are few of the one and many of the other."""
+    totals = _totals(report)
+    verdicts = dict(Decision.objects.latest().order_by().filter(
+        example__project=report.project_id, example__split=Example.Split.pool, verdict__in=DONE)
+        .values_list("example_id", "verdict"))
+    gone: Counter[str] = Counter()
+    for example_id, is_label_issue, agreement in _scored_among(report, list(verdicts)):
+        gone["flagged"] += is_label_issue
+        gone["disagreement"] += agreement is not None and agreement < 1
+        gone["all"] += 1
+        gone["discuss"] -= verdicts[example_id] == Decision.Verdict.discuss
+    left = {view: totals.get(view, 0) - gone[view] for view in VIEWS}
+    settled = sum(verdict != Decision.Verdict.discuss for verdict in verdicts.values())
+    return ReviewCounts(**left, settled=settled, totals={**totals, "discuss": left["discuss"]})
+
+
+def _scored_among(report: QualityReport, example_ids: list[int]) -> list[tuple[int, bool, float | None]]:
+    rows = [row for start in range(0, len(example_ids), CHUNK)
+            for row in report.scores.filter(example_id__in=example_ids[start:start + CHUNK])
+            .values_list("example_id", "label_quality", "is_label_issue", "annotator_agreement")]
+    return [(pk, is_issue, agreement) for pk, quality, is_issue, agreement in rows if quality is not None]
+
+
+def _totals(report: QualityReport) -> dict[str, int]:
+    return {"flagged": report.n_issues, "all": report.n_scored,
+            "disagreement": _n_disagreements(report.pk, report.created_at.isoformat())}
+
+
+@lru_cache(maxsize=256)
+def _n_disagreements(report_id: int, created_at: str) -> int:
+    """Kept for the life of the process: a report never changes. The time tells apart two databases' reports."""
+    return ExampleScore.objects.filter(
+        report=report_id, label_quality__isnull=False, annotator_agreement__lt=1).count()
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A labelled pool example near the one under review; cosine in [-1, 1]."""
+
+    example: Example
+    label: str
+    cosine: float
+    is_copy: bool
+
+
+@dataclass(frozen=True)
+class ReviewItem:
+    """All evidence about one example, for the person who decides.
+
+    label: the label that counts now, as `keep` would keep it; suggestion: the model's, "" if it says the same.
+    votes: everybody's current answer. history: all decisions, first one first. neighbours: nearest first.
+    why: the report's reasons and what the neighbours say, in plain words.
+    is_decidable: False for a held-out example with a majority, whose label nobody overrules here.
+    """
+
+    score: ExampleScore
+    label: str
+    suggestion: str
+    votes: list[Annotation]
+    history: list[Decision]
+    neighbours: list[Neighbour]
+    why: list[str]
+    is_decidable: bool
+
+    @property
+    def example(self) -> Example:
+        return self.score.example
+
+    @property
+    def decision(self) -> Decision | None:
+        """The decision that counts, or None where nobody decided or it was taken back."""
+        last = self.history[-1] if self.history else None
+        return last if last is not None and last.verdict != Decision.Verdict.open else None
+
+    @property
+    def seen(self) -> int:
+        return self.history[-1].pk if self.history else 0
+
+    @property
+    def given_by(self) -> list[Annotation]:
+        return [vote for vote in self.votes if vote.value == self.label]
+
+
+def review_item(score: ExampleScore, report: QualityReport) -> ReviewItem:
+    """Gather the evidence about one scored example. Three queries, however many labels and neighbours there are."""
+    cosines = {int(pk): cosine for pk, cosine in score.neighbours}
+    votes = list(Annotation.objects.current().filter(example=score.example_id).select_related("annotator"))
+    history: list[Decision] = []
+    decided: dict[int, str] = {}
+    for decision in (Decision.objects.filter(example_id__in=[score.example_id, *cosines])
+                     .select_related("decided_by").order_by("pk")):
+        decided[decision.example_id] = decision.value
+        if decision.example_id == score.example_id:
+            history.append(decision)
+    near = {other.example_id: other
+            for other in report.scores.filter(example_id__in=cosines).select_related("example")} if cosines else {}
+    voted = majority([str(vote.value) for vote in votes])
+    label = decided.get(score.example_id) or score.label or voted or ""
+    neighbours = [Neighbour(near[pk].example, decided.get(pk) or near[pk].label, cosine,
+                            cosine >= report.duplicate_threshold) for pk, cosine in cosines.items() if pk in near]
+    return ReviewItem(
+        score=score, label=label, suggestion=score.predicted_label if score.predicted_label != label else "",
+        votes=votes, history=history, neighbours=neighbours, why=[*_said_by(neighbours, label), *score.reasons],
+        is_decidable=score.example.split == Example.Split.pool or voted is None)
+
+
+def _said_by(neighbours: list[Neighbour], label: str) -> list[str]:
+    """What the labels of the nearest examples say against this one, if they say so."""
+    n, others = len(neighbours), [neighbour.label for neighbour in neighbours if neighbour.label != label]
+    if not others or len(others) <= n / 2:
+        return []
+    common = majority(others)
+    if len(others) == n:
+        return [f"The {n} nearest examples all carry “{common}”." if set(others) == {common} else
+                f"The {n} nearest examples all carry other labels."]
+    return [f"{len(others)} of the {n} nearest examples carry another label."]
+
+
+def score_to_review(report: QualityReport, pk: int) -> ExampleScore | None:
+    """The score with this pk, or what the newest report says of the same example if the pk is an older report's."""
+    scores = ExampleScore.objects.select_related("example")
+    score = scores.filter(pk=pk, report__project=report.project_id).first()
+    if score is not None and score.report_id != report.pk:
+        return scores.filter(report=report, example=score.example_id).first()
+    return score

@@ -9,6 +9,7 @@
 import hashlib
 import io
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from curation.canonical import canonical_line, manifest_bytes
-from curation.models import Approval, ExampleScore, QualityReport, Snapshot, SnapshotRow
+from curation.models import Approval, QualityReport, Snapshot, SnapshotRow
 from curation.selection import GoldRule
 from curation.services.gold_sets import GoldPreview, gold_set_of, preview, rule_of
 from curation.services.labels import Ballot, ballots
@@ -114,35 +115,55 @@ def run_freeze(job: Job, progress: Progress) -> None:
 
 def _draft_rows(project: Project, chosen: GoldPreview) -> tuple[list[_Draft], dict[str, Any]]:
     found = ballots(project)
-    gold = Example.objects.in_bulk(list(chosen.label_of))
-    drafts = [_draft(gold[pk], "train", label, found.get(pk, Ballot())) for pk, label in chosen.label_of.items()]
-    left_out: dict[str, dict[str, int]] = {"train": chosen.left_out}
-    taken: set[int] = set()
-    for split in (Example.Split.test, Example.Split.dev):  # where a cluster is in both, the test row stays
-        rows, left_out[split] = _held_out(project, chosen.report, split, found, taken)
-        drafts += rows
-    for split in ("dev", "test"):
-        if not any(draft.split == split for draft in drafts):
+    held = held_out(project, chosen.report, found)
+    for split in (Example.Split.dev, Example.Split.test):
+        if not held.label_of[split]:
             raise UserError(f"No {split} example has {MIN_BLIND_LABELS} labels with a majority. Import or collect "
                             f"{MIN_BLIND_LABELS} independent labels for each held-out example first.")
+    picks: dict[str, dict[int, str]] = {"train": chosen.label_of, **held.label_of}
+    examples = Example.objects.in_bulk([pk for label_of in picks.values() for pk in label_of])
+    drafts = [_draft(examples[pk], split, label, found.get(pk, Ballot()))
+              for split, label_of in picks.items() for pk, label in label_of.items()]
     drafts.sort(key=lambda draft: (draft.split, draft.example.key))
-    counts = {split: sum(draft.split == split for draft in drafts) for split in ("train", "dev", "test")}
-    labels = {split: {label: sum(draft.split == split and draft.label == label for draft in drafts)
-                      for label in project.labels} for split in ("train", "dev", "test")}
+    counts = {split: len(label_of) for split, label_of in picks.items()}
+    labels = {split: {label: n_of[label] for label in project.labels}
+              for split, n_of in ((split, Counter(label_of.values())) for split, label_of in picks.items())}
+    left_out = {"train": {str(reason): n for reason, n in chosen.left_out.items()}, **held.left_out}
     return drafts, {**counts, "labels": labels, "left_out": left_out}
 
 
-def _held_out(project: Project, report: QualityReport, split: str, found: dict[int, Ballot],
-              taken: set[int]) -> tuple[list[_Draft], dict[str, int]]:
-    """The rows of dev or test: labelled blind by enough people, one per duplicate cluster, in the order of a hash."""
+@dataclass(frozen=True)
+class HeldOut:
+    """The dev and test rows that a snapshot would hold now.
+
+    label_of: split → example id → label. left_out: split → reason → how many examples.
+    """
+
+    label_of: dict[str, dict[int, str]]
+    left_out: dict[str, dict[str, int]]
+
+
+def held_out(project: Project, report: QualityReport, found: dict[int, Ballot] | None = None) -> HeldOut:
+    """Pick the rows of dev and test: labelled blind by enough people, one per duplicate cluster, in a hash's order.
+
+    found: everybody's ballots, where the caller has them already.
+    """
+    if found is None:
+        found = ballots(project, among=Example.objects.filter(project=project).exclude(split=Example.Split.pool))
+    taken: set[int] = set()
+    test = _held_out_of(Example.Split.test, project, report, found, taken)
+    dev = _held_out_of(Example.Split.dev, project, report, found, taken)  # of a cluster in both, the test row stays
+    return HeldOut(label_of={"dev": dev[0], "test": test[0]}, left_out={"dev": dev[1], "test": test[1]})
+
+
+def _held_out_of(split: str, project: Project, report: QualityReport, found: dict[int, Ballot],
+                 taken: set[int]) -> tuple[dict[int, str], dict[str, int]]:
     left_out = {"fewer than 3 labels": 0, "no majority": 0, "excluded": 0, "duplicate": 0, "beyond the cap": 0}
-    cluster_of = dict(ExampleScore.objects.filter(report=report, example__split=split)
-                      .values_list("example_id", "cluster"))
-    examples = sorted(Example.objects.filter(project=project, split=split, pk__in=cluster_of),
-                      key=lambda example: hashlib.sha256(f"{project.split_salt}:{example.key}".encode()).digest())
-    drafts: list[_Draft] = []
-    for example in examples:
-        ballot = found.get(example.pk, Ballot())
+    examples = sorted(report.scores.filter(example__split=split).values_list("example_id", "example__key", "cluster"),
+                      key=lambda row: hashlib.sha256(f"{project.split_salt}:{row[1]}".encode()).digest())
+    label_of: dict[int, str] = {}
+    for pk, _, cluster in examples:
+        ballot = found.get(pk, Ballot())
         label = ballot.majority or ballot.decided_label
         if ballot.is_excluded:
             left_out["excluded"] += 1
@@ -150,19 +171,28 @@ def _held_out(project: Project, report: QualityReport, split: str, found: dict[i
             left_out["fewer than 3 labels"] += 1
         elif label is None:
             left_out["no majority"] += 1
-        elif cluster_of[example.pk] in taken:
+        elif cluster in taken:
             left_out["duplicate"] += 1
-        elif split == Example.Split.test and len(drafts) >= MAX_TEST_ROWS:
+        elif split == Example.Split.test and len(label_of) >= MAX_TEST_ROWS:
             left_out["beyond the cap"] += 1
         else:
-            drafts.append(_draft(example, split, label, ballot))
-        taken.add(cluster_of[example.pk])  # its duplicates are no fresh evidence, used or not
-    return drafts, {reason: n for reason, n in left_out.items() if n}
+            label_of[pk] = label
+        taken.add(cluster)  # its duplicates are no fresh evidence, used or not
+    return label_of, {reason: n for reason, n in left_out.items() if n}
 
 
 def _draft(example: Example, split: str, label: str, ballot: Ballot) -> _Draft:
     return _Draft(example, split, label, [vote.annotation_id for vote in ballot.votes],
                   ballot.decision.pk if ballot.decision else None)
+
+
+def approval_obstacle(snapshot: Snapshot, user: User) -> str:
+    """Why this person cannot approve or refuse this snapshot, in words; "" if nothing stands in the way."""
+    if not can(user, "approve_snapshot", snapshot.project):
+        return f"Only an admin of “{snapshot.project}” approves its snapshots."
+    if user.pk == snapshot.created_by_id and not settings.GOLDPAN_SINGLE_USER:
+        return "You made this snapshot, so somebody else has to approve it."
+    return ""
 
 
 @transaction.atomic
@@ -176,11 +206,9 @@ def approve_snapshot(snapshot: Snapshot, *, sha256: str, approver: User, comment
     """
     if sha256 != snapshot.sha256:
         raise UserError("The snapshot on your page is not this one. Reload the page and read it again.")
-    if not can(approver, "approve_snapshot", snapshot.project):
-        raise UserError(f"Only an admin of “{snapshot.project}” approves its snapshots.")
+    if obstacle := approval_obstacle(snapshot, approver):
+        raise UserError(obstacle)
     is_own = approver.pk == snapshot.created_by_id
-    if is_own and not settings.GOLDPAN_SINGLE_USER:
-        raise UserError("You made this snapshot, so somebody else has to approve it.")
     read_rows(snapshot)
     approval, created = Approval.objects.get_or_create(  # unique per snapshot: of two clicks one wins
         snapshot=snapshot, defaults={"sha256": sha256, "approver": approver, "created_by": snapshot.created_by,
@@ -223,6 +251,22 @@ def _checked_bytes(snapshot: Snapshot, sha256: str) -> bytes:
     if hashlib.sha256(content).hexdigest() != sha256:
         raise UserError(f"A file of {snapshot} has changed on the disk: {sha256}. Restore it from a backup.")
     return content
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a snapshot holds differently from an earlier one: numbers of rows."""
+
+    n_added: int
+    n_removed: int
+    n_relabelled: int
+
+
+def changes_since(snapshot: Snapshot, earlier: Snapshot) -> Changes:
+    """Compare two snapshots example by example. An example's split never changes."""
+    before, now = (dict(which.rows.values_list("example_id", "label")) for which in (earlier, snapshot))
+    return Changes(len(now.keys() - before.keys()), len(before.keys() - now.keys()),
+                   sum(before[pk] != now[pk] for pk in before.keys() & now.keys()))
 
 
 EXPORTS = {"trl": "jsonl", "csv": "csv"}  # format → file ending

@@ -5,7 +5,10 @@ annotator by an account of their own. Webhooks only say that a pull is worth whi
 """
 
 import hashlib
+import logging
+import re
 import secrets
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -30,8 +33,12 @@ from projects.errors import UserError
 from projects.models import Project
 from projects.services import audit
 
+log = logging.getLogger(__name__)
+
 BATCH = 500  # tasks per request; Label Studio's SQLite takes one writer at a time
-OVERLAP = timedelta(seconds=120)  # rows can be committed later than their time stamp says
+MARGIN = timedelta(seconds=120)  # rows can be committed later than their time stamp says
+OVERLAP = 3  # answers after which the labelling stream shows a task to nobody more; held-out labels need three
+SETTLE_SECONDS = 3.0  # a request whose answer got lost may still be at work
 NOT_SYNCED = "Label Studio is not connected to this project yet. Push examples first."
 
 
@@ -63,11 +70,12 @@ def link_project(project: Project) -> LabelStudioLink:
     link = LabelStudioLink.objects.filter(project=project).first()
     if link is not None and link.state != LabelStudioLink.State.gone:
         return link
-    config = classification.label_config(project.schema)
+    config = classification.label_config(project.schema, project.instructions)
     secret = secrets.token_urlsafe(32)
     try:
         client = label_studio()
-        ls_project_id = client.create_project(project.name, config, 1)
+        # A creation whose answer got lost is found by its title instead of being made twice.
+        ls_project_id = client.find_project(project.name) or client.create_project(project.name, config, OVERLAP)
         with transaction.atomic():
             link, _ = LabelStudioLink.objects.update_or_create(project=project, defaults={
                 "url": settings.GOLDPAN_LABEL_STUDIO_URL, "ls_project_id": ls_project_id, "webhook_secret": secret,
@@ -95,7 +103,8 @@ def provision_annotator(project: Project, user: User) -> Annotator:
     annotator, _ = Annotator.objects.get_or_create(project=project, name=user.username, defaults={"user": user})
     if annotator.ls_user_id is None:
         elsewhere = Annotator.objects.filter(user=user, ls_user_id__isnull=False).first()
-        email = f"{user.username}@goldpan.local"
+        name = user.username if re.fullmatch(r"[A-Za-z0-9._-]+", user.username) else f"user-{user.pk}"
+        email = f"{name}@goldpan.local"
         password = decrypt(elsewhere.ls_password_encrypted) if elsewhere else secrets.token_urlsafe(12)
         try:
             annotator.ls_user_id = label_studio().provision_annotator(email, password)
@@ -148,10 +157,9 @@ def push_batch(client: Any, link: LabelStudioLink, batch: PushBatch) -> None:
     """
     examples = {example.key: example for example in Example.objects.filter(pk__in=batch.example_ids)}
     if batch.state != PushBatch.State.pending:
-        _adopt(link, batch, {key: ls_task_id for ls_task_id, key, of in client.scan_identities(
-            link.ls_project_id, batch.created_at - timedelta(minutes=5)) if of == str(batch.uuid) and key in examples})
-        examples = {key: example for key, example in examples.items() if example.ls_task_id is None
-                    and not Example.objects.filter(pk=example.pk, ls_task_id__isnull=False).exists()}
+        there = _arrived(client, link, batch)
+        _adopt(link, there)
+        examples = {key: example for key, example in examples.items() if key not in there}
     if examples:
         PushBatch.objects.filter(pk=batch.pk).update(state=PushBatch.State.sent)  # before the request: it may arrive
         tasks = [TaskIn(key=key, data={"text": example.text}, batch=str(batch.uuid)) for key, example in examples.items()]
@@ -160,12 +168,22 @@ def push_batch(client: Any, link: LabelStudioLink, batch: PushBatch) -> None:
         except Ambiguous:
             PushBatch.objects.filter(pk=batch.pk).update(state=PushBatch.State.unknown)
             raise
-        _adopt(link, batch, dict(zip(examples, ids, strict=True)))
+        _adopt(link, dict(zip(examples, ids, strict=True)))
     PushBatch.objects.filter(pk=batch.pk).update(state=PushBatch.State.confirmed)
 
 
+def _arrived(client: Any, link: LabelStudioLink, batch: PushBatch) -> dict[str, int]:
+    """The tasks of a batch that may have been sent: key → task id. Looked for twice, with a pause for late commits."""
+    found: dict[str, int] = {}
+    for pause in (0.0, SETTLE_SECONDS):
+        time.sleep(pause)
+        found |= {key: ls_task_id for ls_task_id, key, of in client.scan_identities(
+            link.ls_project_id, batch.created_at - timedelta(minutes=5)) if key and of == str(batch.uuid)}
+    return found
+
+
 @transaction.atomic
-def _adopt(link: LabelStudioLink, batch: PushBatch, task_of_key: dict[str, int]) -> None:
+def _adopt(link: LabelStudioLink, task_of_key: dict[str, int]) -> None:
     for key, ls_task_id in task_of_key.items():
         Example.objects.filter(project=link.project, key=key).update(ls_task_id=ls_task_id)
 
@@ -189,9 +207,9 @@ def start_pull(project: Project, *, by: User | None, reconcile: bool = False, de
 def run_pull(job: Job, progress: Progress) -> None:
     link = LabelStudioLink.objects.select_related("project").get(pk=job.params["link"])
     reconcile = job.params["reconcile"]
-    since = None if reconcile or link.cursor is None else link.cursor - OVERLAP
+    since = None if reconcile or link.cursor is None else link.cursor - MARGIN
     started, cursor = timezone.now(), link.cursor
-    counts = {"n_tasks": 0, "n_new": 0, "n_changed": 0, "n_retracted": 0}
+    counts = {"n_tasks": 0, "n_new": 0, "n_changed": 0, "n_retracted": 0, "n_unreadable": 0}
     with _told(link):
         client = label_studio()
         facts = client.project(link.ls_project_id)
@@ -222,7 +240,12 @@ def _absorb(link: LabelStudioLink, task: TaskOut, counts: dict[str, int]) -> Non
         annotator = _annotator_of(link.project, answer)
         answered.add(annotator.pk)
         before = last_words.get(annotator.pk)
-        row = _ledger_row(link.project, example, annotator, answer)
+        try:
+            row = _ledger_row(link.project, example, annotator, answer)
+        except ValueError as error:  # made by hand in Label Studio: it must not stop everybody else's answers
+            counts["n_unreadable"] += 1
+            log.warning("task %s: an answer of %s is left out: %s", task.ls_task_id, annotator, error)
+            continue
         if before is None or _says(before) != _says(row):
             row.save()
             last_words[annotator.pk] = row
@@ -252,11 +275,19 @@ def _ledger_row(project: Project, example: Example, annotator: Annotator, answer
 
 def _annotator_of(project: Project, answer: AnnotationOut) -> Annotator:
     """The annotator with this Label Studio account; an account that Goldpan did not make gets a name by its id."""
+    if answer.ls_user_id is None:  # the account was deleted there, and its answers lost their name
+        return _deleted_account(project, answer)
     found = Annotator.objects.filter(project=project, ls_user_id=answer.ls_user_id).first()
     if found is not None:
         return found
-    name = f"label-studio-{answer.ls_user_id or 'unknown'}"
+    name = f"label-studio-{answer.ls_user_id}"
     return Annotator.objects.get_or_create(project=project, name=name, defaults={"ls_user_id": answer.ls_user_id})[0]
+
+
+def _deleted_account(project: Project, answer: AnnotationOut) -> Annotator:
+    """Who the ledger says gave this answer; a name for nobody if it has never seen it."""
+    known = Annotation.objects.filter(example__project=project, ls_annotation_id=answer.ls_annotation_id).last()
+    return known.annotator if known else Annotator.objects.get_or_create(project=project, name="deleted account")[0]
 
 
 def _reconcile(client: Any, link: LabelStudioLink) -> int:

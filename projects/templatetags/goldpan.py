@@ -135,23 +135,25 @@ def histogram(counts: Sequence[int], edges: Sequence[float], label: str, thresho
 
 
 @register.inclusion_tag("_loss_chart.html")
-def loss_chart(points: Sequence[Mapping[str, Any]], metric: str = "dev accuracy") -> dict[str, Any]:
-    """`{% loss_chart points metric="dev accuracy" %}`: the losses, below them the dev metric, and both as a table.
+def loss_chart(points: Sequence[Mapping[str, Any]], metric: str = "dev_accuracy") -> dict[str, Any]:
+    """`{% loss_chart points metric="dev_accuracy" %}`: the losses, below them the dev metric, and both as a table.
 
-    points: by rising step, {"step": 10, "loss": 2.1, "dev_loss": 2.3, "dev_metric": 0.71}; each but the step may be
-    missing where it was not measured. The dev metric is a share in [0, 1].
+    points: by rising step, {"step": 10, "loss": 2.1, "dev_loss": 2.3, "dev_accuracy": 0.71} as the run's log has them;
+    each but the step may be missing where it was not measured. metric: the key of a share in [0, 1].
     """
+    metric_name = metric.replace("_", " ")
     training, dev, score = (_series(points, *names) for names in (
-        ("training", "loss"), ("dev", "dev_loss"), (metric, "dev_metric")))
+        ("training", "loss"), ("dev", "dev_loss"), (metric_name, metric)))
     losses = [series for series in (training, dev) if series.points]
     return {
         "losses": mark_safe(line_svg(losses, label=_loss_words(losses), x_name="step")) if losses else "",  # noqa: S308
         "scores": mark_safe(line_svg([score], label=_loss_words([score]), x_name="step", height=90,  # noqa: S308
                                      y_text=lambda v: percent_words(v, 0), value_text=percent_words)
                             ) if score.points else "",
-        "metric": metric,
+        "metric": metric_name,
         "words": _loss_words(losses) if losses else "",
-        "rows": [point for point in points if "dev_loss" in point or "dev_metric" in point],
+        "rows": [(point["step"], point.get("dev_loss"), point.get(metric)) for point in points
+                 if "dev_loss" in point or metric in point],
     }
 
 

@@ -10,9 +10,9 @@ from labeling.task_types.classification import (
     parse_completion,
     to_completion,
     to_result,
-    validate_schema,
     validate_value,
 )
+from projects.schema import validate_schema
 
 
 def schema(*names):
@@ -20,8 +20,8 @@ def schema(*names):
 
 
 def test_the_config_shows_instructions_text_and_labels_with_hotkeys():
-    config = ET.fromstring(label_config(
-        {"labels": [{"name": "good", "description": "says\n thanks"}, {"name": "bad"}]}, "Judge the tone.\n\nNot the facts."))
+    labels = [{"name": "good", "description": "says\n thanks"}, {"name": "bad"}]
+    config = ET.fromstring(label_config({"labels": labels}, "Judge the tone.\n\nNot the facts."))
     assert [header.get("value") for header in config.findall("Header")] == ["Judge the tone.", "Not the facts."]
     assert config.find("Text").attrib == {"name": "text", "value": "$text"}
     assert [choice.attrib for choice in config.iter("Choice")] == [
@@ -124,7 +124,8 @@ def test_consensus_is_the_most_frequent_answer_and_a_tie_is_none():
     assert consensus([]) is None
 
 
-@pytest.mark.parametrize("text", ["refund", "Refund.", ' "REFUND"\n', "**refund**", "\n\nrefund\nbecause of the money", "`refund`,"])
+@pytest.mark.parametrize("text", [
+    "refund", "Refund.", ' "REFUND"\n', "**refund**", "\n\nrefund\nbecause of the money", "`refund`,"])
 def test_a_completion_is_read_past_case_quotes_and_stops(text):
     assert parse_completion(text, schema("refund", "card lost")) == "refund"
 

@@ -23,7 +23,8 @@ from labeling.label_studio import (
     Unavailable,
     bootstrap_token,
 )
-from labeling.task_types.classification import label_config, parse, to_result, validate_schema
+from labeling.task_types.classification import label_config, parse, to_result
+from projects.schema import validate_schema
 from tests.fake_label_studio import FakeLabelStudio
 
 CONFIG = label_config({"labels": [{"name": "good"}, {"name": "bad"}]}, "Is it good?\nA bill over $100 is bad.")

@@ -154,8 +154,8 @@ def test_the_running_server_is_closed_to_strangers(label_studio_server):
     server = label_studio_server
     with sqlite3.connect(f"file:{server.data_dir / 'label_studio.sqlite3'}?mode=ro", uri=True) as database:
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert database.execute("SELECT email FROM htx_user").fetchone() == (server.email,)
-        [(legacy,)] = database.execute("SELECT key FROM authtoken_token LIMIT 1").fetchall()
+        assert database.execute("SELECT email FROM htx_user ORDER BY id").fetchone() == (server.email,)
+        [(legacy,)] = database.execute("SELECT key FROM authtoken_token ORDER BY user_id LIMIT 1").fetchall()
     database.close()
     assert httpx.get(f"{server.url}/api/projects/", headers={"Authorization": f"Token {legacy}"}).status_code == 401
     assert httpx.get(f"{server.url}/api/projects/").status_code == 401

@@ -64,8 +64,8 @@ def test_a_bar_without_a_total_is_empty():
 
 def test_losses_are_drawn_said_and_listed():
     page = render("{% loss_chart points %}", points=[
-        {"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0, "dev_loss": 1.2, "dev_metric": 0.7},
-        {"step": 4, "loss": float("nan"), "dev_loss": 1.1, "dev_metric": 0.8}])
+        {"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0, "dev_loss": 1.2, "dev_accuracy": 0.7},
+        {"step": 4, "loss": float("nan"), "dev_loss": 1.1, "dev_accuracy": 0.8}])
     assert "training from 2.00 to 1.00, dev from 1.20 to 1.10 over 4 steps" in page
     assert page.count("<tr>") == 3 and "80.0 %" in page
 

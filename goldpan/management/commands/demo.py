@@ -1,3 +1,4 @@
+import os
 import shutil
 import sys
 from argparse import ArgumentParser
@@ -29,8 +30,6 @@ class Command(BaseCommand):
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
             # Settings are read once per process, and with them the secrets: start again without the flag.
             call_again = [sys.executable, "manage.py", "demo", *(["--once"] if once else [])]
-            import os
-
             os.execv(sys.executable, call_again)  # noqa: S606
         call_command("migrate", verbosity=0)
         try:

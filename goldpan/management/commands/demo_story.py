@@ -1,5 +1,6 @@
 import signal
 import sys
+import traceback
 from argparse import ArgumentParser
 from typing import Any
 
@@ -9,6 +10,7 @@ from django.core.management.base import BaseCommand
 from goldpan.demo import StepFailed, hand_out_passwords, run_demo
 from goldpan.last_screen import last_screen
 from goldpan.verification import problems
+from projects.errors import UserError
 
 
 class Command(BaseCommand):
@@ -21,6 +23,8 @@ class Command(BaseCommand):
         try:
             project = run_demo(self.stdout.write)
         except StepFailed as error:
+            if not isinstance(error.__cause__, UserError):
+                traceback.print_exception(error.__cause__)
             self.stdout.write(f"{error}\nThe logs are in var/log. Mend the cause, then run make demo again: it goes on "
                               "where it was.")
             sys.exit(1)

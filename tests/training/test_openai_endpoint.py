@@ -1,0 +1,135 @@
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from tests.training.tiny_model import SCHEMA
+from training import prompts
+from training.openai_endpoint import EndpointFailed, classify, parse_label
+
+PROMPT = prompts.short(SCHEMA)
+
+
+class Vendor:
+    """A server that answers each text with what the test says, and remembers what it was asked."""
+
+    def __init__(self):
+        self.asked, self.answers, self.failures = [], {}, {}
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/v1"
+        self.origin = self.url.removesuffix("/v1")
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def _handler(self):
+        vendor = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                text = asked["messages"][-1]["content"]
+                vendor.asked.append((self.headers["Authorization"], asked))
+                status = vendor.failures[text].pop() if vendor.failures.get(text) else 200
+                self.send_response(status)
+                if status == 302:
+                    self.send_header("Location", "http://127.0.0.1:9/elsewhere")
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Retry-After-Ms", "10")
+                self.end_headers()
+                message = {"role": "assistant", "content": vendor.answers.get(text, "good")}
+                self.wfile.write(json.dumps({
+                    "id": "1", "object": "chat.completion", "created": 0, "model": "m",
+                    "choices": [{"index": 0, "finish_reason": "stop", "message": message}]}).encode())
+
+            def log_message(self, *_):
+                pass
+
+        return Handler
+
+
+@pytest.fixture
+def vendor():
+    vendor = Vendor()
+    yield vendor
+    vendor.server.shutdown()
+
+
+def ask(vendor, texts, **changed):
+    return classify(vendor.url, "secret", "m", PROMPT, texts, **({"allowed_origins": [vendor.origin]} | changed))
+
+
+def test_every_text_gets_its_own_label(vendor):
+    vendor.answers = {f"t{n}": ["bad", "so so", "good"][n % 3] for n in range(40)}
+    assert ask(vendor, list(vendor.answers)) == list(vendor.answers.values())
+
+
+def test_the_request_is_the_prompt_at_temperature_zero(vendor):
+    ask(vendor, ["hello"])
+    [(authorization, asked)] = vendor.asked
+    assert authorization == "Bearer secret"
+    assert asked["temperature"] == 0 and asked["messages"] == prompts.render(PROMPT, "hello")
+
+
+def test_an_answer_that_is_no_label_is_none(vendor):
+    vendor.answers = {"a": "I cannot say.", "b": "", "c": "good or bad"}
+    assert ask(vendor, ["a", "b", "c"]) == [None, None, None]
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_busy_endpoint_is_asked_again(vendor, status):
+    vendor.failures = {"hello": [status, status]}
+    assert ask(vendor, ["hello"]) == ["good"]
+    assert len(vendor.asked) == 3
+
+
+def test_an_endpoint_that_stays_down_is_a_failure_and_not_a_wrong_answer(vendor):
+    vendor.failures = {"hello": [500] * 9}
+    with pytest.raises(EndpointFailed, match="answered 500"):
+        ask(vendor, ["hello"], max_attempts=2)
+    assert len(vendor.asked) == 2
+
+
+def test_a_refused_key_is_not_tried_again(vendor):
+    vendor.failures = {"hello": [401] * 9}
+    with pytest.raises(EndpointFailed, match="401"):
+        ask(vendor, ["hello"])
+    assert len(vendor.asked) == 1
+
+
+def test_a_redirect_is_not_followed(vendor):
+    vendor.failures = {"hello": [302] * 9}
+    with pytest.raises(EndpointFailed, match="302"):
+        ask(vendor, ["hello"])
+
+
+@pytest.mark.parametrize("allowed", [[], ["https://127.0.0.1"], ["http://127.0.0.1:1"], ["http://localhost:8000"]])
+def test_an_origin_that_is_not_allowed_is_never_asked(vendor, allowed):
+    with pytest.raises(ValueError, match="not on an allowed origin"):
+        ask(vendor, ["hello"], allowed_origins=allowed)
+    assert vendor.asked == []
+
+
+@pytest.mark.parametrize("url", ["ftp://host/v1", "file:///etc/passwd", "https://", "http://allowed@evil/v1"])
+def test_an_address_that_hides_something_is_refused(url):
+    with pytest.raises(ValueError, match="must look like"):
+        classify(url, "", "m", PROMPT, ["x"], allowed_origins=["http://allowed"])
+
+
+def test_progress_counts_the_texts(vendor):
+    calls = []
+    ask(vendor, ["x"] * 5, parallel=1, progress=lambda *call: calls.append(call[1:]))
+    assert calls == [(0, 5), (4, 5), (5, 5)]
+
+
+@pytest.mark.parametrize(("answer", "label"), [
+    ("good", "good"), (" Good. ", "good"), ("**so so**", "so so"), ("SO_SO", "so so"), ("The label is: bad", "bad"),
+    ("goodness", None), ("good, not bad", None), ("good good", "good"), ("", None)])
+def test_an_answer_is_read_with_mercy_but_not_guessed(answer, label):
+    assert parse_label(answer, PROMPT) == label
+
+
+def test_a_label_inside_a_longer_one_is_not_meant():
+    prompt = prompts.short({"labels": [{"name": "card"}, {"name": "card_arrival"}]})
+    assert parse_label("card arrival", prompt) == "card_arrival"
+    assert parse_label("card", prompt) == "card"
+    assert parse_label("card arrival, or card", prompt) is None

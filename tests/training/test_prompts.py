@@ -1,0 +1,84 @@
+import pytest
+
+from training.prompts import (
+    LabelText,
+    Prompt,
+    Shot,
+    choose_shots,
+    few_shot,
+    prompt_from_json,
+    prompt_sha256,
+    prompt_to_json,
+    render,
+    short,
+    zero_shot,
+)
+
+SCHEMA = {"labels": [{"name": "card_lost", "description": "the card is gone"}, {"name": "refund"}]}
+
+
+def test_the_zero_shot_prompt_holds_instructions_definitions_and_answers():
+    system, question = render(zero_shot(SCHEMA, "What does the customer want?"), " My card! ")
+    assert system["content"] == ("What does the customer want?\ncard lost: the card is gone\n"
+                                 "Answer with one of: card lost, refund.")
+    assert question == {"role": "user", "content": "My card!"}
+
+
+def test_shots_come_as_solved_turns_before_the_question():
+    messages = render(few_shot(SCHEMA, "", [Shot("Money back", "refund")]), "My card!")
+    assert [message["role"] for message in messages] == ["system", "user", "assistant", "user"]
+    assert messages[2]["content"] == "refund"
+
+
+def test_braces_in_a_text_are_left_alone():
+    assert render(short(SCHEMA), "{text} {0} {")[-1]["content"] == "{text} {0} {"
+
+
+def test_json_brings_the_same_prompt_back():
+    prompt = few_shot(SCHEMA, "What?", [Shot("Money back", "refund")])
+    assert prompt_from_json(prompt_to_json(prompt)) == prompt
+
+
+def test_the_hash_follows_what_the_model_sees_and_not_the_name():
+    prompt = zero_shot(SCHEMA, "What?")
+    renamed = Prompt("other", prompt.system, prompt.instruction, prompt.shots, prompt.labels)
+    assert prompt_sha256(prompt) == prompt_sha256(renamed)
+    assert prompt_sha256(prompt) != prompt_sha256(zero_shot(SCHEMA, "What then?"))
+
+
+@pytest.mark.parametrize(("instruction", "labels", "words"), [
+    ("no place", ("a", "b"), "must contain"),
+    ("{text} {text}", ("a", "b"), "must contain"),
+    ("{text}", ("a",), "at least 2 labels"),
+    ("{text}", ("a", "a"), "of its own"),
+    ("{text}", ("a", " "), "of its own"),
+])
+def test_a_prompt_that_cannot_be_asked_is_refused(instruction, labels, words):
+    with pytest.raises(ValueError, match=words):
+        Prompt("p", "", instruction, (), tuple(LabelText(name, name) for name in labels))
+
+
+def test_two_labels_that_read_alike_are_refused():
+    with pytest.raises(ValueError, match="completion"):
+        short({"labels": [{"name": "card_lost"}, {"name": "card lost"}]})
+
+
+def test_a_shot_with_a_foreign_label_is_refused():
+    with pytest.raises(ValueError, match="does not offer"):
+        few_shot(SCHEMA, "", [Shot("hello", "greeting")])
+
+
+def test_shots_are_balanced_and_repeatable():
+    texts = [f"text {n}" for n in range(30)]
+    labels = ["a", "b", "c"] * 10
+    shots = choose_shots(texts, labels, per_label=2, seed=3)
+    assert sorted(shot.label for shot in shots) == ["a", "a", "b", "b", "c", "c"]
+    assert {shot.label for shot in shots[:3]} == {"a", "b", "c"}
+    assert shots == choose_shots(texts, labels, per_label=2, seed=3)
+    assert shots != choose_shots(texts, labels, per_label=2, seed=4)
+    assert all(labels[texts.index(shot.text)] == shot.label for shot in shots)
+
+
+def test_the_same_or_a_long_text_is_not_drawn_twice_or_at_all():
+    with pytest.raises(ValueError, match="'b' has 1 training texts"):
+        choose_shots(["x", "y", "z", "z", "long" * 200], ["a", "a", "b", "b", "b"], per_label=2, seed=0)

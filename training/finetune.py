@@ -1,0 +1,452 @@
+"""LoRA fine-tuning in a subprocess: `python -m training.finetune <folder>`.
+
+1. Encode the rows ourselves and refuse what cannot be learned; TRL would drop it without a word.
+2. Train with TRL's `SFTTrainer`. A batch is packed: what all prompts begin with goes through the model once,
+   the rows stand behind it and a mask keeps them apart; the vocabulary head runs where a completion is
+   predicted only. The loss is that of the same rows padded one below the other.
+3. Every step is a line in metrics.jsonl; every N steps a checkpoint with a manifest of ours, resumed from
+   by itself when the folder is used again.
+4. After each epoch score the dev rows; the epoch that is best on them becomes `adapter/`.
+"""
+
+import ctypes
+import json
+import math
+import os
+import resource
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jobs.child import child_main
+from jobs.progress import Progress
+from training import calibration, checkpoints, encoding, label_scoring, language_model, prompts
+from training.encoding import EncodedRow
+from training.language_model import LoadedModel
+from training.prompts import Prompt
+
+METRICS = "metrics.jsonl"
+KEPT = "checkpoints"  # below the run's folder: what a resumed run needs, and the adapter of every scored epoch
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """What a LoRA run may vary; the defaults were chosen on the dev rows of the demo's tweets."""
+
+    r: int = 8
+    alpha: int = 16
+    dropout: float = 0.0
+    learning_rate: float = 5e-4
+    epochs: int = 3
+    batch_size: int = 8
+    warmup_share: float = 0.05
+    max_tokens: int = 512  # longer rows are refused, never cut
+    seed: int = 1
+    checkpoint_steps: int = 20
+    threads: int = 2
+    dev_rows: int = 400  # at most so many dev rows are scored after each epoch
+
+    def __post_init__(self) -> None:
+        limits: dict[str, tuple[float, float]] = {
+            "r": (1, 256), "alpha": (1, 1024), "dropout": (0, 0.5), "learning_rate": (1e-7, 1e-1), "epochs": (1, 50),
+            "batch_size": (1, 1024), "warmup_share": (0, 0.5), "max_tokens": (8, 131072), "seed": (0, 2**31),
+            "checkpoint_steps": (1, 100000), "threads": (1, 256), "dev_rows": (1, 100000)}
+        for field in fields(self):
+            value, (low, high) = getattr(self, field.name), limits[field.name]
+            whole = field.type is int
+            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+                raise ValueError(f"{field.name} must be {'a whole number' if whole else 'a number'}, got {value!r}")
+            if not low <= value <= high:
+                raise ValueError(f"{field.name} must be between {low:g} and {high:g}, got {value!r}")
+
+
+def config_from_json(data: dict[str, Any]) -> TrainingConfig:
+    """The config with these values and the defaults for the rest; raises ValueError naming what it does not know."""
+    unknown = sorted(set(data) - {field.name for field in fields(TrainingConfig)})
+    if unknown:
+        raise ValueError(f"the training config does not know {', '.join(unknown)}")
+    return TrainingConfig(**data)
+
+
+def n_steps(n_rows: int, config: TrainingConfig) -> int:
+    """Optimiser steps of a whole run over `n_rows` encoded rows."""
+    return config.epochs * math.ceil(n_rows / config.batch_size)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A batch of rows as b sequences of t tokens; all arrays int64 (b, t).
+
+    segments: 0 for the shared beginning, 1, 2, … for the rows behind it, -1 for padding.
+    targets: the token to be predicted at each position, `encoding.IGNORED` where nothing is learned.
+    """
+
+    input_ids: np.ndarray
+    positions: np.ndarray
+    segments: np.ndarray
+    targets: np.ndarray
+
+    @property
+    def allowed(self) -> np.ndarray:
+        """(b, t, t) booleans: a token sees the shared beginning and its own row, up to itself."""
+        same = self.segments[:, :, None] == self.segments[:, None, :]
+        shared = self.segments[:, None, :] == 0
+        return np.asarray((same | shared) & np.tri(self.segments.shape[1], dtype=bool))
+
+
+PACK_TOKENS = 512  # attention to masked tokens costs time too, so longer rows stand alone
+
+
+def pack(rows: Sequence[tuple[Sequence[int], Sequence[int]]], n_shared: int, pad_token: int) -> Packed:
+    """Pack (input_ids, labels) rows that agree in their first `n_shared` ids, into few and equally long sequences.
+
+    Every row's own part goes where it fits first, longest row first; a sequence has at most `PACK_TOKENS` tokens
+    unless a single row is longer. The first `n_shared` ids must not be learned.
+    """
+    bins: list[list[int]] = []
+    sizes: list[int] = []
+    for row in sorted(range(len(rows)), key=lambda n: -len(rows[n][0])):
+        own = len(rows[row][0]) - n_shared
+        place = next((b for b, size in enumerate(sizes) if size + own <= PACK_TOKENS), len(bins))
+        if place == len(bins):
+            bins.append([])
+            sizes.append(n_shared)
+        bins[place].append(row)
+        sizes[place] += own
+    shape = (len(bins), max(sizes))
+    packed = Packed(np.full(shape, pad_token), np.zeros(shape, dtype=np.int64), np.full(shape, -1),
+                    np.full(shape, encoding.IGNORED))
+    for place, members in enumerate(bins):
+        _fill(packed, place, [rows[n] for n in members], n_shared)
+    return packed
+
+
+def _fill(packed: Packed, place: int, rows: Sequence[tuple[Sequence[int], Sequence[int]]], n_shared: int) -> None:
+    ids, positions = packed.input_ids[place], packed.positions[place]
+    ids[:n_shared], positions[:n_shared], packed.segments[place, :n_shared] = rows[0][0][:n_shared], range(n_shared), 0
+    start = n_shared
+    for segment, (input_ids, labels) in enumerate(rows, start=1):
+        stop = start + len(input_ids) - n_shared
+        ids[start:stop], positions[start:stop] = input_ids[n_shared:], range(n_shared, len(input_ids))
+        packed.segments[place, start:stop] = segment
+        packed.targets[place, start : stop - 1] = labels[n_shared + 1 :]  # each position predicts the next token
+        start = stop
+
+
+def train(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, Any]:
+    """The child's work: train an adapter on the spec's rows and leave it in `folder/adapter`.
+
+    spec: "model" (folder), "rows_file" and "dev_file" (JSON lines with "key", "text", "label"), "prompt"
+    (`prompt_to_json`), "config" (fields of `TrainingConfig`), optional "name" for the adapter's base.
+    A folder in which the same run was killed is taken up at its newest whole checkpoint.
+    Raises ValueError in words if the config, the rows or the model cannot be trained with.
+    """
+    config = config_from_json(spec["config"])
+    _prepare_process(config.threads)
+    prompt = prompts.prompt_from_json(spec["prompt"])
+    rows, dev = _read_rows(spec["rows_file"]), _read_rows(spec["dev_file"])[: config.dev_rows]
+    _check_dev(dev, prompt)
+    progress("Loading the model", 0, 1)
+    loaded = language_model.load(Path(spec["model"]))
+    encoded = encoding.encode_rows(loaded.tokenizer, prompt, rows, max_tokens=config.max_tokens)
+    problems = encoding.preflight(encoded, len(rows))
+    if problems:
+        raise ValueError(" ".join(problems))
+    checkpoint = _resume_point(folder / KEPT)
+    log = MetricsLog(folder / METRICS, keep_steps=checkpoints.checkpoint_step(checkpoint) if checkpoint else 0)
+    stop = _StopRequest()
+    trainer = _trainer(loaded, encoded.rows, config, folder / KEPT)
+    keeper = _Keeper(trainer, loaded, prompt, dev, folder / KEPT, log, progress, stop, config.epochs,
+                     n_steps(len(encoded.rows), config))
+    trainer.add_callback(_callback(keeper))
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if stop.asked:
+        sys.exit(128 + signal.SIGTERM)
+    return _result(folder, log, encoded, Path(spec["model"]), checkpoint)
+
+
+class MetricsLog:
+    """metrics.jsonl: one line per optimiser step and one per scored epoch, appended and flushed.
+
+    On opening, lines beyond `keep_steps` are dropped: a resumed run writes them again.
+    """
+
+    def __init__(self, path: Path, *, keep_steps: int) -> None:
+        self.path = path
+        lines = path.read_text().splitlines() if path.exists() else []
+        self.rows = [row for row in map(_parsed, lines) if row and row["step"] <= keep_steps]
+        checkpoints.write_whole(path, "".join(json.dumps(row) + "\n" for row in self.rows))
+
+    def append(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        return [row for row in self.rows if "loss" in row]
+
+    @property
+    def epochs(self) -> list[dict[str, Any]]:
+        return [row for row in self.rows if "dev_accuracy" in row]
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads(line))
+    except ValueError:  # a kill can tear the last line
+        return None
+
+
+class _StopRequest:
+    """Remembers a SIGTERM, so that the step in hand ends with a checkpoint; a SIGKILL follows if that takes long."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        signal.signal(signal.SIGTERM, self._ask)
+
+    def _ask(self, *_: Any) -> None:
+        self.asked = True
+
+
+@dataclass
+class _Keeper:
+    """What is done around the trainer's steps: count, log, report, score the dev rows, stop."""
+
+    trainer: Any
+    loaded: LoadedModel
+    prompt: Prompt
+    dev: list[dict[str, str]]
+    kept: Path
+    log: MetricsLog
+    progress: Progress
+    stop: _StopRequest
+    epochs: int
+    n_steps: int
+    seconds: float = 0.0  # spent in steps, by all attempts
+    clock: float = 0.0
+
+    def begin(self, step: int) -> None:
+        if self.log.steps:
+            self.seconds, self.trainer.n_tokens = self.log.steps[-1]["seconds"], self.log.steps[-1]["tokens"]
+        self.clock = time.perf_counter()
+        if step and step % (self.n_steps // self.epochs) == 0:
+            self.score_dev(step)  # the kill may have come after this checkpoint and before its epoch was scored
+
+    def step(self, step: int, loss: float, learning_rate: float) -> None:
+        now = time.perf_counter()
+        self.seconds, self.clock = self.seconds + now - self.clock, now
+        if not math.isfinite(loss):
+            raise ValueError(f"The loss became {loss} at step {step}: choose a lower learning rate.")
+        self.log.append({"step": step, "loss": loss, "learning_rate": learning_rate,
+                         "seconds": round(self.seconds, 3), "tokens": self.trainer.n_tokens})
+        self.progress("Training", step, self.n_steps)
+
+    def score_dev(self, step: int) -> None:
+        """Score the adapter as it is now, keep it in `epoch-<step>/`, then log; on a resume nothing is done twice."""
+        if any(row["step"] == step for row in self.log.epochs):
+            return
+        started = time.perf_counter()
+        names = [label.name for label in self.prompt.labels]
+        model = self.trainer.model
+        model.eval()
+        scores = label_scoring.label_log_likelihoods(
+            LoadedModel(model, self.loaded.tokenizer), self.prompt, [row["text"] for row in self.dev],
+            progress=self._dev_progress, stage="Scoring the dev rows")
+        model.train()
+        labels = np.array([names.index(row["label"]) for row in self.dev])
+        self._keep(step)
+        seconds = time.perf_counter() - started
+        self.log.append({"step": step, "epoch": step * self.epochs // self.n_steps, **dev_metrics(scores, labels),
+                         "n_dev": len(labels), "seconds": round(seconds, 3)})
+        self.clock = time.perf_counter()
+
+    def _dev_progress(self, stage: str, done: int, total: int) -> None:
+        if self.stop.asked:
+            sys.exit(128 + signal.SIGTERM)
+        self.progress(stage, done, total)
+
+    def _keep(self, step: int) -> None:
+        folder = self.kept / f"epoch-{step}"
+        shutil.rmtree(folder, ignore_errors=True)
+        self.trainer.model.save_pretrained(folder)
+        checkpoints.write_manifest(folder, needed=checkpoints.ADAPTER_FILES)
+
+
+def dev_metrics(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Accuracy as it is, accuracy with a label bias fitted on the other folds, and mean loss, of (n, K) dev scores."""
+    chances = calibration.probabilities(scores)[np.arange(len(labels)), labels]
+    right = calibration.cross_fitted(scores, labels, range(len(labels)), folds=min(5, len(labels)))
+    return {"dev_accuracy": float((scores.argmax(axis=1) == labels).mean()), "dev_calibrated": float(right.mean()),
+            "dev_loss": float(-np.log(np.maximum(chances, 1e-12)).mean())}
+
+
+def _trainer(loaded: LoadedModel, rows: Sequence[EncodedRow], config: TrainingConfig, kept: Path) -> Any:
+    import torch
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
+
+    n_shared = shared_length(rows)
+    pad_token = loaded.tokenizer.eos_token_id
+
+    def collate(examples: list[dict[str, Any]]) -> dict[str, Any]:
+        packed = pack([(example["input_ids"], example["labels"]) for example in examples], n_shared, pad_token)
+        mask = torch.zeros(packed.allowed.shape, dtype=loaded.model.dtype)
+        mask.masked_fill_(~torch.from_numpy(packed.allowed), torch.finfo(mask.dtype).min)
+        return {"input_ids": torch.from_numpy(packed.input_ids), "position_ids": torch.from_numpy(packed.positions),
+                "attention_mask": mask[:, None], "labels": torch.from_numpy(packed.targets),
+                "n_tokens": torch.tensor(sum(len(example["input_ids"]) for example in examples))}
+
+    class PackedTrainer(SFTTrainer):
+        """SFTTrainer whose loss needs the vocabulary head at the completions' positions only."""
+
+        n_tokens = 0
+
+        def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False,
+                         num_items_in_batch: Any = None) -> Any:
+            self.n_tokens += int(inputs["n_tokens"])
+            causal = self.accelerator.unwrap_model(model).get_base_model()
+            hidden = causal.base_model(
+                input_ids=inputs["input_ids"], position_ids=inputs["position_ids"],
+                attention_mask=inputs["attention_mask"], use_cache=False).last_hidden_state
+            learned = inputs["labels"] != encoding.IGNORED
+            logits = causal.get_output_embeddings()(hidden[learned]).float()
+            return torch.nn.functional.cross_entropy(logits, inputs["labels"][learned])
+
+        def create_model_card(self, *_: Any, **__: Any) -> None:
+            """No card here: the product writes its own."""
+
+    arguments = SFTConfig(
+        output_dir=str(kept), seed=config.seed, data_seed=config.seed,
+        num_train_epochs=config.epochs, per_device_train_batch_size=config.batch_size, gradient_accumulation_steps=1,
+        learning_rate=config.learning_rate, lr_scheduler_type="linear", warmup_steps=config.warmup_share,
+        optim="adamw_torch", weight_decay=0.0, max_grad_norm=1.0, bf16=False, fp16=False, gradient_checkpointing=False,
+        max_length=None, packing=False, dataset_kwargs={"skip_prepare_dataset": True}, shuffle_dataset=False,
+        logging_strategy="steps", logging_steps=1, logging_nan_inf_filter=False, save_strategy="steps",
+        save_steps=config.checkpoint_steps, save_total_limit=2, eval_strategy="no", report_to="none",
+        disable_tqdm=True, dataloader_num_workers=0, dataloader_pin_memory=False, push_to_hub=False,
+        remove_unused_columns=True)
+    dataset = Dataset.from_list([{"input_ids": row.input_ids, "labels": row.labels} for row in rows])
+    lora = language_model.lora_config(r=config.r, alpha=config.alpha, dropout=config.dropout)
+    return PackedTrainer(model=loaded.model, args=arguments, train_dataset=dataset, data_collator=collate,
+                         processing_class=loaded.tokenizer, peft_config=lora)
+
+
+def _callback(keeper: _Keeper) -> Any:
+    from transformers import TrainerCallback
+
+    class Callback(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            keeper.begin(state.global_step)
+
+        def on_log(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+            logs = given["logs"]
+            if "loss" in logs:
+                keeper.step(state.global_step, logs["loss"], logs["learning_rate"])
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+            if keeper.stop.asked:
+                control.should_save = control.should_training_stop = True
+            return control
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            checkpoints.write_manifest(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+
+        def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if not keeper.stop.asked:
+                keeper.score_dev(state.global_step)
+
+    return Callback()
+
+
+def shared_length(rows: Sequence[EncodedRow]) -> int:
+    """How many ids all rows begin with, before the first that is learned or differs."""
+    shortest = min(len(row.input_ids) - row.n_completion - 1 for row in rows)
+    first = rows[0].input_ids
+    for place in range(shortest):
+        if any(row.input_ids[place] != first[place] for row in rows):
+            return place
+    return shortest
+
+
+def _result(folder: Path, log: MetricsLog, encoded: encoding.Encoded, model: Path,
+            checkpoint: Path | None) -> dict[str, Any]:
+    whole = [row for row in log.epochs if checkpoints.is_verified(folder / KEPT / f"epoch-{row['step']}",
+                                                                  needed=checkpoints.ADAPTER_FILES)]
+    best = max(whole, key=lambda row: (row["dev_calibrated"], row["step"]))
+    files = _publish(folder / KEPT / f"epoch-{best['step']}", folder / "adapter", language_model.model_identity(model))
+    steps = log.steps
+    return {"steps": steps[-1]["step"], "train_seconds": steps[-1]["seconds"], "tokens": steps[-1]["tokens"],
+            "dev_seconds": sum(row["seconds"] for row in log.epochs),
+            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "loss_first": steps[0]["loss"], "loss_last": steps[-1]["loss"], "adapter": "adapter/", "files": files,
+            "n_rows": len(encoded.rows), "refused": [list(pair) for pair in encoded.refused],
+            "resumed_from": checkpoints.checkpoint_step(checkpoint) if checkpoint else 0,
+            "best_step": best["step"], "epochs": log.epochs}
+
+
+def _publish(kept: Path, adapter: Path, identity: str) -> dict[str, str]:
+    """Copy the kept epoch as the adapter: weights and config only, its base named by identity, not by a path."""
+    temporary = adapter.with_name(".adapter")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    weights, settings = checkpoints.ADAPTER_FILES
+    shutil.copyfile(kept / weights, temporary / weights)
+    config = json.loads((kept / settings).read_text()) | {"base_model_name_or_path": identity}
+    (temporary / settings).write_text(json.dumps(config, indent=1, sort_keys=True))
+    language_model.sync_folder(temporary)
+    shutil.rmtree(adapter, ignore_errors=True)
+    temporary.rename(adapter)
+    return {name: language_model.file_sha256(adapter / name) for name in checkpoints.ADAPTER_FILES}
+
+
+def _read_rows(path: str) -> list[dict[str, str]]:
+    return [json.loads(line) for line in Path(path).read_text().splitlines() if line.strip()]
+
+
+def _check_dev(dev: Sequence[dict[str, str]], prompt: Prompt) -> None:
+    if len(dev) < 2:
+        raise ValueError(f"There must be at least 2 dev rows to choose the best epoch on, there are {len(dev)}.")
+    unknown = sorted({row["label"] for row in dev} - {label.name for label in prompt.labels})
+    if unknown:
+        raise ValueError(f"Dev rows carry labels that the prompt does not offer: {', '.join(unknown)}.")
+
+
+def _resume_point(kept: Path) -> Path | None:
+    """The newest whole checkpoint; torn ones beyond it are removed, so that none is mistaken for it."""
+    newest = checkpoints.newest_verified(kept)
+    for path in checkpoints.all_checkpoints(kept):
+        if newest is None or checkpoints.checkpoint_step(path) > checkpoints.checkpoint_step(newest):
+            shutil.rmtree(path)
+    return newest
+
+
+def _prepare_process(threads: int) -> None:
+    """Threads, waiting and memory as measured best on a small CPU; must run before torch is imported."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads starve each other on a busy machine
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    if sys.platform == "linux":
+        _keep_freed_memory()
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def _keep_freed_memory() -> None:
+    """Tell glibc to keep freed blocks, as the same sizes come again every step; the same as its MALLOC_ variables."""
+    M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 256 << 20)):
+            libc.mallopt(option, value)
+
+
+if __name__ == "__main__":
+    child_main(train)

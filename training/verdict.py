@@ -1,0 +1,196 @@
+"""Verdicts in words: is the prompt good enough, was fine-tuning worth it, may the adapter be promoted.
+
+Gates use one-sided 95 % bounds, said as “at least” and “at most”; the intervals on the pages are two-sided.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from stats.intervals import Interval, wilson_bounds
+from stats.paired import PairedComparison
+
+Outcome = Literal["PROMPT_OK", "FINE_TUNE", "INCONCLUSIVE"]
+
+CHAMPION_MARGIN = 0.01  # a new adapter may be worse than the champion by at most this, so that ties can be promoted
+UNAFFORDABLE = 20_000  # more labels than this are not proposed to anybody
+Z_ONE_SIDED, Z_POWER = 1.6449, 0.8416  # 95 % one-sided, 80 % power
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """Whether the best prompt meets the target; `lower` and `upper` are one-sided 95 % Wilson bounds."""
+
+    outcome: Outcome
+    lower: float
+    upper: float
+    words: str
+    next_step: str
+
+
+def gate(n_right: int, n: int, target: float) -> GateResult:
+    """Judge the best prompt, right on `n_right` of `n` held-out examples, against a target accuracy in (0, 1).
+
+    PROMPT_OK if the lower bound reaches the target, FINE_TUNE if the upper bound stays below it.
+    Raises ValueError if there are no examples or the target is not in (0, 1).
+    """
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+    _check_target(target)
+    lower, upper = wilson_bounds(n_right, n)
+    share = f"The best prompt gets {percent(n_right / n)} of {n:,} held-out examples right"
+    goal = f"your target of {_target(target)}"
+    if lower >= target:
+        return GateResult("PROMPT_OK", lower, upper, f"{share}, at least {percent(lower)}: it meets {goal}.",
+                          "Use the prompt. Fine-tuning would cost and has little left to win.")
+    if upper < target:
+        return GateResult("FINE_TUNE", lower, upper, f"{share} and cannot reach {goal} (at most {percent(upper)}).",
+                          "Train a LoRA adapter and compare it with the prompt on the same examples.")
+    return GateResult("INCONCLUSIVE", lower, upper,
+                      f"{share}. That is at least {percent(lower)} and at most {percent(upper)}, so it is open whether "
+                      f"it meets {goal}.", _settling_step(n_right / n, n, target))
+
+
+def examples_to_settle(share: float, target: float) -> float:
+    """How many examples tell `share` from `target` by a one-sided 95 % bound in 80 % of cases; infinite if equal.
+
+    Source: the normal sample size of a one-sided test of one proportion, Fleiss, Levin & Paik 2003, chapter 2.
+    """
+    if share == target:
+        return math.inf
+    spread = Z_ONE_SIDED * math.sqrt(target * (1 - target)) + Z_POWER * math.sqrt(share * (1 - share))
+    return math.ceil((spread / (share - target)) ** 2)
+
+
+def compare_words(prompt: Interval, adapter: Interval, probe: Interval | None, comparison: PairedComparison,
+                  target: float) -> tuple[str, str]:
+    """Headline and paragraph: is the adapter worth it, on the examples that prompt and adapter both answered?
+
+    prompt, adapter, probe: accuracies with two-sided 95 % intervals. comparison: the prompt first, the adapter second.
+    The headline says yes or no only where the interval of the difference excludes 0.
+    """
+    _check_target(target)
+    difference = comparison.difference
+    sentences = [_prompt_sentence(prompt, target), _adapter_sentence(adapter, comparison)]
+    if difference.low > 0:
+        answer = f"Yes, by {_points(difference.estimate)}."
+    elif difference.high < 0:
+        answer = f"No, it is worse by {_points(-difference.estimate)}."
+    else:
+        answer = "Not proven better than the prompt."
+    sentences.append(f"The difference is {_signed(difference.estimate)} points, between {_signed(difference.low)} and "
+                     f"{_signed(difference.high)} (95 % interval).")
+    sentences.append(_target_sentence(adapter, target))
+    if probe is not None:
+        sentences.append(_probe_sentence(probe, adapter))
+    return f"Is fine-tuning worth it? {answer}", " ".join(sentence for sentence in sentences if sentence)
+
+
+def promotion_gate(against_prompt: float, *, n_right: int, n: int, target: float,
+                   against_champion: float | None = None) -> tuple[bool, list[str]]:
+    """Whether an adapter may become champion, and every reason for or against it.
+
+    against_prompt, against_champion: one-sided 95 % lower bounds of accuracy(adapter) - accuracy(rival), in
+    [-1, 1]; no champion, no second condition.
+    The adapter has to beat the best prompt and may not be worse than the champion by more than a point. The target
+    is told, and does not block.
+    """
+    beats_prompt = against_prompt > 0
+    reasons = [f"It is better than the best prompt by at least {_points(against_prompt)}." if beats_prompt else
+               "It is not shown to be better than the best prompt: the difference may be as low as "
+               f"{_signed(against_prompt)} points."]
+    holds = True
+    if against_champion is not None:
+        holds = against_champion > -CHAMPION_MARGIN
+        if against_champion > 0:
+            reasons.append(f"It is better than the champion by at least {_points(against_champion)}.")
+        elif holds:
+            reasons.append(f"It is not worse than the champion by more than {_points(CHAMPION_MARGIN)}.")
+        else:
+            reasons.append(f"It may be worse than the champion by {_points(-against_champion)}, more than the "
+                           f"{_points(CHAMPION_MARGIN)} allowed.")
+    lower, upper = wilson_bounds(n_right, n)
+    if lower >= target:
+        reasons.append(f"It reaches the target of {_target(target)}: at least {percent(lower)}.")
+    else:
+        shown = "cannot reach" if upper < target else "is not shown to reach"
+        reasons.append(f"It {shown} the target of {_target(target)}: {percent(n_right / n)}, at most {percent(upper)}. "
+                       "This does not block the promotion.")
+    return beats_prompt and holds, reasons
+
+
+def percent(share: float) -> str:
+    """A share with one decimal, as the pages write it: 0.796 is “79.6 %”."""
+    return f"{100 * share:.1f} %"
+
+
+def _target(target: float) -> str:
+    return f"{round(100 * target, 1):g} %"
+
+
+def _points(difference: float) -> str:
+    points = 100 * difference
+    number = f"{points:.0f}" if points >= 1.5 else f"{points:.1f}".removesuffix(".0")
+    return f"{number} point" if number == "1" else f"{number} points"
+
+
+def _signed(difference: float) -> str:
+    return f"{100 * difference:+.1f}".replace("-", "−")
+
+
+def _settling_step(share: float, n: int, target: float) -> str:
+    needed = examples_to_settle(share, target) - n
+    if needed > UNAFFORDABLE:
+        return "It is too close to the target for more labels to tell. Decide by what an answer costs."
+    return f"Label about {_rounded(needed):,} more held-out examples; that would probably settle it."
+
+
+def _rounded(n_labels: float) -> int:
+    return max(50, math.ceil(n_labels / 10) * 10)
+
+
+def _bounds(interval: Interval) -> tuple[float, float]:
+    return wilson_bounds(round(interval.estimate * interval.n), interval.n)
+
+
+def _prompt_sentence(prompt: Interval, target: float) -> str:
+    lower, upper = _bounds(prompt)
+    said = f"The best prompt gets {percent(prompt.estimate)} right"
+    if lower >= target:
+        return f"{said} and meets your target of {_target(target)} already (at least {percent(lower)})."
+    if upper < target:
+        return f"{said} and cannot reach your target of {_target(target)} (at most {percent(upper)})."
+    return f"{said}; whether it meets your target of {_target(target)} is open."
+
+
+def _adapter_sentence(adapter: Interval, comparison: PairedComparison) -> str:
+    return (f"The LoRA adapter gets {percent(adapter.estimate)}; it is right on {comparison.only_second:,} examples "
+            f"where the prompt is wrong, and wrong on {comparison.only_first:,} where the prompt is right.")
+
+
+def _target_sentence(adapter: Interval, target: float) -> str:
+    lower, upper = _bounds(adapter)
+    if lower >= target:
+        return f"It reaches {_target(target)} (at least {percent(lower)})."
+    if upper < target:
+        return (f"It does not reach {_target(target)} (at most {percent(upper)}): better labels, more of them or a "
+                "larger base model have to bring the rest.")
+    more = examples_to_settle(adapter.estimate, target) - adapter.n
+    if more > UNAFFORDABLE:
+        return f"It is too close to {_target(target)} for more labels to tell whether it reaches it."
+    return (f"It is not yet shown to reach {_target(target)}: about {_rounded(more):,} more held-out labels would "
+            "probably settle that.")
+
+
+def _probe_sentence(probe: Interval, adapter: Interval) -> str:
+    said = f"The linear probe on embeddings, which needs no language model, gets {percent(probe.estimate)}"
+    if probe.estimate >= adapter.estimate:
+        return f"{said}: it does as well or better for next to nothing, so serve the probe unless you need the model."
+    if probe.estimate >= adapter.low:
+        return f"{said}: chance alone could explain that it is behind, and it costs next to nothing."
+    return f"{said}."
+
+
+def _check_target(target: float) -> None:
+    if not 0 < target < 1:
+        raise ValueError(f"target must be in (0, 1), got {target}")
