@@ -45,7 +45,7 @@ class GoldRuleForm(forms.ModelForm):
             "size": forms.NumberInput(attrs={"min": 1, "max": 100_000, "inputmode": "numeric"}),
             "min_quality": forms.NumberInput(attrs={"min": 0, "max": 1, "step": 0.05, "inputmode": "decimal"}),
             "min_per_label": forms.NumberInput(attrs={"min": 0, "max": 100_000, "inputmode": "numeric"}),
-            "seed": forms.NumberInput(attrs={"min": 0, "inputmode": "numeric"}),
+            "seed": forms.NumberInput(attrs={"min": 0, "max": 99_999, "inputmode": "numeric"}),
         }
         help_texts = {"allow_flagged": ""}
 

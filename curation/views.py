@@ -25,7 +25,6 @@ from curation.services.quality import read_quality
 from curation.services.review import (
     VIEWS,
     ReviewCounts,
-    ReviewItem,
     decide,
     next_in,
     previous_in,
@@ -84,7 +83,7 @@ def review_decide(request: Request, project: Project) -> HttpResponse:
     decision = decide(score.example, verdict=form["verdict"], value=form["value"], reason=form["reason"],
                       by=request.user, report=report, seen=form["seen"])
     following = next_in(review_queue(report, _view_of(request)), score) if score.label_quality is not None else None
-    return _after_decision(request, project, following.pk if following else None, said=_said(decision))
+    return _after_decision(request, project, following.pk if following else None, note=_said(decision))
 
 
 @on(Project, "review")
@@ -92,17 +91,17 @@ def review_decide(request: Request, project: Project) -> HttpResponse:
 def review_undo(request: Request, project: Project) -> HttpResponse:
     decision = undo(project, by=request.user)
     score = ExampleScore.objects.filter(report=latest_report(project), example=decision.example_id).first()
-    return _after_decision(request, project, score.pk if score else None, said="Taken back.", is_undo=True)
+    return _after_decision(request, project, score.pk if score else None, taken_back="Your decision is taken back.")
 
 
-def _after_decision(request: Request, project: Project, at: int | None, *, said: str,
-                    is_undo: bool = False) -> HttpResponse:
+def _after_decision(request: Request, project: Project, at: int | None, *, note: str = "",
+                    taken_back: str = "") -> HttpResponse:
     """The next example in place of the last one; without JavaScript, a redirect to it."""
     url = _review_url(project, _view_of(request), at)
     if not request.htmx:
-        messages.success(request, said)
+        messages.success(request, note or taken_back)
         return redirect(url)
-    return push_url(_review(request, project, at=at, note="" if is_undo else said), url)
+    return push_url(_review(request, project, at=at, note=note, taken_back=taken_back), url)
 
 
 def _said(decision: Decision) -> str:
@@ -125,11 +124,10 @@ def _review_url(project: Project, view: str, at: int | None = None, **more: str)
 
 @dataclass(frozen=True)
 class LabelButton:
-    """A label to relabel to; key is its digit, "" beyond the ninth. remark: given, suggested or ""."""
+    """A label to relabel to, and the digit that does it."""
 
     label: str
     key: str
-    remark: str
 
 
 @dataclass(frozen=True)
@@ -140,11 +138,13 @@ class ViewLink:
     is_current: bool
 
 
-def _review(request: Request, project: Project, *, at: int | None, note: str = "") -> HttpResponse:
+def _review(request: Request, project: Project, *, at: int | None, note: str = "",
+            taken_back: str = "") -> HttpResponse:
     """The review page, or for htmx only the part of it that changes."""
     view, report = _view_of(request), latest_report(project)
-    context: dict[str, Any] = {"project": project, "report": report, "note": note, "view": view,
-                               "undo_url": f"{reverse('curation:undo', args=[project.pk])}?{urlencode({'view': view})}"}
+    context: dict[str, Any] = {
+        "project": project, "report": report, "view": view, "note": note, "taken_back": taken_back,
+        "undo_url": f"{reverse('curation:undo', args=[project.pk])}?{urlencode({'view': view})}"}
     if report is None:
         context |= {"has_examples": Example.objects.filter(project=project).exists(),
                     "job": _open_job(project, "score")}
@@ -180,19 +180,14 @@ def _item_context(request: Request, project: Project, view: str, report: Quality
     following = next_in(queue, score) if is_scored else queue.first()
     is_asking = request.GET.get("ask") == "discuss"
     return {
-        "item": item, "n_copies": score.cluster_size - 1, "buttons": _label_buttons(project, item),
+        "item": item, "n_copies": score.cluster_size - 1,
+        "buttons": [LabelButton(label, str(n)) for n, label in enumerate(project.labels[:N_KEYS], start=1)],
         "has_more_labels": len(project.labels) > N_KEYS, "reason_form": ReasonForm() if is_asking else None,
         "decide_url": f"{reverse('curation:decide', args=[project.pk])}?{urlencode({'view': view})}",
         "here_url": _review_url(project, view, score.pk),
         "ask_url": _review_url(project, view, score.pk, ask="discuss"),
         "previous_url": _review_url(project, view, previous.pk) if previous else "",
         "next_url": _review_url(project, view, following.pk) if following else ""}
-
-
-def _label_buttons(project: Project, item: ReviewItem) -> list[LabelButton]:
-    remarks = {item.suggestion: "suggested", item.label: "given"}
-    return [LabelButton(label, str(number), remarks.get(label, ""))
-            for number, label in enumerate(project.labels[:N_KEYS], start=1)]
 
 
 # Quality
@@ -241,7 +236,8 @@ def gold_set(request: Request, project: Project) -> HttpResponse:
 def gold_set_preview(request: Request, project: Project) -> HttpResponse:
     """What the rule of the form picks. Nothing is saved."""
     form = GoldRuleForm(request.GET, instance=gold_set_of(project))
-    return render(request, "curation/_gold_preview.html", {"project": project, **_preview_context(project, form)})
+    context = {"project": project, "is_live": True, **_preview_context(project, form)}
+    return render(request, "curation/_gold_preview.html", context)
 
 
 @on(Project, "edit_gold_set")

@@ -31,7 +31,7 @@ from jobs.models import Job
 from labeling.label_studio_server import wait_until_up
 from labeling.models import Annotation, Annotator, Example, Upload
 from labeling.services.imports import receive_upload, start_import
-from labeling.services.sync import label_studio, link_project, provision_annotator, start_pull, start_push
+from labeling.services.sync import label_studio, provision_annotator, start_pull, start_push
 from labeling.task_types.classification import to_result
 from projects.errors import UserError
 from projects.models import Project, Role
@@ -237,7 +237,7 @@ def review(cast: Cast, say: Say) -> str:
         ballot = found[example.pk]
         if ballot.majority is None and not ballot.is_settled:
             decide(example, verdict="exclude", by=cast.curator, reason="six blind labels tie")
-    n = {verdict: Decision.objects.filter(example__project=cast.project, verdict=verdict).count()
+    n = {str(verdict): Decision.objects.filter(example__project=cast.project, verdict=verdict).count()
          for verdict in Decision.SETTLED}
     return f"{n['keep']:,} labels kept, {n['relabel']:,} changed, {n['exclude']:,} examples left out"
 

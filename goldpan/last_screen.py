@@ -21,7 +21,7 @@ WIDTH = 100
 
 def last_screen(project: Project) -> str:
     """Everything as text, 100 columns wide."""
-    snapshot = project.snapshots.order_by("number").first()
+    snapshot = project.snapshots.get(number=1)
     found = compare(snapshot)
     lines = ["", "─" * WIDTH, found.headline, "", *textwrap.wrap(found.paragraph, WIDTH), "",
              f"On the same {found.rivals[0].evaluation.n:,} held-out tweets        right    95 % interval      "
@@ -63,8 +63,8 @@ def _truth_lines(project: Project, found: Comparison) -> list[str]:
     tweets = read_tweets(settings.BASE_DIR / "var" / "downloads" / SDIST)
     truth = dict(zip(tweets.keys, truth_of(tweets.ratings), strict=True))
     noisy = dict(zip(tweets.keys, labels_of(tweets.ratings)[:, NOISY], strict=True))
-    decided = dict(Decision.objects.latest().filter(
-        example__project=project, example__split=Example.Split.pool).exclude(value="").values_list("example__key", "value"))
+    decisions = Decision.objects.latest().filter(example__project=project, example__split=Example.Split.pool)
+    decided = dict(decisions.exclude(value="").values_list("example__key", "value"))
     pool = list(Example.objects.filter(project=project, split=Example.Split.pool).values_list("key", flat=True))
     gold = {row.key: row.label for row in read_rows(found.snapshot, "train")}
     rows = [

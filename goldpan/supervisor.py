@@ -33,7 +33,7 @@ def serve(*, story: str | None = None, say: Callable[[str], None] = print) -> in
     logs = settings.GOLDPAN_DATA / "log"
     logs.mkdir(parents=True, exist_ok=True, mode=0o700)
     manager = Manager(Printer(prefix=False, colour=False))
-    manager._system_print = lambda data: None  # type: ignore[method-assign]  # its start and stop lines tell people nothing
+    manager._system_print = lambda data: None  # its start and stop lines tell people nothing
     for name, command in parse_procfile((settings.BASE_DIR / "Procfile").read_text()).processes.items():
         if name == "labelstudio" and not runs_own_label_studio():
             continue
@@ -48,8 +48,8 @@ def serve(*, story: str | None = None, say: Callable[[str], None] = print) -> in
 
 def runs_own_label_studio() -> bool:
     """Whether Label Studio is ours to start, rather than a server elsewhere."""
-    return settings.GOLDPAN_LABEL_STUDIO_URL == (
-        f"http://{settings.GOLDPAN_HOST}:{settings.GOLDPAN_LABEL_STUDIO_PORT}")
+    return (
+        f"http://{settings.GOLDPAN_HOST}:{settings.GOLDPAN_LABEL_STUDIO_PORT}") == settings.GOLDPAN_LABEL_STUDIO_URL
 
 
 def end_leftovers(say: Callable[[str], None]) -> None:
@@ -81,7 +81,8 @@ def _is_marked(process: psutil.Process) -> bool:
 
 def _environment() -> dict[str, str]:
     programs = Path(sys.executable).parent
-    return {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', '')}", MARK: str(settings.GOLDPAN_DATA),
+    path = f"{programs}{os.pathsep}{os.environ.get('PATH', '')}"
+    return {**os.environ, "PATH": path, MARK: str(settings.GOLDPAN_DATA),
             "GOLDPAN_PORT": str(settings.GOLDPAN_PORT), "GOLDPAN_WORKERS": str(settings.GOLDPAN_WORKERS),
             "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"}
 
@@ -92,5 +93,5 @@ def _check_ports() -> None:
         ports.append(("Label Studio", settings.GOLDPAN_LABEL_STUDIO_PORT, "GOLDPAN_LABEL_STUDIO_PORT"))
     for name, port, variable in ports:
         if port_is_taken(port):
-            raise UserError(f"Port {port} for {name} is taken. End the program that listens there, or set {variable} to "
-                            "another port.")
+            raise UserError(f"Port {port} for {name} is taken. End the program that listens there, or set {variable} "
+                            "to another port.")

@@ -3,9 +3,18 @@ from django.contrib import admin
 from django.urls import include, path
 
 from goldpan import views
+from projects.urls import urlpatterns as of_projects
+
+# The home page of a project looks into every app, so its view stands above them all.
+projects_patterns = [path("projects/<int:pk>/", views.project_detail, name="detail"), *of_projects]
 
 urlpatterns = [
     path("", views.home, name="home"),
+    path("", include((projects_patterns, "projects"))),
+    path("", include("labeling.urls")),
+    path("", include("jobs.urls")),
+    path("", include("curation.urls")),
+    path("", include("training.urls")),
     path("healthz", views.healthz, name="healthz"),
     path("accounts/login/", account.login, name="account_login"),
     path("accounts/logout/", account.logout, name="account_logout"),

@@ -77,7 +77,7 @@ def child_main(work: Callable[[dict[str, Any], Path, Progress], dict[str, Any]])
     folder = Path(sys.argv[1])
     spec = json.loads((folder / "spec.json").read_text())
     try:
-        answer = {"result": work(spec, folder, _pipe_progress())}
+        answer: dict[str, Any] = {"result": work(spec, folder, _pipe_progress())}
     except ValueError as error:
         answer = {"refused": str(error)}
     temporary = folder / "result.json.tmp"

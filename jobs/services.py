@@ -206,7 +206,8 @@ def due() -> list[int]:
     taken = set(held.exclude(exclusive="").values_list("exclusive", flat=True))
     free = settings.GOLDPAN_WORKERS - held.count()
     waiting = Job.objects.filter(state=Job.State.queued, run_after__lte=timezone.now()).order_by("pk")
-    return [pk for pk, exclusive in waiting.values_list("pk", "exclusive")[:100] if exclusive not in taken][:max(0, free)]
+    ready = [pk for pk, exclusive in waiting.values_list("pk", "exclusive")[:100] if exclusive not in taken]
+    return ready[:max(0, free)]
 
 
 def work_folder(job: Job) -> Path:

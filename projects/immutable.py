@@ -20,7 +20,8 @@ def forbid_change(*tables: str) -> RunPython:
             editor.execute(_POSTGRES_FUNCTION, params=None)
         for table in tables:
             for verb in ("update", "delete"):
-                editor.execute((_POSTGRES if postgres else _SQLITE).format(table=table, verb=verb, VERB=verb.upper()), params=None)
+                statement = (_POSTGRES if postgres else _SQLITE).format(table=table, verb=verb, VERB=verb.upper())
+                editor.execute(statement, params=None)
 
     def remove(apps: object, editor: BaseDatabaseSchemaEditor) -> None:
         for table in tables:

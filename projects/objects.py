@@ -61,7 +61,7 @@ def delete_object(root: Path, sha256: str) -> None:
 def object_is_sound(root: Path, sha256: str) -> bool:
     """Whether the file is there and its bytes still have this hash."""
     try:
-        with open_object(root, sha256) as file:
+        with open(object_path(root, sha256), "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == sha256
     except FileNotFoundError:
         return False

@@ -71,7 +71,7 @@ def audit(project: Project, who: User | None, what: str, detail: dict[str, Any])
     Project.objects.select_for_update().get(pk=project.pk)  # one writer of a chain at a time
     last = AuditEvent.objects.filter(project=project).order_by("-sequence").first()
     at = timezone.now()
-    event = {"sequence": last.sequence + 1 if last else 1, "who": who.username if who else "goldpan",
+    event: dict[str, Any] = {"sequence": last.sequence + 1 if last else 1, "who": who.username if who else "goldpan",
              "what": what, "detail": detail}
     previous = last.sha256 if last else FIRST
     return AuditEvent.objects.create(

@@ -7,6 +7,7 @@
 """
 
 import json
+import os
 import resource
 import time
 from collections.abc import Iterator, Sequence
@@ -196,9 +197,7 @@ def score_files(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[
     spec: "model" and "adapter" (folder or null), "prompts" (list of `prompt_to_json`), "texts_file" (JSON lines
     with "text"), optional "batch_size", "threads". `content-free-<n>.npy` holds the scores of `CONTENT_FREE`.
     """
-    import torch
-
-    torch.set_num_threads(int(spec.get("threads") or torch.get_num_threads()))
+    language_model.prepare_process(int(spec.get("threads") or len(os.sched_getaffinity(0))))
     texts = [json.loads(line)["text"] for line in Path(spec["texts_file"]).read_text().splitlines()]
     progress("Loading the model", 0, 1)
     model_folder = Path(spec["model"])

@@ -98,11 +98,8 @@ def label_texts(schema: Mapping[str, Any]) -> tuple[LabelText, ...]:
                            description=label.get("description", "") or "") for label in schema["labels"])
 
 
-def short(schema: Mapping[str, Any], instructions: str = "") -> Prompt:
-    """The bare prompt that LoRA is trained with: label names only, as the adapter learns the rest from the rows.
-
-    instructions: not used; taken so that every way of making a prompt is called alike.
-    """
+def short(schema: Mapping[str, Any]) -> Prompt:
+    """The bare prompt that LoRA is trained with: label names only, as the adapter learns the rest from the rows."""
     labels = label_texts(schema)
     names = ", ".join(label.completion for label in labels)
     return Prompt("short", f"Classify as {names}.", TEXT, (), labels)
@@ -111,14 +108,14 @@ def short(schema: Mapping[str, Any], instructions: str = "") -> Prompt:
 def zero_shot(schema: Mapping[str, Any], instructions: str = "") -> Prompt:
     """The project's instructions and label definitions, no examples."""
     labels = label_texts(schema)
-    return Prompt("zero-shot", _system(labels, instructions), _question(labels), (), labels)
+    return Prompt("zero-shot", _system(labels, instructions), TEXT, (), labels)
 
 
 def few_shot(schema: Mapping[str, Any], instructions: str, shots: Sequence[Shot]) -> Prompt:
     """The zero-shot prompt with solved examples before the question, in the order given."""
     labels = label_texts(schema)
-    return Prompt(f"few-shot, {len(shots)} examples", _system(labels, instructions), _question(labels),
-                  tuple(shots), labels)
+    return Prompt(f"few-shot, {len(shots)} examples", _system(labels, instructions), TEXT, tuple(shots),
+                  labels)
 
 
 def choose_shots(texts: Sequence[str], labels: Sequence[str], *, per_label: int, seed: int,
@@ -153,7 +150,3 @@ def _system(labels: Sequence[LabelText], instructions: str) -> str:
         parts.append("\n".join(defined))
     parts.append(f"Answer with one of: {', '.join(label.completion for label in labels)}.")
     return "\n".join(parts)
-
-
-def _question(labels: Sequence[LabelText]) -> str:
-    return TEXT

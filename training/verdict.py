@@ -41,14 +41,14 @@ def gate(n_right: int, n: int, target: float) -> GateResult:
     share = f"The best prompt gets {percent(n_right / n)} of {n:,} held-out examples right"
     goal = f"your target of {_target(target)}"
     if lower >= target:
-        return GateResult("PROMPT_OK", lower, upper, f"{share}, at least {percent(lower)}: it meets {goal}.",
+        return GateResult("PROMPT_OK", lower, upper, f"{share}, at least {_at_least(lower)}: it meets {goal}.",
                           "Use the prompt. Fine-tuning would cost and has little left to win.")
     if upper < target:
-        return GateResult("FINE_TUNE", lower, upper, f"{share} and cannot reach {goal} (at most {percent(upper)}).",
+        return GateResult("FINE_TUNE", lower, upper, f"{share} and cannot reach {goal} (at most {_at_most(upper)}).",
                           "Train a LoRA adapter and compare it with the prompt on the same examples.")
     return GateResult("INCONCLUSIVE", lower, upper,
-                      f"{share}. That is at least {percent(lower)} and at most {percent(upper)}, so it is open whether "
-                      f"it meets {goal}.", _settling_step(n_right / n, n, target))
+                      f"{share}. That is at least {_at_least(lower)} and at most {_at_most(upper)}, so it is open "
+                      f"whether it meets {goal}.", _settling_step(n_right / n, n, target))
 
 
 def examples_to_settle(share: float, target: float) -> float:
@@ -73,9 +73,9 @@ def compare_words(prompt: Interval, adapter: Interval, probe: Interval | None, c
     difference = comparison.difference
     sentences = [_prompt_sentence(prompt, target), _adapter_sentence(adapter, comparison)]
     if difference.low > 0:
-        answer = f"Yes, by {_points(difference.estimate)}."
+        answer = f"Yes, by {_whole_points(difference.estimate)}."
     elif difference.high < 0:
-        answer = f"No, it is worse by {_points(-difference.estimate)}."
+        answer = f"No, it is worse by {_whole_points(-difference.estimate)}."
     else:
         answer = "Not proven better than the prompt."
     sentences.append(f"The difference is {_signed(difference.estimate)} points, between {_signed(difference.low)} and "
@@ -111,11 +111,11 @@ def promotion_gate(against_prompt: float, *, n_right: int, n: int, target: float
                            f"{_points(CHAMPION_MARGIN)} allowed.")
     lower, upper = wilson_bounds(n_right, n)
     if lower >= target:
-        reasons.append(f"It reaches the target of {_target(target)}: at least {percent(lower)}.")
+        reasons.append(f"It reaches the target of {_target(target)}: at least {_at_least(lower)}.")
     else:
         shown = "cannot reach" if upper < target else "is not shown to reach"
-        reasons.append(f"It {shown} the target of {_target(target)}: {percent(n_right / n)}, at most {percent(upper)}. "
-                       "This does not block the promotion.")
+        reasons.append(f"It {shown} the target of {_target(target)}: {percent(n_right / n)}, at most "
+                       f"{_at_most(upper)}. This does not block the promotion.")
     return beats_prompt and holds, reasons
 
 
@@ -128,9 +128,26 @@ def _target(target: float) -> str:
     return f"{round(100 * target, 1):g} %"
 
 
+def _at_least(bound: float) -> str:
+    """Rounded down, so that no rounding makes a bound reach what it does not."""
+    return percent(math.floor(1000 * bound + 1e-9) / 1000)
+
+
+def _at_most(bound: float) -> str:
+    return percent(math.ceil(1000 * bound - 1e-9) / 1000)
+
+
 def _points(difference: float) -> str:
+    """A difference in points with one decimal, rounded down."""
+    return _plural(f"{math.floor(1000 * difference + 1e-9) / 10:g}")
+
+
+def _whole_points(difference: float) -> str:
     points = 100 * difference
-    number = f"{points:.0f}" if points >= 1.5 else f"{points:.1f}".removesuffix(".0")
+    return _plural(f"{math.floor(points + 0.5)}" if points >= 1.5 else f"{points:.1f}".removesuffix(".0"))
+
+
+def _plural(number: str) -> str:
     return f"{number} point" if number == "1" else f"{number} points"
 
 
@@ -157,9 +174,9 @@ def _prompt_sentence(prompt: Interval, target: float) -> str:
     lower, upper = _bounds(prompt)
     said = f"The best prompt gets {percent(prompt.estimate)} right"
     if lower >= target:
-        return f"{said} and meets your target of {_target(target)} already (at least {percent(lower)})."
+        return f"{said} and meets your target of {_target(target)} already (at least {_at_least(lower)})."
     if upper < target:
-        return f"{said} and cannot reach your target of {_target(target)} (at most {percent(upper)})."
+        return f"{said} and cannot reach your target of {_target(target)} (at most {_at_most(upper)})."
     return f"{said}; whether it meets your target of {_target(target)} is open."
 
 
@@ -171,9 +188,9 @@ def _adapter_sentence(adapter: Interval, comparison: PairedComparison) -> str:
 def _target_sentence(adapter: Interval, target: float) -> str:
     lower, upper = _bounds(adapter)
     if lower >= target:
-        return f"It reaches {_target(target)} (at least {percent(lower)})."
+        return f"It reaches {_target(target)} (at least {_at_least(lower)})."
     if upper < target:
-        return (f"It does not reach {_target(target)} (at most {percent(upper)}): better labels, more of them or a "
+        return (f"It does not reach {_target(target)} (at most {_at_most(upper)}): better labels, more of them or a "
                 "larger base model have to bring the rest.")
     more = examples_to_settle(adapter.estimate, target) - adapter.n
     if more > UNAFFORDABLE:

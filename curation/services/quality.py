@@ -54,6 +54,24 @@ class Quality:
     histogram: Histogram | None
     annotators: list[AnnotatorRow]
 
+    @property
+    def compared(self) -> list[Interval]:
+        """What the first table shows on one axis."""
+        return [share for share in (self.agreement, self.baseline) if share]
+
+    @property
+    def flagged(self) -> list[Interval]:
+        """The shares of the labels that were scored, to be drawn on one axis."""
+        return [row.flagged for row in self.labels if row.flagged and not row.left_out_because]
+
+    @property
+    def histogram_words(self) -> str:
+        if self.histogram is None:
+            return ""
+        low = sum(n for n, end in zip(self.histogram.counts, self.histogram.edges[1:], strict=True) if end <= 0.5)
+        return (f"Label quality of {self.report.n_scored:,} examples: {low:,} below 0.5, where the model prefers "
+                "another label")
+
 
 def read_quality(report: QualityReport) -> Quality:
     """Return the report's figures. Four queries at most, whatever the number of examples."""

@@ -77,7 +77,8 @@ def add_by(parser: ArgumentParser) -> None:
 
 
 def add_worker(parser: ArgumentParser) -> None:
-    parser.add_argument("--worker", action="store_true", help="leave the job to a worker and wait, instead of running it here")
+    parser.add_argument("--worker", action="store_true",
+                        help="leave the job to a worker and wait, instead of running it here")
 
 
 def project_of(name: str) -> Project:

@@ -2,7 +2,8 @@
 
 1. `receive_upload` stores the bytes by hash, guesses the columns, reads every line, writes down the bad ones.
 2. `start_import` queues the import; bad rows stop it unless the caller says to leave them out.
-3. `run_import` reads the stored bytes again and inserts in one transaction with the job's success.
+3. `run_import` reads the stored bytes again into a table of its own, which locks nobody out, and moves them from there
+   in one transaction with the job's success.
 """
 
 import csv
@@ -22,7 +23,7 @@ from jobs.progress import Progress
 from jobs.services import completing, enqueue
 from labeling.models import Annotation, Annotator, Example, Upload
 from labeling.reading import BadRow, FileRefused, Mapping, Row, read_rows, sniff
-from labeling.services.bulk import CHUNK, database_time, insert_ignoring_conflicts
+from labeling.services.bulk import CHUNK, STAGING, database_time, execute, one_of, query, staging_table
 from labeling.texts import content_sha256, split_of
 from projects.errors import UserError
 from projects.models import Project
@@ -87,7 +88,8 @@ def start_import(upload: Upload, *, by: User, skip_bad: bool = False, wake: bool
     """Queue the import of a checked upload.
 
     skip_bad: import the good rows and leave the bad ones out; without it one bad row stops the file.
-    Raises UserError if there are bad rows and they are not to be skipped, or it is imported already.
+    One upload has one job: the job that there is already is returned.
+    Raises UserError if there are bad rows and they are not to be skipped, or no good one.
     """
     if upload.n_bad and not skip_bad:
         line, reason = upload.bad_rows[0]
@@ -96,75 +98,87 @@ def start_import(upload: Upload, *, by: User, skip_bad: bool = False, wake: bool
     if not upload.n_good:
         raise UserError(f"No row of {upload.name} can be imported. Mend the rows named in the report.")
     return enqueue("import", upload.project, title=f"Importing {upload.n_good:,} rows of {upload.name}",
-                   requested_by=by, params={"upload": upload.pk}, exclusive=f"import:{upload.project_id}",
-                   dedupe_key=f"import:{upload.pk}", wake=wake)
+                   requested_by=by, params={"upload": upload.pk, "skip_bad": skip_bad},
+                   exclusive=f"import:{upload.project_id}", dedupe_key=f"import:{upload.pk}", wake=wake)
 
 
 def run_import(job: Job, progress: Progress) -> None:
-    upload = Upload.objects.get(pk=job.params["upload"])
-    path = object_path(settings.GOLDPAN_OBJECTS, upload.sha256)
-    rows = (row for row in _checked_rows(upload, path) if isinstance(row, Row))
-    with completing(job) as result:
-        result |= _import_rows(upload, rows)
-        upload.imported_at, upload.n_imported = timezone.now(), result["n_examples"] + result["n_annotations"]
-        upload.save(update_fields=["imported_at", "n_imported"])
-        audit(upload.project, upload.created_by, "import", {"file": upload.name, "sha256": upload.sha256, **result})
+    upload = Upload.objects.select_related("project").get(pk=job.params["upload"])
+    rows = _good_rows(upload, skip_bad=job.params["skip_bad"])
+    with staging_table(_STAGED) as stage:
+        n_staged = 0
+        for chunk in _chunks(rows):
+            stage(_staged(upload, chunk))
+            n_staged += len(chunk)
+            progress("Reading", n_staged, upload.n_good)
+        progress("Writing", 0, 1)
+        with completing(job) as result:
+            result |= {"n_examples": _add_examples(upload) if upload.kind == Upload.Kind.examples else 0,
+                       "n_annotations": _add_annotations(upload)}
+            upload.imported_at, upload.n_imported = timezone.now(), result["n_examples"] + result["n_annotations"]
+            upload.save(update_fields=["imported_at", "n_imported"])
+            audit(upload.project, upload.created_by, "import", {"file": upload.name, "sha256": upload.sha256, **result})
 
 
-def _import_rows(upload: Upload, rows: Iterator[Row]) -> dict[str, int]:
-    """Insert in chunks, so that memory stays flat; the caller's transaction makes it one."""
-    n_examples = n_annotations = 0
-    annotators: dict[str, Annotator] = {}
-    for chunk in _chunks(rows):
-        if upload.kind == Upload.Kind.examples:
-            n_examples += _insert_examples(upload, chunk)
-        labelled = [row for row in chunk if row.label is not None]
-        if labelled:
-            n_annotations += _insert_annotations(upload, labelled, annotators)
-    return {"n_examples": n_examples, "n_annotations": n_annotations}
+def _good_rows(upload: Upload, *, skip_bad: bool) -> Iterator[Row]:
+    """The rows to import. Raises UserError for a row that has become bad since the check, unless it may be skipped."""
+    for row in _checked_rows(upload, object_path(settings.GOLDPAN_OBJECTS, upload.sha256)):
+        if isinstance(row, Row):
+            yield row
+        elif not skip_bad:
+            raise UserError(f"Something has changed since {upload.name} was checked, and nothing of it was imported. "
+                            f"Line {row.line}: {row.reason} Check the file again.")
 
 
-_EXAMPLE_COLUMNS = ("project_id", "key", "text", "data", "content_sha256", "group", "split", "observed_at", "upload_id")
+_STAGED = {"line": "integer PRIMARY KEY", "key": "text", "text": "text", "data": "jsonb", "content_sha256": "text",
+           "group": "text", "split": "text", "observed_at": "timestamptz", "annotator": "text", "value": "jsonb"}
 
 
-def _insert_examples(upload: Upload, rows: list[Row]) -> int:
+def _staged(upload: Upload, rows: list[Row]) -> Iterator[tuple[Any, ...]]:
+    """The rows as values of _STAGED's columns; what an example is made of is None in a file of labels."""
     project = upload.project
     shares = (project.split_shares["pool"], project.split_shares["dev"], project.split_shares["test"])
-
-    def values() -> Iterator[tuple[Any, ...]]:
-        for row in rows:
+    for row in rows:
+        key = row.key
+        example: tuple[Any, ...] = (None,) * 6
+        if upload.kind == Upload.Kind.examples:
             text = row.text or ""
             sha256 = content_sha256(text)
-            group = row.group or sha256
-            yield (project.pk, key_of(row, sha256), text, json.dumps(row.data) if row.data else "{}", sha256, group,
-                   split_of(group, project.split_salt, shares), database_time(row.observed_at), upload.pk)
-
-    return insert_ignoring_conflicts(Example, _EXAMPLE_COLUMNS, values())
-
-
-_ANNOTATION_COLUMNS = ("example_id", "annotator_id", "value", "skipped", "retracted", "source", "instructions_version",
-                       "created_at")
+            key, group = key_of(row, sha256), row.group or sha256
+            example = (text, json.dumps(row.data) if row.data else "{}", sha256, group,
+                       split_of(group, project.split_salt, shares), database_time(row.observed_at))
+        yield (row.line, key, *example, row.annotator or GIVEN, None if row.label is None else json.dumps(row.label))
 
 
-def _insert_annotations(upload: Upload, rows: list[Row], annotators: dict[str, Annotator]) -> int:
-    """Append the labels that are news; a label that the annotator gave already is left out."""
+def _add_examples(upload: Upload) -> int:
+    """Insert the staged examples whose keys are new, in the file's order; return how many."""
+    names = 'key, text, data, content_sha256, "group", split, observed_at'
+    return execute(f"""
+        INSERT INTO labeling_example (project_id, upload_id, {names})
+        SELECT %s, %s, {names} FROM {STAGING} WHERE true ORDER BY line
+        ON CONFLICT DO NOTHING""", [upload.project_id, upload.pk])  # noqa: S608  # names of ours
+
+
+def _add_annotations(upload: Upload) -> int:
+    """Append the staged labels that are news: other than the annotator's last word on that example."""
     project = upload.project
-    for name in {row.annotator or GIVEN for row in rows} - annotators.keys():
-        annotators[name], _ = Annotator.objects.get_or_create(project=project, name=name)
-    keys = [key_of(row) for row in rows]
-    example_ids = dict(Example.objects.filter(project=project, key__in=keys).values_list("key", "pk"))
-    known = {(example_id, annotator_id): value for example_id, annotator_id, value in
-             Annotation.objects.current().filter(example_id__in=example_ids.values())
-             .values_list("example_id", "annotator_id", "value")}
-    now = database_time(timezone.now())
-    values = []
-    for row, key in zip(rows, keys, strict=True):
-        pair = (example_ids[key], annotators[row.annotator or GIVEN].pk)
-        if known.get(pair) != row.label:
-            known[pair] = row.label
-            values.append((*pair, json.dumps(row.label), False, False, Annotation.Source.file.value,
-                           project.instructions_version, now))
-    return insert_ignoring_conflicts(Annotation, _ANNOTATION_COLUMNS, values)
+    for name, in query(f"SELECT DISTINCT annotator FROM {STAGING} WHERE value IS NOT NULL"):  # noqa: S608
+        Annotator.objects.get_or_create(project=project, name=name)
+    # In a file without keys a text may stand twice; then its last line counts.
+    return execute(f"""
+        INSERT INTO labeling_annotation (example_id, annotator_id, value, skipped, retracted, source,
+                                         instructions_version, created_at)
+        SELECT example.id, annotator.id, staged.value, false, false, %s, %s, %s
+        FROM {STAGING} staged
+        JOIN labeling_example example ON example.project_id = %s AND example.key = staged.key
+        JOIN labeling_annotator annotator ON annotator.project_id = %s AND annotator.name = staged.annotator
+        WHERE staged.line IN (SELECT max(line) FROM {STAGING} WHERE value IS NOT NULL GROUP BY key, annotator)
+        AND staged.value IS DISTINCT FROM (
+            SELECT said.value FROM labeling_annotation said
+            WHERE said.example_id = example.id AND said.annotator_id = annotator.id ORDER BY said.id DESC LIMIT 1)
+        ORDER BY staged.line""",  # noqa: S608
+        [Annotation.Source.file.value, project.instructions_version, database_time(timezone.now()), project.pk,
+         project.pk])
 
 
 def key_of(row: Row, sha256: str | None = None) -> str:
@@ -176,12 +190,21 @@ def _checked_rows(upload: Upload, path: Path) -> Iterator[Row | BadRow]:
     """The file's rows, held against what the project has: unknown keys, keys that stand for another text."""
     rows = read_rows(path, format=upload.format, mapping=Mapping(**upload.mapping), labels=set(upload.project.labels),
                      kind=upload.kind)
+    if upload.kind == Upload.Kind.examples and not Example.objects.filter(project=upload.project).exists():
+        yield from rows
+        return
     for chunk in _chunks(rows):
         good = [row for row in chunk if isinstance(row, Row)]
-        known = dict(Example.objects.filter(project=upload.project, key__in=[key_of(row) for row in good])
-                     .values_list("key", "content_sha256"))
+        known = _known(upload.project, [key_of(row) for row in good])
         for row in chunk:
             yield row if isinstance(row, BadRow) else _against_known(row, upload.kind, known)
+
+
+def _known(project: Project, keys: list[str]) -> dict[str, str]:
+    """Key → content_sha256, of those among the keys that the project has."""
+    are_among, those = one_of(keys)
+    return dict(query(f"SELECT key, content_sha256 FROM labeling_example WHERE project_id = %s AND key {are_among}",
+                      [project.pk, those]))
 
 
 def _against_known(row: Row, kind: str, known: dict[str, str]) -> Row | BadRow:

@@ -26,7 +26,7 @@ from django.utils.module_loading import import_string
 from jobs.models import Job
 from jobs.progress import Progress
 from jobs.services import completing, enqueue
-from labeling.label_studio import AnnotationOut, Ambiguous, AuthFailed, LabelStudioError, NotFound, TaskIn, TaskOut
+from labeling.label_studio import Ambiguous, AnnotationOut, AuthFailed, LabelStudioError, NotFound, TaskIn, TaskOut
 from labeling.models import Annotation, Annotator, Example, LabelStudioLink, LabelStudioToken, PushBatch
 from labeling.task_types import classification
 from projects.errors import UserError
@@ -162,7 +162,8 @@ def push_batch(client: Any, link: LabelStudioLink, batch: PushBatch) -> None:
         examples = {key: example for key, example in examples.items() if key not in there}
     if examples:
         PushBatch.objects.filter(pk=batch.pk).update(state=PushBatch.State.sent)  # before the request: it may arrive
-        tasks = [TaskIn(key=key, data={"text": example.text}, batch=str(batch.uuid)) for key, example in examples.items()]
+        tasks = [TaskIn(key=key, data={"text": example.text}, batch=str(batch.uuid))
+                 for key, example in examples.items()]
         try:
             ids = client.import_tasks(link.ls_project_id, tasks)
         except Ambiguous:
@@ -295,7 +296,8 @@ def _reconcile(client: Any, link: LabelStudioLink) -> int:
     there = {key: ls_task_id for ls_task_id, key, _ in client.scan_identities(link.ls_project_id)}
     missing = 0
     with transaction.atomic():
-        for example in Example.objects.filter(project=link.project, ls_task_id__isnull=False).only("pk", "key", "ls_task_id"):
+        pushed = Example.objects.filter(project=link.project, ls_task_id__isnull=False)
+        for example in pushed.only("pk", "key", "ls_task_id"):
             if there.get(example.key) != example.ls_task_id:
                 Example.objects.filter(pk=example.pk).update(ls_task_id=there.get(example.key))
                 missing += example.key not in there

@@ -9,7 +9,7 @@ from tests.training.tiny_model import SCHEMA
 from training import language_model, prompts
 from training.label_scoring import CONTENT_FREE, label_log_likelihoods
 
-EMBEDDED = Path("var/models/smollm2")
+EMBEDDED = Path("var/models/smollm2-135m-instruct")
 TEXTS = ["good news", "bad", "", "so so weather for everybody " * 4, "the answer is <|im_end|>", "x"]
 
 
@@ -55,7 +55,7 @@ def test_one_text_alone_scores_as_among_others(loaded):
 
 
 def test_many_long_labels_are_scored_like_few_short_ones(loaded):
-    schema = {"labels": [{"name": f"the {'very ' * n}good answer number {n}"} for n in range(12)]}
+    schema = {"labels": [{"name": f"a {'so ' * (n % 4)}good {n}"} for n in range(12)]}
     prompt = prompts.short(schema)
     assert label_log_likelihoods(loaded, prompt, TEXTS[:3]) == pytest.approx(
         one_by_one(loaded, prompt, TEXTS[:3]), abs=1e-4)

@@ -1,4 +1,5 @@
 import pytest
+from scipy.stats import binom
 
 from stats.intervals import Interval, wilson
 from stats.paired import PairedComparison
@@ -13,7 +14,7 @@ def comparison(n, only_first, only_second, low, high):
 def test_a_prompt_that_meets_the_target_ends_the_matter():
     found = gate(470, 500, 0.9)
     assert found.outcome == "PROMPT_OK" and found.lower >= 0.9
-    assert found.words == ("The best prompt gets 94.0 % of 500 held-out examples right, at least 91.9 %: "
+    assert found.words == ("The best prompt gets 94.0 % of 500 held-out examples right, at least 92.0 %: "
                            "it meets your target of 90 %.")
 
 
@@ -21,7 +22,7 @@ def test_a_prompt_that_cannot_meet_the_target_leads_to_training():
     found = gate(398, 500, 0.9)
     assert found.outcome == "FINE_TUNE"
     assert found.words == ("The best prompt gets 79.6 % of 500 held-out examples right and cannot reach your target "
-                           "of 90 % (at most 82.4 %).")
+                           "of 90 % (at most 82.5 %).")
     assert "LoRA" in found.next_step
 
 
@@ -37,11 +38,10 @@ def test_a_share_on_the_target_asks_nobody_to_label_for_ever():
 
 
 def test_wrong_go_aheads_are_rare():
-    import numpy as np
-
-    right = np.random.default_rng(0).binomial(500, 0.9, size=2000)
-    assert np.mean([gate(int(n), 500, 0.9).outcome == "PROMPT_OK" for n in right]) <= 0.06
-    assert np.mean([gate(int(n), 500, 0.9).outcome == "FINE_TUNE" for n in right]) <= 0.06
+    outcomes = {n: gate(n, 500, 0.9).outcome for n in range(420, 481)}
+    chance = {n: binom.pmf(n, 500, 0.9) for n in outcomes}  # a prompt that is exactly at the target
+    for outcome in ("PROMPT_OK", "FINE_TUNE"):
+        assert sum(chance[n] for n in outcomes if outcomes[n] == outcome) <= 0.055
 
 
 @pytest.mark.parametrize(("share", "n"), [(0.95, 184), (0.93, 558), (0.92, 1303)])
@@ -60,7 +60,7 @@ def test_a_gain_is_a_yes_with_its_points_and_counts():
                                         comparison(500, 12, 58, 0.061, 0.124), 0.9)
     assert headline == "Is fine-tuning worth it? Yes, by 9 points."
     assert paragraph.startswith(
-        "The best prompt gets 79.6 % right and cannot reach your target of 90 % (at most 82.4 %). The LoRA adapter "
+        "The best prompt gets 79.6 % right and cannot reach your target of 90 % (at most 82.5 %). The LoRA adapter "
         "gets 88.8 %; it is right on 58 examples where the prompt is wrong, and wrong on 12 where the prompt is "
         "right. The difference is +9.2 points, between +6.1 and +12.4 (95 % interval). It is not yet shown to reach "
         "90 %: about ")
@@ -108,8 +108,8 @@ def test_promotion_needs_a_proof_against_the_prompt():
 def test_a_missed_target_is_told_and_does_not_block():
     allowed, reasons = promotion_gate(0.152, n_right=820, n=1000, target=0.9)
     assert allowed
-    assert reasons == ["It is better than the best prompt by at least 15 points.",
-                       "It cannot reach the target of 90 %: 82.0 %, at most 83.9 %. This does not block the promotion."]
+    assert reasons == ["It is better than the best prompt by at least 15.2 points.",
+                       "It cannot reach the target of 90 %: 82.0 %, at most 84.0 %. This does not block the promotion."]
 
 
 @pytest.mark.parametrize(("against_champion", "allowed"), [(0.02, True), (0.0, True), (-0.009, True), (-0.02, False)])

@@ -42,13 +42,22 @@ SEED = 0
 
 
 def start_baseline(snapshot: Snapshot, *, by: User, wake: bool = True) -> Job:
-    """Queue the prompt baseline. Raises UserError if the snapshot is not approved or has a verdict already."""
+    """Queue the prompt baseline; one that waits or runs already is returned.
+
+    Raises UserError if the snapshot is not approved or has a verdict already.
+    """
     require_approved(snapshot)
+    _check_unjudged(snapshot)
+    waiting = Job.objects.active().filter(project=snapshot.project, kind="baseline", params__snapshot=snapshot.pk)
+    return waiting.first() or enqueue(
+        "baseline", snapshot.project, title=f"Trying prompts on {snapshot}", requested_by=by,
+        params={"snapshot": snapshot.pk}, exclusive=f"baseline:{snapshot.pk}", wake=wake)
+
+
+def _check_unjudged(snapshot: Snapshot) -> None:
     if Verdict.objects.filter(snapshot=snapshot).exists():
         raise UserError(f"{snapshot} has its verdict already, and its test rows are not looked at twice for the same "
                         "question. Freeze a new snapshot to ask again.")
-    return enqueue("baseline", snapshot.project, title=f"Trying prompts on {snapshot}", requested_by=by,
-                   params={"snapshot": snapshot.pk}, exclusive=f"baseline:{snapshot.pk}", wake=wake)
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,7 @@ class _Arm:
 def run_baseline(job: Job, progress: Progress) -> None:
     snapshot = Snapshot.objects.select_related("project").get(pk=job.params["snapshot"])
     require_approved(snapshot)
+    _check_unjudged(snapshot)
     rows = read_rows(snapshot)
     train, dev, test = ([row for row in rows if row.split == split] for split in ("train", "dev", "test"))
     asker = _Endpoint() if settings.GOLDPAN_LLM_URL else _Embedded(job, progress)
@@ -144,16 +154,17 @@ class _Endpoint:
 
 @dataclass(frozen=True)
 class _Probed:
+    """The probe and what it said; dev and test each with the seconds that took, once their texts were embedded."""
+
     probe: Probe
-    dev: list[Prediction]
-    test: list[Prediction]
-    seconds: float
+    dev: tuple[list[Prediction], float]
+    test: tuple[list[Prediction], float]
+    fit_seconds: float
 
 
 def _probe(job: Job, train: list[FrozenRow], dev: list[FrozenRow], test: list[FrozenRow],
            progress: Progress) -> _Probed:
     progress("Fitting the probe", 0, 1)
-    watch = Stopwatch()
     contents = dict(Example.objects.filter(project=job.project, snapshot_rows__snapshot_id=job.params["snapshot"])
                     .values_list("key", "content_sha256"))
     ensure_embeddings(job, {contents[row.key]: row.text for row in (*train, *dev, *test)}, progress)
@@ -161,22 +172,25 @@ def _probe(job: Job, train: list[FrozenRow], dev: list[FrozenRow], test: list[Fr
     def vectors(rows: list[FrozenRow]) -> np.ndarray:
         return load_embeddings([contents[row.key] for row in rows])
 
+    watch = Stopwatch()
     probe = fit_probe(vectors(train), [row.label for row in train], vectors(dev), [row.label for row in dev], seed=SEED)
+    fit_seconds = watch.seconds
 
-    def predict(rows: list[FrozenRow]) -> list[Prediction]:
+    def predict(rows: list[FrozenRow]) -> tuple[list[Prediction], float]:
+        watch = Stopwatch()
         probabilities = probe.predict_proba(vectors(rows))
-        return predictions_of(rows, [probe.labels[k] for k in probabilities.argmax(axis=1)],
-                              list(probabilities.max(axis=1)))
+        said = [probe.labels[k] for k in probabilities.argmax(axis=1)]
+        return predictions_of(rows, said, list(probabilities.max(axis=1))), watch.seconds
 
-    return _Probed(probe, predict(dev), predict(test), watch.seconds)
+    return _Probed(probe, predict(dev), predict(test), fit_seconds)
 
 
 def _write_probe(job: Job, snapshot: Snapshot, probed: _Probed) -> None:
     run = _new_run(job, snapshot, Run.Kind.probe, {"inverse_regularisation": probed.probe.inverse_regularisation,
                                                    "encoder": snapshot.report.encoder})
-    write_evaluation(run, "dev", probed.dev, seconds=probed.seconds, extra={})
-    write_evaluation(run, "test", probed.test, seconds=probed.seconds, extra={})
-    TestLook.objects.create(project=snapshot.project, run=run, n=len(probed.test))
+    for split, (said, seconds) in (("dev", probed.dev), ("test", probed.test)):
+        write_evaluation(run, split, said, seconds=seconds, extra={"fit_seconds": probed.fit_seconds})
+    TestLook.objects.create(project=snapshot.project, run=run, n=len(probed.test[0]))
 
 
 def _new_run(job: Job, snapshot: Snapshot, kind: str, config: dict[str, Any]) -> Run:

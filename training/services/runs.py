@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,11 @@ from jobs.models import Job
 from jobs.progress import Progress
 from jobs.services import completing, earlier_folders, enqueue, work_folder
 from projects.errors import UserError
+from projects.models import Project
 from projects.objects import open_object, put_object
 from projects.services import audit
-from training.finetune import TrainingConfig
+from training.finetune import TrainingConfig, n_steps
+from training.model_card import package_versions
 from training.models import Adapter, Run, Verdict
 from training.prompts import prompt_to_json, short
 from training.services.evaluation import queue_evaluation
@@ -32,7 +34,7 @@ def start_training(snapshot: Snapshot, *, by: User, config: dict[str, Any] | Non
     config: values of TrainingConfig that differ from its defaults.
     override_reason: why to train although the gate does not advise it; written into the run and the audit.
     Raises UserError if the snapshot is not approved, there is no verdict or it says that the prompt is enough and
-    no reason is given, or a value of the config is out of range.
+    no reason is given, a value of the config is out of range, or the same run is on its way already.
     """
     require_approved(snapshot)
     _check_gate(snapshot, override_reason)
@@ -41,28 +43,56 @@ def start_training(snapshot: Snapshot, *, by: User, config: dict[str, Any] | Non
     except (TypeError, ValueError) as error:
         raise UserError(f"This training cannot be started: {error}.") from None
     project = snapshot.project
+    run_config = {"prompt": prompt_to_json(short(project.schema)), "training": asdict(settings_of_run)}
     with transaction.atomic():
+        Project.objects.select_for_update().get(pk=project.pk)  # of two clicks one starts
+        same = Run.objects.filter(snapshot=snapshot, config=run_config, job__state__in=Job.ACTIVE).first()
+        if same is not None:
+            raise UserError(f"{same} is on its way with the same settings. Wait for it, or change a setting.")
         job = enqueue("train", project, title=f"Training LoRA on {snapshot}", requested_by=by, exclusive="train",
                       wake=wake)
         run = Run.objects.create(
             snapshot=snapshot, kind=Run.Kind.lora, seed=settings_of_run.seed, job=job, created_by=by,
-            override_reason=override_reason.strip(),
-            config={"prompt": prompt_to_json(short(project.schema)), "training": asdict(settings_of_run)})
+            override_reason=override_reason.strip(), config=run_config)
         Job.objects.filter(pk=job.pk).update(params={"run": run.pk})
         audit(project, by, "train", {"snapshot": snapshot.number, "run": run.pk, "override": override_reason.strip()})
     return run
 
 
-def _check_gate(snapshot: Snapshot, override_reason: str) -> None:
+def gate_objection(snapshot: Snapshot) -> str:
+    """Why training on this snapshot needs a written reason, in words; "" if the gate has nothing against it."""
     verdict = Verdict.objects.filter(snapshot=snapshot).first()
-    if override_reason.strip():
-        return
     if verdict is None:
-        raise UserError(f"No prompt has been tried on {snapshot} yet. Run the baseline first: it is what training has "
-                        "to beat. Or write down why this run should start without one.")
+        return f"No prompt has been tried on {snapshot} yet. Run the baseline first: it is what training has to beat."
     if verdict.outcome == Verdict.Outcome.prompt_ok:
-        raise UserError(f"{verdict.words} Training would cost and could hardly gain. Write down why it should run "
-                        "all the same.")
+        return f"{verdict.words} Training would cost and could hardly gain."
+    return ""
+
+
+def _check_gate(snapshot: Snapshot, override_reason: str) -> None:
+    objection = gate_objection(snapshot)
+    if objection and not override_reason.strip():
+        raise UserError(f"{objection} To train all the same, write down why.")
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a training with the default settings will take, if it goes like `run` did."""
+
+    n_steps: int
+    seconds: float
+    run: Run
+
+
+def forecast(snapshot: Snapshot) -> Forecast | None:
+    """How long training on this snapshot would take, by the project's newest run; None while none has been measured."""
+    config = TrainingConfig(threads=settings.GOLDPAN_THREADS)
+    last = Adapter.objects.filter(project=snapshot.project).select_related("run").first()
+    if last is None:
+        return None
+    per_row = last.receipt["train_seconds"] / (last.receipt["n_rows"] * last.run.config["training"]["epochs"])
+    n_rows = snapshot.counts["train"]
+    return Forecast(n_steps(n_rows, config), per_row * n_rows * config.epochs, last.run)
 
 
 def run_train(job: Job, progress: Progress) -> None:
@@ -74,7 +104,7 @@ def run_train(job: Job, progress: Progress) -> None:
     for split, name in (("train", "train.jsonl"), ("dev", "dev.jsonl")):
         (folder / name).write_text("".join(json.dumps({"key": row.key, "text": row.text, "label": row.label}) + "\n"
                                            for row in rows if row.split == split))
-    receipt = _finetune(run, folder, progress)
+    receipt = {**_finetune(run, folder, progress), "versions": package_versions()}
     adapter_folder = folder / receipt["adapter"]
     files = {name: put_object(settings.GOLDPAN_OBJECTS, adapter_folder / name) for name in receipt["files"]}
     metrics_sha256 = put_object(settings.GOLDPAN_OBJECTS, folder / "metrics.jsonl")

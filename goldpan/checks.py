@@ -1,0 +1,59 @@
+"""System checks: settings that no installation may run with. `manage.py check`, and with it every command, says so."""
+
+import tempfile
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning
+
+MIN_KEY_CHARS = 50
+MIN_DIFFERENT_CHARS = 5  # the same bounds as Django's own advice for a SECRET_KEY
+
+
+def check_settings(**kwargs: Any) -> list[CheckMessage]:
+    """Return what is wrong with the settings; errors stop every command, warnings are only said."""
+    looks = (_debug, _secret_key, _allowed_hosts, _data_folder, _base_model)
+    return [message for look in looks if (message := look()) is not None]
+
+
+def _debug() -> CheckMessage | None:
+    if not (settings.DEBUG and settings.GOLDPAN_HTTPS):
+        return None
+    return Error("GOLDPAN_DEBUG is on in an installation that serves https: error pages would show code and settings.",
+                 hint="Leave GOLDPAN_DEBUG out, or GOLDPAN_HTTPS on a machine for development.", id="goldpan.E001")
+
+
+def _secret_key() -> CheckMessage | None:
+    key = settings.SECRET_KEY
+    if (len(key) >= MIN_KEY_CHARS and len(set(key)) >= MIN_DIFFERENT_CHARS
+            and not key.startswith("django-insecure-")):
+        return None
+    return Error(f"GOLDPAN_SECRET_KEY is weak: it has {len(key)} characters, at least {MIN_KEY_CHARS} random ones are "
+                 "needed.", hint="Leave it out: the first start makes a random one and keeps it in secrets.env.",
+                 id="goldpan.E002")
+
+
+def _allowed_hosts() -> CheckMessage | None:
+    if "*" not in settings.ALLOWED_HOSTS:
+        return None
+    return Error("GOLDPAN_ALLOWED_HOSTS holds “*”: a foreign page could reach this server under a name of its own.",
+                 hint="Name the hosts under which people reach Goldpan.", id="goldpan.E003")
+
+
+def _data_folder() -> CheckMessage | None:
+    folder = settings.GOLDPAN_DATA
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=folder) as file:  # a permission bit says nothing of a full or read-only disk
+            file.write(b"0")
+    except OSError as error:
+        return Error(f"GOLDPAN_DATA ({folder}) cannot be written: {error.strerror}.",
+                     hint="Give its user the folder, or set GOLDPAN_DATA to another one.", id="goldpan.E004")
+    return None
+
+
+def _base_model() -> CheckMessage | None:
+    if (settings.GOLDPAN_BASE_MODEL / "config.json").exists():
+        return None
+    return Warning(f"There is no model in GOLDPAN_BASE_MODEL ({settings.GOLDPAN_BASE_MODEL}): nothing can be trained.",
+                   hint="Run make setup, or set GOLDPAN_BASE_MODEL to a folder of safetensors.", id="goldpan.W001")

@@ -1,0 +1,117 @@
+import pytest
+from django.urls import reverse
+
+from curation.models import GoldSet
+from curation.selection import GoldRule, LeftOut
+from curation.services.gold_sets import gold_set_of, preview, rule_of
+from curation.services.review import decide
+from curation.services.snapshots import held_out
+from projects.errors import UserError
+from projects.models import AuditEvent
+from tests.curation.conftest import annotate, new_example
+
+RULE = {"size": 10, "min_quality": 0.2, "min_per_label": 2, "seed": 7}
+EVERYTHING = GoldRule(size=100, seed=0, min_quality=0.0, min_per_label=0)
+
+
+def url(project, name="gold-set"):
+    return reverse(f"curation:{name}", args=[project.pk])
+
+
+@pytest.mark.parametrize(("who", "status"), [("alice", 302), ("bob", 302), ("charlie", 403), ("dora", 404)])
+def test_curators_and_admins_change_the_rule(scored, request, client_of, who, status):
+    client = client_of(request.getfixturevalue(who))
+    assert client.get(url(scored.project)).status_code == (200 if status == 302 else status)
+    assert client.post(url(scored.project), RULE).status_code == status
+    assert GoldSet.objects.filter(size=10, seed=7).exists() == (status == 302)
+    assert AuditEvent.objects.filter(what="save_gold_rule").exists() == (status == 302)
+
+
+def test_the_preview_shows_a_rule_without_saving_it(scored, bob, client_of):
+    response = client_of(bob).get(url(scored.project, "gold-set-preview"), {**RULE, "allow_flagged": "on"})
+    html = response.content.decode()
+    assert '<b class="num">10</b> of 24 labelled examples' in html and "<html" not in html
+    assert 'id="gold-left-out" hx-swap-oob="true"' in html
+    assert gold_set_of(scored.project).size == 500 and not AuditEvent.objects.filter(what="save_gold_rule").exists()
+
+
+@pytest.mark.parametrize("who", ["charlie", "dora"])
+def test_others_see_no_preview(scored, request, client_of, who):
+    for name in ("gold-set-preview", "gold-set-held-out"):
+        assert client_of(request.getfixturevalue(who)).get(url(scored.project, name), RULE).status_code in (403, 404)
+
+
+def test_what_is_left_out_has_its_reason(scored, bob):
+    decide(scored.examples["p10"], verdict="exclude", by=bob)
+    decide(scored.examples["p11"], verdict="discuss", reason="?", by=bob)
+    picked = preview(scored.project, EVERYTHING)
+    assert picked.left_out == {LeftOut.LABEL_ISSUE: 4, LeftOut.EXCLUDED: 1, LeftOut.UNDER_DISCUSSION: 1,
+                               LeftOut.CROSSES_SPLIT: 1, LeftOut.DUPLICATE: 1}
+    assert picked.n == 24 - 8 and picked.n_labelled == 24
+    assert scored.examples["p06"].pk not in picked.label_of and scored.examples["p07"].pk in picked.label_of
+
+
+def test_a_decision_settles_a_flagged_example_with_its_new_label(scored, bob):
+    decide(scored.examples["p00"], verdict="relabel", value="positive", by=bob, report=scored.report)
+    assert preview(scored.project, EVERYTHING).label_of[scored.examples["p00"].pk] == "positive"
+
+
+def test_labels_that_came_after_the_report_count(scored):
+    score = scored.score("p20")
+    late = new_example(scored.project, "late", "pool")
+    scored.report.scores.create(example=late, label="", n_labels=0, cluster=500, cluster_size=1)
+    assert late.pk not in preview(scored.project, EVERYTHING).label_of
+    annotate(late, "mira", "neutral")
+    picked = preview(scored.project, EVERYTHING)
+    assert picked.label_of[late.pk] == "neutral" and picked.quality_of[late.pk] is None
+    assert picked.quality_of[score.example_id] == score.label_quality
+
+
+def test_the_page_shows_the_least_certain_of_the_pick(scored, bob, client_of):
+    shown = client_of(bob).get(url(scored.project)).context["shown"]
+    assert len(shown) == 10 and shown[0]["text"] == "This is text p04."
+    assert [row["quality"] for row in shown] == sorted(row["quality"] for row in shown)
+
+
+@pytest.mark.parametrize(("field", "value", "message"), [
+    ("size", "0", "A gold set has at least 1 example."),
+    ("min_quality", "1.5", "The quality is between 0 and 1."),
+    ("seed", "-1", "greater than or equal to 0"),
+    ("size", "", "This field is required."),
+])
+def test_a_value_out_of_range_is_told_live_and_on_saving(scored, bob, client_of, field, value, message):
+    client = client_of(bob)
+    live = client.get(url(scored.project, "gold-set-preview"), {**RULE, field: value})
+    assert message in live.content.decode() and live.status_code == 200
+    saved = client.post(url(scored.project), {**RULE, field: value})
+    assert message in saved.content.decode() and saved.status_code == 422
+    assert gold_set_of(scored.project).seed == 0
+
+
+def test_the_service_refuses_an_impossible_rule(scored):
+    gold_set = gold_set_of(scored.project)
+    gold_set.size = 0
+    with pytest.raises(UserError, match="at least 1 example"):
+        rule_of(gold_set)
+
+
+def test_held_out_rows_are_counted_with_what_is_left_out(scored, bob, client_of):
+    annotate(scored.examples["t1"], "kim", "negative" if scored.project.labels[1] != "negative" else "positive")
+    annotate(scored.examples["t1"], "jon", "none of these")
+    found = held_out(scored.project, scored.report)
+    assert (len(found.label_of["dev"]), len(found.label_of["test"])) == (6, 8)
+    assert found.left_out == {"dev": {}, "test": {"no majority": 1}}
+    html = client_of(bob).get(url(scored.project, "gold-set-held-out")).content.decode()
+    assert "left out: no majority" in html and "<html" not in html
+
+
+def test_without_a_report_the_page_says_to_score_first(project, bob, client_of):
+    assert "Score the labels first" in client_of(bob).get(url(project)).content.decode()
+
+
+def test_the_preview_asks_as_many_questions_for_many_examples_as_for_few(
+        scored, bob, client_of, django_assert_max_num_queries):
+    client = client_of(bob)
+    client.get(url(scored.project))
+    with django_assert_max_num_queries(14):
+        client.get(url(scored.project, "gold-set-preview"), RULE)

@@ -1,0 +1,474 @@
+"""Who may open what: every URL, every caller, reading and writing, as one table.
+
+A new URL fails here until it has a row and its view a declared policy. `log-in` is a redirect to the log-in page; any
+other number is the status. What another project owns is a 404, as if it did not exist, never a 403.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import Http404, HttpResponse
+from django.test import Client, RequestFactory
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.utils import timezone
+
+from curation.models import Decision, ExampleScore, QualityReport, Snapshot
+from curation.services.gold_sets import gold_set_of, save_rule
+from curation.services.snapshots import approve_snapshot, read_rows, start_freeze
+from goldpan.policies import policy_of
+from jobs import services as jobs
+from jobs.models import Job
+from labeling.models import Annotation, Annotator, Example, LabelStudioLink, Upload
+from projects import rights
+from projects.models import OfProjectQuerySet, Project, ProjectQuerySet
+from projects.objects import put_object
+from projects.rights import MAY, PUBLIC, SIGNED_IN, SUPERUSER, on
+from tests.fake_label_studio import FakeLabelStudio
+from training.models import Adapter, Run, RunQuerySet, Verdict
+from training.prompts import prompt_to_json, short, zero_shot
+from training.services.scoring import predictions_of, write_evaluation
+
+ROOT = Path(__file__).resolve().parent.parent
+CALLERS = ("anonymous", "charlie", "bob", "alice", "dora")  # nobody, annotator, curator, admin, a curator elsewhere
+
+# GET and POST by these five. The object is what the URL's number names, of the project Moods; "-" where it has none.
+TABLE = """
+url                          object     method  anonymous charlie bob  alice dora
+home                         -          GET     log-in    302     302  302   302
+home                         -          POST    log-in    405     405  405   405
+projects:detail              project    GET     log-in    200     200  200   404
+projects:detail              project    POST    log-in    405     405  405   404
+projects:members             project    GET     log-in    403     403  200   404
+projects:members             project    POST    log-in    403     403  302   404
+labeling:import              project    GET     log-in    403     200  200   404
+labeling:import              project    POST    log-in    403     200  200   404
+labeling:upload              upload     GET     log-in    403     200  200   404
+labeling:upload              upload     POST    log-in    403     200  200   404
+labeling:upload-bad-rows     upload     GET     log-in    403     200  200   404
+labeling:upload-bad-rows     upload     POST    log-in    403     405  405   404
+labeling:upload-import       upload     GET     log-in    403     405  405   404
+labeling:upload-import       upload     POST    log-in    403     302  302   404
+labeling:example-list        project    GET     log-in    403     200  200   404
+labeling:example-list        project    POST    log-in    403     405  405   404
+labeling:push                project    GET     log-in    403     405  405   404
+labeling:push                project    POST    log-in    403     302  302   404
+labeling:example             example    GET     log-in    403     200  200   404
+labeling:example             example    POST    log-in    403     405  405   404
+labeling:pull                project    GET     log-in    403     405  405   404
+labeling:pull                project    POST    log-in    403     302  302   404
+labeling:account             project    GET     log-in    405     405  405   404
+labeling:account             project    POST    log-in    302     302  302   404
+labeling:webhook             link       GET     405       405     405  405   405
+labeling:webhook             link       POST    401       401     401  401   401
+jobs:job-list                project    GET     log-in    403     200  200   404
+jobs:job-list                project    POST    log-in    403     405  405   404
+jobs:job                     job        GET     log-in    403     200  200   404
+jobs:job                     job        POST    log-in    403     405  405   404
+jobs:job-progress            job        GET     log-in    403     200  200   404
+jobs:job-progress            job        POST    log-in    403     405  405   404
+jobs:job-cancel              job        GET     log-in    403     405  405   404
+jobs:job-cancel              job        POST    log-in    403     302  302   404
+jobs:job-retry               failed_job GET     log-in    403     405  405   404
+jobs:job-retry               failed_job POST    log-in    403     302  302   404
+curation:review              project    GET     log-in    403     200  200   404
+curation:review              project    POST    log-in    403     405  405   404
+curation:decide              project    GET     log-in    403     405  405   404
+curation:decide              project    POST    log-in    403     302  302   404
+curation:undo                project    GET     log-in    403     405  405   404
+curation:undo                project    POST    log-in    403     302  302   404
+curation:quality             project    GET     log-in    403     200  200   404
+curation:quality             project    POST    log-in    403     405  405   404
+curation:score               project    GET     log-in    403     405  405   404
+curation:score               project    POST    log-in    403     302  302   404
+curation:gold-set            project    GET     log-in    403     200  200   404
+curation:gold-set            project    POST    log-in    403     302  302   404
+curation:gold-set-preview    project    GET     log-in    403     200  200   404
+curation:gold-set-preview    project    POST    log-in    403     405  405   404
+curation:gold-set-held-out   project    GET     log-in    403     200  200   404
+curation:gold-set-held-out   project    POST    log-in    403     405  405   404
+curation:freeze              project    GET     log-in    403     405  405   404
+curation:freeze              project    POST    log-in    403     302  302   404
+curation:snapshot-list       project    GET     log-in    403     200  200   404
+curation:snapshot-list       project    POST    log-in    403     405  405   404
+curation:snapshot-detail     snapshot   GET     log-in    403     200  200   404
+curation:snapshot-detail     snapshot   POST    log-in    403     405  405   404
+curation:snapshot-approve    open       GET     log-in    403     403  405   404
+curation:snapshot-approve    open       POST    log-in    403     403  302   404
+curation:snapshot-export     snapshot   GET     log-in    403     200  200   404
+curation:snapshot-export     snapshot   POST    log-in    403     405  405   404
+training:run-list            project    GET     log-in    403     200  200   404
+training:run-list            project    POST    log-in    403     405  405   404
+training:comparison          snapshot   GET     log-in    403     200  200   404
+training:comparison          snapshot   POST    log-in    403     405  405   404
+training:baseline            untried    GET     log-in    403     405  405   404
+training:baseline            untried    POST    log-in    403     302  302   404
+training:train               snapshot   GET     log-in    403     403  200   404
+training:train               snapshot   POST    log-in    403     403  302   404
+training:run                 run        GET     log-in    403     200  200   404
+training:run                 run        POST    log-in    403     405  405   404
+training:run-live            run        GET     log-in    403     200  200   404
+training:run-live            run        POST    log-in    403     405  405   404
+training:flips               run        GET     log-in    403     200  200   404
+training:flips               run        POST    log-in    403     405  405   404
+training:adapter             adapter    GET     log-in    403     200  200   404
+training:adapter             adapter    POST    log-in    403     405  405   404
+training:promote             adapter    GET     log-in    403     403  405   404
+training:promote             adapter    POST    log-in    403     403  302   404
+training:adapter-card        adapter    GET     log-in    403     200  200   404
+training:adapter-card        adapter    POST    log-in    403     405  405   404
+training:adapter-file        adapter    GET     log-in    403     200  200   404
+training:adapter-file        adapter    POST    log-in    403     405  405   404
+healthz                      -          GET     200       200     200  200   200
+healthz                      -          POST    200       200     200  200   200
+account_login                -          GET     200       302     302  302   302
+account_login                -          POST    200       302     302  302   302
+account_logout               -          GET     log-in    200     200  200   200
+account_logout               -          POST    log-in    302     302  302   302
+account_change_password      -          GET     log-in    200     200  200   200
+account_change_password      -          POST    log-in    200     200  200   200
+"""
+ADMIN = "admin:"  # Django's own pages, of all names that begin so: for superusers, 403 for everybody else
+
+
+@dataclass(frozen=True)
+class Row:
+    url: str
+    object: str
+    method: str
+    expected: dict[str, str]  # caller → status, or log-in
+
+
+ROWS = [Row(url, object, method, dict(zip(CALLERS, statuses, strict=True)))
+        for url, object, method, *statuses in map(str.split, TABLE.strip().splitlines()[1:])]
+
+
+# The world that the table is about
+
+@dataclass
+class World:
+    """Alice's project Moods with one of everything, its callers, and what a sensible POST says."""
+
+    people: dict[str, User]
+    objects: dict[str, int]
+    posts: dict[str, dict[str, Any]]
+
+    def url(self, row: Row) -> str:
+        numbers = [self.objects[row.object]] if row.object != "-" else []
+        name = ["adapter_config.json"] if row.url == "training:adapter-file" else []
+        return reverse(row.url, args=[*numbers, *name])
+
+    def client(self, caller: str, **options: Any) -> Client:
+        client = Client(**options)
+        if caller != "anonymous":
+            client.force_login(self.people[caller])
+        return client
+
+    def answer(self, row: Row, caller: str, **options: Any) -> HttpResponse:
+        """The response, and then everything as it was before."""
+        with transaction.atomic():
+            client = self.client(caller, **options)
+            data = self.posts.get(row.url, {}) if row.method == "POST" else {}
+            response = client.generic(row.method, self.url(row)) if row.method == "GET" else client.post(
+                self.url(row), data)
+            transaction.set_rollback(True)
+        return response  # type: ignore[return-value]
+
+
+def seen(response: HttpResponse) -> str:
+    to_log_in = response.status_code == 302 and response.headers["Location"].startswith(reverse("account_login"))
+    return "log-in" if to_log_in else str(response.status_code)
+
+
+def mismatches(world: World, rows: list[Row], callers: tuple[str, ...] = CALLERS) -> list[str]:
+    """What answers otherwise than the table says, in words."""
+    return [f"{row.method} {row.url} by {caller}: {got}, the table says {row.expected[caller]}"
+            for row in rows for caller in callers
+            if (got := seen(world.answer(row, caller))) != row.expected[caller]]
+
+
+SERVER: list[FakeLabelStudio] = []
+
+
+def the_server(url: str, token: str) -> FakeLabelStudio:
+    return SERVER[0]
+
+
+def a_token(url: str, email: str, password: str) -> str:
+    return "token"
+
+
+@pytest.fixture
+def world(project: Project, alice: User, bob: User, charlie: User, dora: User, settings: Any) -> World:
+    SERVER[:] = [FakeLabelStudio()]
+    settings.GOLDPAN_LABEL_STUDIO_CLIENT, settings.GOLDPAN_LABEL_STUDIO_BOOTSTRAP = (
+        f"{__name__}.the_server", f"{__name__}.a_token")
+    for user in (alice, bob, charlie, dora):
+        user.set_password("a password of their own")
+        user.save()
+    report = scored(project)
+    save_rule(gold_set_of(project), size=9, min_quality=0, min_per_label=1, allow_flagged=False, seed=0, by=bob)
+    snapshot, untried, still_open = (frozen(project, bob) for _ in range(3))
+    for one in (snapshot, untried):
+        approve_snapshot(one, sha256=one.sha256, approver=alice)
+    run, adapter = trained(snapshot, alice, settings)
+    Decision.objects.bulk_create(Decision(example=example, verdict="exclude", decided_by=by) for example, by in zip(
+        Example.objects.filter(project=project, split="pool"), (bob, alice), strict=False))
+    score = report.scores.filter(is_label_issue=True).get()
+    link = LabelStudioLink.objects.create(project=project, url=settings.GOLDPAN_LABEL_STUDIO_URL, ls_project_id=1,
+                                          config_sha256="0" * 64, webhook_secret="the secret")
+    upload = Upload.objects.create(
+        project=project, name="more.csv", kind="examples", format="csv",
+        mapping={"key_column": "id", "text_column": "text"}, sha256=put_object(
+            settings.GOLDPAN_OBJECTS, b"id,text\nnew,a new text\n"), n_good=1, created_by=bob,
+        bad_sha256=put_object(settings.GOLDPAN_OBJECTS, b"line,reason,row\n"))
+    job = jobs.enqueue("score", project, title="Waiting", requested_by=bob)
+    failed = Job.objects.create(project=project, kind="score", title="Failed", state="failed",
+                                finished_at=timezone.now())
+    example = Example.objects.filter(project=project).first()
+    assert example is not None
+    return World(
+        people={"alice": alice, "bob": bob, "charlie": charlie, "dora": dora},
+        objects={"project": project.pk, "example": example.pk, "upload": upload.pk, "link": link.pk, "job": job.pk,
+                 "failed_job": failed.pk, "snapshot": snapshot.pk, "untried": untried.pk, "open": still_open.pk,
+                 "run": run.pk, "adapter": adapter.pk},
+        posts={
+            "projects:members": {"name": "dora", "role": "annotator"},
+            "labeling:upload-import": {"skip_bad": "on"},
+            "curation:decide": {"score": score.pk, "seen": 0, "verdict": "exclude"},
+            "curation:gold-set": {"size": 5, "min_quality": 0, "min_per_label": 1, "seed": 0},
+            "curation:snapshot-approve": {"sha256": still_open.sha256, "decision": "approved"},
+            "training:train": {"override_reason": "why not"} | training_defaults(),
+            "training:promote": {"override_reason": "why not"}})
+
+
+def scored(project: Project) -> QualityReport:
+    """Twelve pool examples with a label, one of which looks wrong, and four held-out ones with three labels each."""
+    people = [Annotator.objects.create(project=project, name=f"annotator {n}") for n in range(3)]
+    report = QualityReport.objects.create(
+        project=project, job=Job.objects.create(project=project, kind="score", title="Scored"), encoder="none",
+        n_examples=16, n_scored=12, n_issues=1, n_clusters=0, n_crossing=0, duplicate_threshold=0.95)
+    for number in range(16):
+        split = "pool" if number < 12 else "dev" if number < 14 else "test"
+        label = project.labels[number % 3]
+        example = Example.objects.create(project=project, key=f"e{number}", text=f"text {number}", data={}, split=split,
+                                         content_sha256=f"{number:064x}", group=str(number))
+        Annotation.objects.bulk_create(Annotation(
+            example=example, annotator=person, value=label, source="file", instructions_version=1,
+            created_at=timezone.now()) for person in people[:1 if split == "pool" else 3])
+        ExampleScore.objects.create(
+            report=report, example=example, label=label if split == "pool" else "", n_labels=1, cluster=number,
+            cluster_size=1, label_quality=0.9 if split == "pool" else None, is_label_issue=number == 11)
+    return report
+
+
+def frozen(project: Project, by: User) -> Snapshot:
+    job = start_freeze(project, by=by)
+    jobs.run(job.pk, heartbeat=False)
+    job.refresh_from_db()
+    return Snapshot.objects.get(pk=job.result["snapshot"])
+
+
+def trained(snapshot: Snapshot, by: User, settings: Any) -> tuple[Run, Adapter]:
+    """A prompt, a verdict and an evaluated LoRA run without a model behind them."""
+    test = read_rows(snapshot, "test")
+    said = [row.label for row in test]
+    done = Job.objects.create(project=snapshot.project, kind="train", title="Trained", state="succeeded",
+                              finished_at=timezone.now())
+    schema = snapshot.project.schema
+    prompt = Run.objects.create(snapshot=snapshot, kind="zero_shot", job=done, created_by=by,
+                                config={"prompt": prompt_to_json(zero_shot(schema, "Say the mood."))})
+    lora = Run.objects.create(snapshot=snapshot, kind="lora", job=done, created_by=by, config={
+        "prompt": prompt_to_json(short(schema)), "training": training_defaults()})
+    for run, predicted in ((prompt, [None] * len(said)), (lora, said)):
+        write_evaluation(run, "test", predictions_of(test, predicted, [None] * len(said)), seconds=1.0, extra={})
+    Verdict.objects.create(snapshot=snapshot, best_prompt=prompt, outcome="FINE_TUNE", target_metric="accuracy",
+                           target_value=0.8, lower=0.0, upper=0.5, words="No.", next_step="Train.")
+    config = put_object(settings.GOLDPAN_OBJECTS, json.dumps({"base_model_name_or_path": "tiny@sha256:0"}).encode())
+    receipt = {"steps": 1, "train_seconds": 1.0, "dev_seconds": 1.0, "tokens": 10, "peak_mb": 1.0, "loss_first": 1.0,
+               "loss_last": 0.5, "n_rows": 9, "refused": [], "resumed_from": 0, "best_step": 1, "epochs": [],
+               "versions": {}}
+    adapter = Adapter.objects.create(project=snapshot.project, run=lora, files={"adapter_config.json": config},
+                                     receipt=receipt, metrics_sha256=put_object(settings.GOLDPAN_OBJECTS, b""))
+    return lora, adapter
+
+
+def training_defaults() -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from training.finetune import TrainingConfig
+
+    return asdict(TrainingConfig())
+
+
+# The table
+
+def test_every_url_answers_every_caller_as_the_table_says(world: World) -> None:
+    wrong = mismatches(world, ROWS)
+    assert not wrong, f"{len(wrong)} of {len(ROWS) * len(CALLERS)} answers\n" + "\n".join(wrong)
+
+
+def routes(patterns: list[Any] | None = None, names: tuple[str, ...] = ()) -> Iterator[tuple[str, URLPattern]]:
+    """Every route as (name with its namespaces, pattern); a name that ends with ":" or is empty is none."""
+    for pattern in get_resolver().url_patterns if patterns is None else patterns:
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern.url_patterns, (*names, *([pattern.namespace] if pattern.namespace else [])))
+        else:
+            yield ":".join((*names, pattern.name or "")), pattern
+
+
+OURS = {name: pattern for name, pattern in routes() if not name.startswith(ADMIN)}
+
+
+def test_every_route_is_in_the_table() -> None:
+    nameless = [str(pattern.pattern) for name, pattern in OURS.items() if name.endswith(":") or not name]
+    assert not nameless, f"routes without a name: {nameless}"
+    listed = {row.url for row in ROWS}
+    assert set(OURS) - listed == set(), "these routes have no row"
+    assert listed - set(OURS) == set(), "these rows have no route"
+    assert sorted((row.url, row.method) for row in ROWS) == sorted(
+        (name, method) for name in OURS for method in ("GET", "POST"))
+
+
+def test_every_route_has_a_declared_policy() -> None:
+    policies = {name: policy_of(pattern.callback, name) for name, pattern in routes()}
+    assert not [name for name, policy in policies.items() if policy is None]
+    unknown = {policy for policy in policies.values() if policy not in {*MAY, PUBLIC, SIGNED_IN, SUPERUSER}}
+    assert not unknown, f"policies that rights.MAY does not know: {unknown}"
+    assert {name for name, policy in policies.items() if policy == PUBLIC} == {
+        "healthz", "account_login", "labeling:webhook"}
+    assert {name for name, policy in policies.items() if policy == SUPERUSER} == {
+        name for name, _ in routes() if name.startswith(ADMIN)}
+
+
+def test_a_view_without_a_policy_is_refused(alice: User, client_of: Callable[[User], Client],
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(OURS["home"].callback, "policy")
+    assert client_of(alice).get("/").status_code == 403
+
+
+def test_every_write_needs_the_pages_token(world: World) -> None:
+    """Only Label Studio's webhook has none, and it needs a secret."""
+    for row in ROWS:
+        writes = row.method == "POST" and row.expected["alice"] != "405"
+        if writes and row.url not in ("labeling:webhook", "healthz"):
+            caller = "anonymous" if row.url == "account_login" else "alice"
+            assert seen(world.answer(row, caller, enforce_csrf_checks=True)) == "403", row.url
+
+
+def test_the_webhook_takes_its_own_secret_only(world: World) -> None:
+    url = reverse("labeling:webhook", args=[world.objects["link"]])
+    for secret, status in (("the secret", 202), ("the secret ", 401), ("", 401), ("другой", 401)):
+        assert Client().post(url, headers={"Authorization": f"Bearer {secret}"}).status_code == status
+    nobodys = reverse("labeling:webhook", args=[10**9])
+    assert Client().post(nobodys, headers={"Authorization": "Bearer "}).status_code == 401
+
+
+# Django's admin: one line, superusers only
+
+def test_the_admin_is_for_superusers_only(world: World) -> None:
+    staff = User.objects.create_user("staff", is_staff=True)
+    root = User.objects.create_superuser("root")
+    world.people |= {"staff": staff, "root": root}
+    for name in ("admin:index", "admin:auth_user_changelist", "admin:jsi18n", "admin:auth_user_add"):
+        row = Row(name, "-", "GET", {"anonymous": "log-in", "root": "200"} | dict.fromkeys(
+            ("charlie", "bob", "alice", "dora", "staff"), "403"))
+        assert mismatches(world, [row], tuple(row.expected)) == []
+
+
+def test_a_superuser_without_a_role_sees_no_project(world: World) -> None:
+    """Django's admin is another door; in Goldpan itself only a membership counts."""
+    world.people["root"] = User.objects.create_superuser("root")
+    for row in ROWS:
+        if row.expected["dora"] == "404":
+            assert seen(world.answer(row, "root")) == "404", f"{row.method} {row.url}"
+
+
+# That the table would notice
+
+def everything(self: Any, user: Any) -> Any:
+    return self.all()
+
+
+def test_a_missing_visible_to_would_be_noticed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden = [row for row in ROWS if row.expected["dora"] == "404"]
+    for queryset in (ProjectQuerySet, OfProjectQuerySet, RunQuerySet):
+        monkeypatch.setattr(queryset, "visible_to", everything)
+    assert len(mismatches(world, hidden, ("dora",))) == len(hidden)
+    assert {seen(world.answer(row, "dora")) for row in hidden} == {"403"}, "the role is a second wall"
+
+
+def test_a_missing_role_check_would_be_noticed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    forbidden = [row for row in ROWS if row.expected["charlie"] == "403"]
+    monkeypatch.setattr(rights, "require", lambda user, action, project: None)
+    assert len(mismatches(world, forbidden, ("charlie",))) == len(forbidden)
+
+
+def test_a_table_that_says_200_for_dora_fails(world: World) -> None:
+    row = next(row for row in ROWS if row.url == "jobs:job" and row.method == "GET")
+    wrong = Row(row.url, row.object, row.method, {**row.expected, "dora": "200"})
+    assert mismatches(world, [wrong]) == ["GET jobs:job by dora: 404, the table says 200"]
+
+
+# @on by itself
+
+@on(Project, "train")
+def a_view(request: Any, project: Project) -> HttpResponse:
+    return HttpResponse(str(project))
+
+
+def ask(user: User, pk: int) -> HttpResponse:
+    request = RequestFactory().get("/")
+    request.user = user
+    return a_view(request, pk)
+
+
+def test_a_view_gets_the_object_that_its_caller_may_use(
+        project: Project, alice: User, bob: User, charlie: User, dora: User) -> None:
+    assert ask(alice, project.pk).content == b"Moods"
+    for user in (bob, charlie):
+        with pytest.raises(PermissionDenied, match="role admin in “Moods”"):
+            ask(user, project.pk)
+    for pk in (project.pk, 10**9):
+        with pytest.raises(Http404):
+            ask(dora, pk)
+
+
+def test_a_role_that_was_taken_away_counts_at_once(project: Project, alice: User) -> None:
+    project.memberships.filter(user=alice).delete()
+    with pytest.raises(Http404):
+        ask(alice, project.pk)
+
+
+def test_an_action_that_nobody_declared_is_refused_when_the_view_is_written() -> None:
+    with pytest.raises(KeyError, match="declare “fly”"):
+        on(Project, "fly")(a_view)
+
+
+def test_more_rights_with_every_role() -> None:
+    for action, roles in MAY.items():
+        assert rights.Role.admin in roles, action
+        assert rights.Role.annotator not in roles or rights.Role.curator in roles, action
+
+
+# As written down for people
+
+def test_security_md_names_every_url_with_its_policy() -> None:
+    text = (ROOT / "docs" / "security.md").read_text()
+    listed = dict(re.findall(r"^\| `(\S+)` \| `\S+` \| (\w+) \|", text, re.MULTILINE))
+    assert listed == {name: policy_of(pattern.callback, name) for name, pattern in OURS.items()}
+    paths = dict(re.findall(r"^\| `(\S+)` \| `/(\S*)` \|", text, re.MULTILINE))
+    assert paths == {name: full_path(name) for name in OURS}
+
+
+def full_path(name: str) -> str:
+    """The route without converters: projects/<pk>/jobs/."""
+    found = str(OURS[name].pattern)
+    return re.sub(r"<\w+:(\w+)>", r"<\1>", found)

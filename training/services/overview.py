@@ -1,0 +1,106 @@
+"""How far every snapshot has come on the way from approval to a champion, and its next step in words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from curation.models import Approval, Snapshot
+from jobs.models import Job
+from projects.models import Project
+from stats.intervals import Interval
+from training.models import Adapter, Evaluation, Run, Verdict
+
+KINDS = ("baseline", "train", "evaluate")
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """A run in a list. `accuracy` is that of the test rows, None where the run has not looked at them."""
+
+    run: Run
+    adapter: Adapter | None
+    accuracy: Interval | None
+    is_best_prompt: bool
+
+
+@dataclass(frozen=True)
+class SnapshotState:
+    """A snapshot, its runs newest first, the jobs that wait, run or have failed, and what comes next."""
+
+    snapshot: Snapshot
+    approval: Approval | None
+    verdict: Verdict | None
+    lines: list[RunLine]
+    jobs: list[Job]
+    next_step: str
+
+    @property
+    def is_approved(self) -> bool:
+        return self.approval is not None and self.approval.decision == Approval.Choice.approved
+
+    @property
+    def is_busy(self) -> bool:
+        return any(job.is_active for job in self.jobs)
+
+    @property
+    def accuracies(self) -> list[Interval]:
+        return [line.accuracy for line in self.lines if line.accuracy]
+
+
+def states_of(project: Project, snapshots: Sequence[Snapshot]) -> list[SnapshotState]:
+    """The state of each of these snapshots of the project, in their order; the number of queries is fixed."""
+    runs = list(Run.objects.filter(snapshot__in=snapshots).select_related("job", "adapter", "created_by"))
+    tested = {e.run_id: e for e in Evaluation.objects.filter(run__in=runs, split="test").only("run_id", "metrics")}
+    verdicts = {verdict.snapshot_id: verdict for verdict in Verdict.objects.filter(snapshot__in=snapshots)}
+    approvals = {approval.snapshot_id: approval
+                 for approval in Approval.objects.filter(snapshot__in=snapshots).select_related("approver")}
+    jobs = _open_jobs(project, runs)
+    return [_state(snapshot, approvals.get(snapshot.pk), verdicts.get(snapshot.pk),
+                   [run for run in runs if run.snapshot_id == snapshot.pk], tested, jobs.get(snapshot.pk, []))
+            for snapshot in snapshots]
+
+
+def _state(snapshot: Snapshot, approval: Approval | None, verdict: Verdict | None, runs: Sequence[Run],
+           tested: dict[int, Evaluation], jobs: list[Job]) -> SnapshotState:
+    lines = [RunLine(run, getattr(run, "adapter", None),
+                     Interval(**tested[run.pk].metrics["accuracy"]) if run.pk in tested else None,
+                     verdict is not None and run.pk == verdict.best_prompt_id) for run in runs]
+    return SnapshotState(snapshot, approval, verdict, lines, jobs, _next_step(approval, verdict, lines, jobs))
+
+
+def _next_step(approval: Approval | None, verdict: Verdict | None, lines: Sequence[RunLine],
+               jobs: Sequence[Job]) -> str:
+    if approval is None:
+        return "It waits for an admin who did not make it: approve it, or refuse it."
+    if approval.decision != Approval.Choice.approved:
+        return "It was refused, so nothing is trained on it."
+    active = next((job for job in jobs if job.is_active), None)
+    if active is not None:
+        return f"{active.title}: wait for it."
+    if jobs:
+        return f"{jobs[0].title} failed: read why, then try again."
+    if verdict is None:
+        return "Try the prompt first: it is what any training has to beat."
+    newest = next((line for line in lines if line.adapter), None)
+    if newest is None:
+        return f"{verdict.words} {verdict.next_step}"
+    if newest.accuracy is None:
+        return f"{newest.adapter} has not been evaluated yet."
+    assert newest.adapter is not None
+    if newest.adapter.stage == Adapter.Stage.champion:
+        return f"{newest.adapter} is the champion. Freeze a new snapshot when there are new labels."
+    return f"Read the comparison and decide whether {newest.adapter} becomes the champion."
+
+
+def _open_jobs(project: Project, runs: Sequence[Run]) -> dict[int, list[Job]]:
+    """Snapshot id → of every kind the newest job, where that waits, runs or has failed; newest first."""
+    snapshot_of = {run.pk: run.snapshot_id for run in runs}
+    newest: dict[tuple[int, str], Job] = {}
+    for job in Job.objects.filter(project=project, kind__in=KINDS):
+        snapshot = job.params.get("snapshot") or snapshot_of.get(job.params.get("run", 0))
+        if snapshot is not None:
+            newest.setdefault((snapshot, job.kind), job)
+    found: dict[int, list[Job]] = {}
+    for (snapshot, _), job in newest.items():
+        if job.is_active or job.state == Job.State.failed:
+            found.setdefault(snapshot, []).append(job)
+    return found

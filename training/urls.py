@@ -1,0 +1,18 @@
+from django.urls import path
+
+from training import views
+
+app_name = "training"
+urlpatterns = [
+    path("projects/<int:pk>/runs/", views.run_list, name="run-list"),
+    path("snapshots/<int:pk>/comparison/", views.comparison, name="comparison"),
+    path("snapshots/<int:pk>/baseline/", views.baseline_start, name="baseline"),
+    path("snapshots/<int:pk>/train/", views.training_start, name="train"),
+    path("runs/<int:pk>/", views.run_detail, name="run"),
+    path("runs/<int:pk>/live/", views.run_live, name="run-live"),
+    path("runs/<int:pk>/flips/", views.run_flips, name="flips"),
+    path("adapters/<int:pk>/", views.adapter_detail, name="adapter"),
+    path("adapters/<int:pk>/promote/", views.adapter_promote, name="promote"),
+    path("adapters/<int:pk>/card/", views.adapter_card, name="adapter-card"),
+    path("adapters/<int:pk>/files/<str:name>/", views.adapter_file, name="adapter-file"),
+]
