@@ -91,7 +91,13 @@ class ExampleScore(models.Model):
                 condition=Q(label_quality__isnull=True) | Q(label_quality__gte=0, label_quality__lte=1),
                 name="label_quality_is_between_0_and_1"),
         ]
-        indexes = [models.Index(fields=["report", "label_quality"], name="score_worst_first")]
+        indexes = [
+            models.Index(fields=["report", "label_quality"], name="score_worst_first"),
+            models.Index(fields=["report", "label_quality"], name="score_flagged_worst_first",
+                         condition=Q(is_label_issue=True)),
+            models.Index(fields=["report", "label_quality"], name="score_disputed_worst_first",
+                         condition=Q(annotator_agreement__lt=1)),
+        ]
 
     def __str__(self) -> str:
         return f"{self.example}: {self.label_quality}"
@@ -101,7 +107,7 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
     def visible_to(self, user: AnyUser) -> Self:
         return self.filter(example__project__memberships__user_id=user.pk or 0)
 
-    def latest(self) -> Self:
+    def current(self) -> Self:
         """The decision that counts for each example, taken-back ones included as `open`."""
         newer = Decision.objects.filter(example_id=models.OuterRef("example_id"), pk__gt=models.OuterRef("pk"))
         return self.filter(~models.Exists(newer))

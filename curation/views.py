@@ -52,6 +52,7 @@ from projects.models import Project
 from projects.rights import can, on
 
 N_KEYS = 9  # labels that have a digit of their own
+LONG_TEXT = 500  # characters from which a text is shown at reading size, so that the buttons stay in sight
 ROWS_PER_PAGE = 50
 N_SHOWN = 10  # example texts of a gold set
 
@@ -114,7 +115,8 @@ def _said(decision: Decision) -> str:
 
 
 def _view_of(request: Request) -> str:
-    return request.GET.get("view") or "flagged"
+    view = request.GET.get("view", "")
+    return view if view in VIEWS else "flagged"
 
 
 def _review_url(project: Project, view: str, at: int | None = None, **more: str) -> str:
@@ -180,7 +182,7 @@ def _item_context(request: Request, project: Project, view: str, report: Quality
     following = next_in(queue, score) if is_scored else queue.first()
     is_asking = request.GET.get("ask") == "discuss"
     return {
-        "item": item, "n_copies": score.cluster_size - 1,
+        "item": item, "n_copies": score.cluster_size - 1, "is_long": len(score.example.text) > LONG_TEXT,
         "buttons": [LabelButton(label, str(n)) for n, label in enumerate(project.labels[:N_KEYS], start=1)],
         "has_more_labels": len(project.labels) > N_KEYS, "reason_form": ReasonForm() if is_asking else None,
         "decide_url": f"{reverse('curation:decide', args=[project.pk])}?{urlencode({'view': view})}",
@@ -326,7 +328,8 @@ def snapshot_detail(request: Request, snapshot: Snapshot) -> HttpResponse:
     approval = Approval.objects.filter(snapshot=snapshot).select_related("approver").first()
     checks = check_snapshot(snapshot)
     return render(request, "curation/snapshot_detail.html", {
-        "project": snapshot.project, "snapshot": snapshot, "approval": approval, "checks": checks,
+        "project": snapshot.project, "snapshot": snapshot, "made_by": snapshot.created_by, "approval": approval,
+        "checks": checks,
         "n_failed": sum(not check.holds for check in checks),
         "page": Paginator(rows, ROWS_PER_PAGE).get_page(request.GET.get("page")), "split": split,
         "splits": [(name, snapshot.counts[name]) for name in ("train", "dev", "test")],

@@ -162,17 +162,21 @@ class GoldSetAdmin(ReadOnly):
 
 class ApprovalInline(ReadOnlyInline):
     model = Approval
-    fk_name = "snapshot"
+    fields = ("decision", "approver", "self_approved", "comment")
 
 
 @admin.register(Snapshot)
 class SnapshotAdmin(ReadOnly):
-    list_display = ("number", "project", "train", "dev", "test", "decision", "created_by", "created_at", "sha256")
+    list_display = ("number", "project", "train", "dev", "test", "decision", "created_by", "created_at", "hash")
     list_select_related = ("project", "created_by", "approval")
     list_filter = ("project",)
     ordering = ("project", "-number")
     inlines = (ApprovalInline,)
     actions = ("start_lora_run",)
+
+    @admin.display
+    def hash(self, snapshot: Snapshot) -> str:
+        return f"{snapshot.sha256[:12]}…"
 
     @admin.display
     def train(self, snapshot: Snapshot) -> int:

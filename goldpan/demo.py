@@ -37,6 +37,7 @@ from projects.errors import UserError
 from projects.models import Project, Role
 from projects.people import new_password
 from projects.services import add_member, create_project
+from training.finetune import epochs_for
 from training.models import Adapter, Run, Verdict
 from training.services.baseline import start_baseline
 from training.services.evaluation import queue_evaluation
@@ -44,10 +45,10 @@ from training.services.promotion import promote, standing
 from training.services.runs import start_training
 
 NAME = "Tweet sentiment"
-INSTRUCTIONS = "Say which sentiment the tweet expresses."
-DESCRIPTIONS = {"negative": "an unpleasant feeling or a bad judgement",
-                "neutral": "no feeling, or good and bad in balance",
-                "positive": "a pleasant feeling or a good judgement"}
+INSTRUCTIONS = "What is the sentiment of this tweet?"
+DESCRIPTIONS = {"negative": "the writer is unhappy, angry, sad or complains",
+                "neutral": "no feeling, or good and bad feelings in balance",
+                "positive": "the writer is happy, pleased, grateful or hopeful"}
 TARGET = 0.80
 N_RELABELLED = 500  # the flagged examples that go to Label Studio, two answers each
 GOLD_SIZE = 500
@@ -293,8 +294,9 @@ def train(cast: Cast, say: Say) -> str:
     if run is None:
         verdict = Verdict.objects.get(snapshot=snapshot)
         prompt_is_enough = verdict.outcome == Verdict.Outcome.prompt_ok
-        run = start_training(snapshot, by=cast.admin, override_reason="The demo shows the comparison either way."
-                             if prompt_is_enough else "")
+        run = start_training(
+            snapshot, by=cast.admin, config={"epochs": epochs_for(snapshot.counts["train"])},
+            override_reason="The demo shows the comparison either way." if prompt_is_enough else "")
     if not Adapter.objects.filter(run=run).exists():
         _finish(run.job, say)
     receipt = Adapter.objects.get(run=run).receipt

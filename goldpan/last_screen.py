@@ -63,7 +63,7 @@ def _truth_lines(project: Project, found: Comparison) -> list[str]:
     tweets = read_tweets(settings.BASE_DIR / "var" / "downloads" / SDIST)
     truth = dict(zip(tweets.keys, truth_of(tweets.ratings), strict=True))
     noisy = dict(zip(tweets.keys, labels_of(tweets.ratings)[:, NOISY], strict=True))
-    decisions = Decision.objects.latest().filter(example__project=project, example__split=Example.Split.pool)
+    decisions = Decision.objects.current().filter(example__project=project, example__split=Example.Split.pool)
     decided = dict(decisions.exclude(value="").values_list("example__key", "value"))
     pool = list(Example.objects.filter(project=project, split=Example.Split.pool).values_list("key", flat=True))
     gold = {row.key: row.label for row in read_rows(found.snapshot, "train")}

@@ -167,7 +167,7 @@ def _held_out(project: Project, n_of_split: dict[str, int]) -> HeldOut | None:
         votes[pk, split].append(str(label))
     enough = {row: majority(labels) for row, labels in votes.items() if len(labels) >= MIN_BLIND_LABELS}
     tied = [pk for (pk, _), label in enough.items() if label is None]
-    settled = Decision.objects.latest().filter(example_id__in=tied, verdict__in=Decision.SETTLED).count() if tied else 0
+    settled = Decision.objects.current().filter(example_id__in=tied, verdict__in=Decision.SETTLED).count() if tied else 0
     several = [labels for labels in votes.values() if len(labels) >= 2]
     return HeldOut(
         n_ready={split: sum(of == split and label is not None for (_, of), label in enough.items())
@@ -356,7 +356,7 @@ def _decide(facts: Facts) -> Turn | None:
         return Turn("Prompt", verdict.words, verdict.next_step, read, is_end=True)
     if facts.may("train"):
         return Turn("Train", verdict.words, verdict.next_step,
-                    Action("Read it and train", facts.comparison_url, "t"))
+                    Action("Train an adapter", reverse("training:train", args=[verdict.snapshot_id]), "t"), read)
     return Turn("Train", verdict.words, f"{verdict.next_step} An admin starts the training.", read)
 
 

@@ -197,7 +197,8 @@ CONTENT_SECURITY_POLICY = {
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STATIC_ROOT = BASE_DIR / "staticfiles"
+STATIC_ROOT = GOLDPAN_DATA / "static"  # only for `collectstatic`; files are served from where they lie
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 WHITENOISE_USE_FINDERS = True  # no collectstatic step before the first start
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -23,6 +23,7 @@ from jobs.progress import Progress, silent
 BEAT_SECONDS = 1.0  # how often the parent looks whether it should go on, whatever the child reports
 GRACE_SECONDS = 5.0  # between asking a child to stop and killing it
 LOG_TAIL_BYTES = 4000
+_ROOT = Path(__file__).resolve().parent.parent  # where modules are found, wherever the parent was started
 
 
 class ChildFailed(Exception):
@@ -46,8 +47,8 @@ def run_child(module: str, spec: Mapping[str, Any], *, folder: Path, progress: P
     read_end, write_end = os.pipe()
     with open(folder / "log.txt", "ab") as log:
         child = subprocess.Popen(
-            [sys.executable, "-m", module, str(folder)],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[write_end], start_new_session=True,
+            [sys.executable, "-m", module, str(folder.resolve())],
+            cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[write_end], start_new_session=True,
             env=child_environment(write_end), preexec_fn=_die_with_parent)
     os.close(write_end)
     try:

@@ -18,6 +18,10 @@ ROLES = {  # what a column can be, by kind of upload
 REST = {Upload.Kind.examples: "kept beside the text", Upload.Kind.annotations: "not used"}
 
 
+SPLITS = [(Example.Split.pool, "pool, to learn from"), (Example.Split.dev, "dev, held out"),
+          (Example.Split.test, "test, held out")]
+
+
 class UploadForm(forms.Form):
     file = forms.FileField(
         widget=forms.FileInput(attrs={"accept": ".csv,.tsv,.tab,.txt,.jsonl,.ndjson"}),
@@ -32,7 +36,7 @@ class MappingForm(forms.Form):
 
     def __init__(self, *args: Any, upload: Upload, sniffed: Sniffed, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.sniffed, self.kind = sniffed, Upload.Kind(upload.kind)
+        self.sniffed, self.kind, self.labels = sniffed, Upload.Kind(upload.kind), set(upload.project.labels)
         role_of = {column: role.removesuffix("_column") for role, column in upload.mapping.items() if column}
         choices = [("", REST[self.kind]), *ROLES[self.kind].items()]
         for number, column in enumerate(sniffed.columns):
@@ -45,6 +49,14 @@ class MappingForm(forms.Form):
         """Each column's name, its field, and its cells in the first rows."""
         return [(column, self[f"column-{number}"], [row.get(column, "") for row in self.sniffed.rows[:3]])
                 for number, column in enumerate(self.sniffed.columns)]
+
+    @property
+    def overlooked_label(self) -> str:
+        """A column that is not called the label although its first cells are labels of the project, or ""."""
+        if any(field.initial == "label" for field in self.fields.values()):
+            return ""
+        return next((column for column in self.sniffed.columns
+                     if all(row.get(column) in self.labels for row in self.sniffed.rows)), "")
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
@@ -68,7 +80,7 @@ class ExampleFilter(filters.FilterSet):
     """Which examples a list shows; all of it stands in the address, so that it can be shared."""
 
     q = filters.CharFilter(field_name="text", lookup_expr="icontains", label="Text")
-    split = filters.ChoiceFilter(choices=Example.Split.choices, empty_label="all splits", label="Split")
+    split = filters.ChoiceFilter(choices=SPLITS, empty_label="all splits", label="Split")
     label = filters.ChoiceFilter(method="with_label", empty_label="any or none", label="Label")
     there = filters.ChoiceFilter(
         method="in_label_studio", choices=[("yes", "in Label Studio"), ("no", "not there yet")],

@@ -4,7 +4,7 @@ import os
 import tempfile
 
 os.environ["GOLDPAN_DATA"] = tempfile.mkdtemp(prefix="goldpan-tests-")  # before Django reads its settings
-os.environ["GOLDPAN_BROKER"] = "memory://"
+os.environ.setdefault("GOLDPAN_BROKER", "memory://")  # the drills run some tests on Redis and PostgreSQL
 
 from collections.abc import Callable, Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402

@@ -36,7 +36,7 @@ KEPT = "checkpoints"  # below the run's folder: what a resumed run needs, and th
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """What a LoRA run may vary; the defaults were chosen on the dev rows of the demo's tweets."""
+    """What a LoRA run may vary; learning rate and epochs were tried on the dev rows of the demo's tweets."""
 
     r: int = 8
     alpha: int = 16
@@ -147,7 +147,7 @@ def train(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, A
     """The child's work: train an adapter on the spec's rows and leave it in `folder/adapter`.
 
     spec: "model" (folder), "rows_file" and "dev_file" (JSON lines with "key", "text", "label"), "prompt"
-    (`prompt_to_json`), "config" (fields of `TrainingConfig`), optional "name" for the adapter's base.
+    (`prompt_to_json`), "config" (fields of `TrainingConfig`).
     A folder in which the same run was killed is taken up at its newest whole checkpoint.
     Raises ValueError in words if the config, the rows or the model cannot be trained with.
     """
@@ -411,7 +411,7 @@ def _publish(kept: Path, adapter: Path, identity: str) -> dict[str, str]:
 
 
 def _read_rows(path: str) -> list[dict[str, str]]:
-    return [json.loads(line) for line in Path(path).read_text().splitlines() if line.strip()]
+    return [json.loads(line) for line in Path(path).read_text().split("\n") if line.strip()]
 
 
 def _check_dev(dev: Sequence[dict[str, str]], prompt: Prompt) -> None:

@@ -198,7 +198,7 @@ def score_files(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[
     with "text"), optional "batch_size", "threads". `content-free-<n>.npy` holds the scores of `CONTENT_FREE`.
     """
     language_model.prepare_process(int(spec.get("threads") or len(os.sched_getaffinity(0))))
-    texts = [json.loads(line)["text"] for line in Path(spec["texts_file"]).read_text().splitlines()]
+    texts = [json.loads(line)["text"] for line in Path(spec["texts_file"]).read_text().split("\n") if line]
     progress("Loading the model", 0, 1)
     model_folder = Path(spec["model"])
     loaded = language_model.load(model_folder, adapter=Path(spec["adapter"]) if spec.get("adapter") else None)

@@ -53,7 +53,7 @@ class Ballot:
 def majority(labels: list[str]) -> str | None:
     """The one label that is said most often, or None if there is none or several are."""
     ranked = Counter(labels).most_common(2)
-    if not ranked or len(ranked) == 2 and ranked[0][1] == ranked[1][1]:
+    if not ranked or (len(ranked) == 2 and ranked[0][1] == ranked[1][1]):
         return None
     return ranked[0][0]
 
@@ -69,7 +69,7 @@ def ballots(project: Project, *, among: QuerySet[Example] | None = None) -> dict
     for pk, example_id, annotator_id, label in annotations.order_by("pk").values_list(
             "pk", "example_id", "annotator_id", "value"):
         found.setdefault(example_id, Ballot()).votes.append(Vote(pk, annotator_id, str(label)))
-    for decision in Decision.objects.latest().filter(**these):
+    for decision in Decision.objects.current().filter(**these):
         ballot = found.get(decision.example_id, Ballot())
         found[decision.example_id] = Ballot(ballot.votes, decision)
     return found

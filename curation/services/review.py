@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -33,7 +32,7 @@ def review_queue(report: QualityReport, view: str = "flagged") -> QuerySet[Examp
     if view not in VIEWS:
         raise UserError(f"There is no view “{view}”. The views are: {', '.join(VIEWS)}.")
     queue = report.scores.filter(label_quality__isnull=False, example__split=Example.Split.pool)
-    latest = Decision.objects.latest()
+    latest = Decision.objects.current()
     if view == "discuss":
         discussed = latest.filter(example__project=report.project_id, verdict=Decision.Verdict.discuss)
         queue = queue.filter(example_id__in=list(discussed.values_list("example_id", flat=True)))  # always few
@@ -107,7 +106,7 @@ def _check_seen(example: Example, seen: int | None) -> None:
 
 def current_label(example: Example, report: QualityReport | None = None) -> str:
     """The label that counts now: decided, else the report's, else what most annotators say; "" if there is none."""
-    decision = Decision.objects.latest().filter(example=example).first()
+    decision = Decision.objects.current().filter(example=example).first()
     if decision is not None and decision.value:
         return decision.value
     score = report.scores.filter(example=example).first() if report else None
@@ -168,7 +167,7 @@ class ReviewCounts:
 def review_counts(report: QualityReport) -> ReviewCounts:
     """Count from the decisions up, not from the scores down: there are few of the one and many of the other."""
     totals = _totals(report)
-    verdicts = dict(Decision.objects.latest().order_by().filter(
+    verdicts = dict(Decision.objects.current().order_by().filter(
         example__project=report.project_id, example__split=Example.Split.pool, verdict__in=DONE)
         .values_list("example_id", "verdict"))
     gone: Counter[str] = Counter()
@@ -191,14 +190,7 @@ def _scored_among(report: QualityReport, example_ids: list[int]) -> list[tuple[i
 
 def _totals(report: QualityReport) -> dict[str, int]:
     return {"flagged": report.n_issues, "all": report.n_scored,
-            "disagreement": _n_disagreements(report.pk, report.created_at.isoformat())}
-
-
-@lru_cache(maxsize=256)
-def _n_disagreements(report_id: int, created_at: str) -> int:
-    """Kept for the life of the process: a report never changes. The time tells apart two databases' reports."""
-    return ExampleScore.objects.filter(
-        report=report_id, label_quality__isnull=False, annotator_agreement__lt=1).count()
+            "disagreement": report.scores.filter(label_quality__isnull=False, annotator_agreement__lt=1).count()}
 
 
 @dataclass(frozen=True)

@@ -15,27 +15,36 @@ from django.db import connection, models
 
 CHUNK = 2000  # rows per round trip; also keeps IN lists within SQLite's limits
 STAGING = "goldpan_staged"
-Stage = Callable[[Iterable[Sequence[Any]]], None]
+Stage = Callable[[Iterable[Sequence[Any]]], object]
+
+
+def insert_ignoring_conflicts(model: type[models.Model], columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
+    """Insert rows into the model's table, leave out those that break a unique constraint; return how many were new.
+
+    columns: database column names. rows: values in that order, as the database takes them (JSON as text).
+    """
+    table, names = connection.ops.quote_name(model._meta.db_table), _names(columns)
+    if connection.vendor != "postgresql":
+        return _insert(table, columns, rows, "ON CONFLICT DO NOTHING")
+    chosen = f"SELECT {names} FROM"
+    with _temporary("goldpan_incoming", f"AS {chosen} {table} WITH NO DATA") as incoming:
+        _copy(incoming, columns, rows)
+        return execute(f"INSERT INTO {table} ({names}) {chosen} {incoming} ON CONFLICT DO NOTHING")
 
 
 @contextmanager
 def staging_table(columns: Mapping[str, str]) -> Iterator[Stage]:
-    """Yield what puts rows into a new temporary table named STAGING, which only this connection sees.
+    """Yield what puts rows into a new table named STAGING, which only this connection sees.
 
     columns: name → type, as PostgreSQL spells it; SQLite keeps any value under any type. A row's values come in that
     order, as the database takes them.
     """
-    names = ", ".join(map(connection.ops.quote_name, columns))
     typed = ", ".join(f"{connection.ops.quote_name(name)} {type}" for name, type in columns.items())
-    execute(f"DROP TABLE IF EXISTS {STAGING}")
-    execute(f"CREATE TEMP TABLE {STAGING} ({typed})")
-
-    def stage(rows: Iterable[Sequence[Any]]) -> None:
-        with connection.cursor() as cursor:
-            _add(cursor, STAGING, names, len(columns), rows)
-
-    yield stage
-    execute(f"DROP TABLE {STAGING}")  # after an error it goes with the connection, or with the next one of that name
+    with _temporary(STAGING, f"({typed})") as table:
+        if connection.vendor == "postgresql":
+            yield lambda rows: _copy(table, list(columns), rows)
+        else:
+            yield lambda rows: _insert(table, list(columns), rows)
 
 
 def execute(sql: str, parameters: Sequence[Any] = ()) -> int:
@@ -59,46 +68,32 @@ def one_of(values: Sequence[str]) -> tuple[str, Any]:
     return "IN (SELECT value FROM json_each(%s))", json.dumps(values)
 
 
-def _add(cursor: Any, table: str, names: str, n_columns: int, rows: Iterable[Sequence[Any]]) -> None:
-    if connection.vendor == "postgresql":
-        with cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row(row)
-    else:
-        marks = ", ".join(["%s"] * n_columns)
-        cursor.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)  # noqa: S608  # names of ours
-
-
-def insert_ignoring_conflicts(model: type[models.Model], columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
-    """Insert rows into the model's table, leave out those that break a unique constraint; return how many were new.
-
-    columns: database column names. rows: values in that order, as the database takes them (JSON as text).
-    """
-    table = connection.ops.quote_name(model._meta.db_table)
-    names = ", ".join(connection.ops.quote_name(column) for column in columns)
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            return _copy(cursor, table, names, rows)
-        marks = ", ".join(["%s"] * len(columns))
-        cursor.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING",  # noqa: S608
-                           rows)  # type: ignore[arg-type]  # it takes iterators, whatever the stubs say
-        return max(cursor.rowcount, 0)
-
-
 def database_time(value: datetime | None) -> Any:
     """A time as the driver of this database wants it, since raw inserts skip Django's conversion."""
     return value and connection.ops.adapt_datetimefield_value(value)
 
 
-def _copy(cursor: Any, table: str, names: str, rows: Iterable[Sequence[Any]]) -> int:
-    cursor.execute("CREATE TEMP TABLE IF NOT EXISTS goldpan_incoming AS "
-                   f"SELECT {names} FROM {table} WITH NO DATA")  # noqa: S608
-    try:
-        with cursor.copy(f"COPY goldpan_incoming ({names}) FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row(row)
-        cursor.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM goldpan_incoming "  # noqa: S608
-                       "ON CONFLICT DO NOTHING")
-        return int(cursor.rowcount)
-    finally:
-        cursor.execute("DROP TABLE goldpan_incoming")
+def _names(columns: Sequence[str]) -> str:
+    return ", ".join(map(connection.ops.quote_name, columns))
+
+
+@contextmanager
+def _temporary(table: str, definition: str) -> Iterator[str]:
+    execute(f"DROP TABLE IF EXISTS {table}")
+    execute(f"CREATE TEMP TABLE {table} {definition}")
+    yield table
+    execute(f"DROP TABLE {table}")  # after an error it goes with the connection, or with the next one of its name
+
+
+def _insert(table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], on_conflict: str = "") -> int:
+    marks = ", ".join(["%s"] * len(columns))
+    with connection.cursor() as cursor:
+        cursor.executemany(f"INSERT INTO {table} ({_names(columns)}) VALUES ({marks}) {on_conflict}",  # noqa: S608
+                           rows)  # type: ignore[arg-type]  # it takes iterators, whatever the stubs say
+        return max(cursor.rowcount, 0)
+
+
+def _copy(table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    with connection.cursor() as cursor, cursor.copy(f"COPY {table} ({_names(columns)}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)

@@ -86,7 +86,7 @@ def test_two_curators_on_one_example_do_not_overwrite_each_other_unseen(scored, 
     assert "alice: leave out" in response.content.decode()
     assert Decision.objects.get().verdict == "exclude"
     post(client_of(bob), scored, "p00", value="positive", seen=Decision.objects.get().pk)
-    assert Decision.objects.latest().get().value == "positive"
+    assert Decision.objects.current().get().value == "positive"
 
 
 def test_a_page_from_before_the_last_scoring_is_told_to_reload(scored, alice, bob, client_of):
@@ -128,7 +128,7 @@ def test_a_settled_example_can_be_looked_at_and_decided_again(scored, bob, clien
     html = page(client, scored.project, at=scored.score("p00").pk).content.decode()
     assert "This is text p00." in html and "leave out" in html and "decided</span>" in html
     post(client, scored, "p00", verdict="keep", seen=Decision.objects.get().pk)
-    assert Decision.objects.latest().get().verdict == "keep"
+    assert Decision.objects.current().get().verdict == "keep"
 
 
 def test_each_view_holds_its_examples(scored, bob):
@@ -147,6 +147,12 @@ def test_each_view_holds_its_examples(scored, bob):
     assert counts.totals == {"flagged": 4, "disagreement": 2, "discuss": 1, "all": 24}
     with pytest.raises(UserError, match="There is no view “odd”"):
         review_queue(scored.report, "odd")
+
+
+def test_an_unknown_view_in_an_address_is_the_first_view(scored, bob, client_of):
+    assert page(client_of(bob), scored.project, view="odd", at="x").context["view"] == "flagged"
+    post(client_of(bob), scored, "p00", verdict="keep", view="odd")
+    assert Decision.objects.get().verdict == "keep"
 
 
 def test_the_discussion_shows_its_reason_and_takes_a_label(scored, alice, bob, client_of):

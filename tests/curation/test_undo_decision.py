@@ -61,7 +61,7 @@ def test_what_somebody_else_decided_since_stays(scored, alice, bob, client_of):
     decide(scored.examples["p00"], verdict="keep", by=alice, report=scored.report)
     html = post_undo(client_of(bob), scored.project, HTMX).content.decode()
     assert "alice has decided on example p00 since" in html
-    assert Decision.objects.latest().get(example=scored.examples["p00"]).verdict == "keep"
+    assert Decision.objects.current().get(example=scored.examples["p00"]).verdict == "keep"
 
 
 def test_nothing_to_undo_is_said(scored, bob, client_of):

@@ -9,7 +9,11 @@ from projects.models import Project
 from stats.intervals import Interval
 from training.models import Adapter, Evaluation, Run, Verdict
 
-KINDS = ("baseline", "train", "evaluate")
+KINDS = {  # kind of job → what is said while it waits or runs, and when it has failed
+    "baseline": ("Prompts are being tried; the verdict follows.", "Trying the prompts failed"),
+    "train": ("An adapter is being trained; its evaluation follows.", "The training failed"),
+    "evaluate": ("The adapter is being evaluated on the test rows.", "The evaluation failed"),
+}
 
 
 @dataclass(frozen=True)
@@ -75,9 +79,9 @@ def _next_step(approval: Approval | None, verdict: Verdict | None, lines: Sequen
         return "It was refused, so nothing is trained on it."
     active = next((job for job in jobs if job.is_active), None)
     if active is not None:
-        return f"{active.title}: wait for it."
+        return KINDS[active.kind][0]
     if jobs:
-        return f"{jobs[0].title} failed: read why, then try again."
+        return f"{KINDS[jobs[0].kind][1]}: read why, then try again."
     if verdict is None:
         return "Try the prompt first: it is what any training has to beat."
     newest = next((line for line in lines if line.adapter), None)

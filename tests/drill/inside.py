@@ -1,0 +1,169 @@
+"""What a drill does inside an installation's own Django: make data, queue jobs, look at what became of them.
+
+Each function runs in a process of its own; what it takes and returns is JSON.
+"""
+
+import csv
+import io
+import random
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore
+
+from curation.models import Snapshot
+from curation.services.gold_sets import gold_set_of, save_rule
+from curation.services.scoring import start_score
+from curation.services.snapshots import approve_snapshot, start_freeze
+from jobs import services as jobs
+from jobs.models import Job
+from labeling.models import Example, LabelStudioLink
+from labeling.services.imports import receive_upload, start_import
+from labeling.services.sync import label_studio, provision_annotator, start_pull, start_push
+from labeling.task_types.classification import to_result
+from projects.models import Project, Role
+from projects.services import add_member, create_project
+from training.models import Adapter
+from training.services.runs import start_training
+
+LABELS = {"negative": ("broken", "late", "refund", "angry", "lost"), "neutral": ("order", "invoice", "question", "when"),
+          "positive": ("thanks", "great", "happy", "works", "love")}
+WORDS = ("the a my card account payment parcel app still again today please help with from support team this that and "
+         "was is been because after before yesterday phone letter twice never always").split()
+
+
+def add_project(name: str) -> int:
+    """A project with Alice as its admin and Bob as a curator."""
+    alice, bob = (User.objects.get_or_create(username=user)[0] for user in ("alice", "bob"))
+    project = create_project(name=name, labels=[{"name": label} for label in LABELS], instructions="Say the mood.",
+                             target_metric="accuracy", target_value=0.8, created_by=alice, split_salt=name)
+    add_member(project, bob, Role.curator, by=alice)
+    return project.pk
+
+
+def queue_import(project: int, n: int, salt: str = "", labelled: bool = True) -> int:
+    """Queue the import of n texts, a label each; return the job's id."""
+    upload = receive_upload(Project.objects.get(pk=project), io.BytesIO(_texts(n, salt, labelled)), name="texts.csv",
+                            kind="examples", by=_user("bob"))
+    return start_import(upload, by=_user("bob")).pk
+
+
+def _texts(n: int, salt: str, labelled: bool) -> bytes:
+    draw = random.Random(salt)
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["key", "text", "label"])
+    for row in range(n):
+        label = draw.choice(list(LABELS))
+        words = [*draw.choices(WORDS, k=draw.randint(5, 12)), *draw.choices(LABELS[label], k=2), salt, str(row)]
+        writer.writerow([f"{salt}-{row}", " ".join(words), label if labelled else ""])
+    return out.getvalue().encode()
+
+
+def add_examples(project: int, n: int, salt: str, labelled: bool = True) -> None:
+    """Import n texts here and now."""
+    _run(queue_import(project, n, salt, labelled))
+
+
+def add_blind_labels(project: int) -> None:
+    """Three annotators agree on every held-out text."""
+    held_out = Example.objects.filter(project=project).exclude(split="pool").order_by("pk")
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["key", "annotator", "label"])
+    for example in held_out:
+        label = next(label for label, words in LABELS.items() if set(words) & set(example.text.split()))
+        writer.writerows([example.key, f"blind-{person}", label] for person in (1, 2, 3))
+    upload = receive_upload(Project.objects.get(pk=project), io.BytesIO(out.getvalue().encode()), name="blind.csv",
+                            kind="annotations", by=_user("bob"))
+    _run(start_import(upload, by=_user("bob"), wake=False).pk)
+
+
+def queue_score(project: int) -> int:
+    return start_score(Project.objects.get(pk=project), by=_user("bob")).pk
+
+
+def score(project: int) -> None:
+    _run(start_score(Project.objects.get(pk=project), by=_user("bob"), wake=False).pk)
+
+
+def approved_snapshot(project: int, size: int) -> int:
+    """Score, pick, freeze and approve; return the snapshot's id."""
+    score(project)
+    its = Project.objects.get(pk=project)
+    save_rule(gold_set_of(its), size=size, min_quality=0.0, min_per_label=1, allow_flagged=True, seed=1, by=_user("bob"))
+    _run(start_freeze(its, by=_user("bob"), wake=False).pk)
+    snapshot = Snapshot.objects.get(project=its)
+    approve_snapshot(snapshot, sha256=snapshot.sha256, approver=_user("alice"))
+    return snapshot.pk
+
+
+def queue_training(snapshot: int, config: dict[str, Any]) -> int:
+    """Queue a LoRA run; return its job's id."""
+    run = start_training(Snapshot.objects.get(pk=snapshot), by=_user("alice"), config=config,
+                         override_reason="A drill needs no gate.")
+    return int(run.job_id)
+
+
+def receipts(snapshot: int) -> list[dict[str, Any]]:
+    """The receipts of a snapshot's adapters, oldest first."""
+    return list(Adapter.objects.filter(run__snapshot=snapshot).order_by("pk").values_list("receipt", flat=True))
+
+
+def queue_push(project: int) -> int:
+    """Queue everything that is not in Label Studio yet."""
+    its = Project.objects.get(pk=project)
+    ids = Example.objects.filter(project=its, ls_task_id__isnull=True).values_list("pk", flat=True)
+    return start_push(its, list(ids), by=_user("bob")).pk
+
+
+def queue_pull(project: int) -> int:
+    return start_pull(Project.objects.get(pk=project), by=_user("bob")).pk
+
+
+def retry(job: int) -> None:
+    jobs.retry(Job.objects.get(pk=job))
+
+
+def answer_in_label_studio(project: int, n: int) -> None:
+    """Bob answers the first n tasks."""
+    its = Project.objects.get(pk=project)
+    annotator, client = provision_annotator(its, _user("bob")), label_studio()
+    tasks = Example.objects.filter(project=its, ls_task_id__isnull=False).order_by("pk")[:n]
+    with ThreadPoolExecutor(4) as people:
+        list(people.map(lambda example: client.answer(example.ls_task_id, to_result("neutral"),
+                                                      annotator.ls_user_id, 2.0), tasks))
+
+
+def tasks_in_label_studio(project: int) -> list[list[Any]]:
+    """Key and id of every task that Label Studio holds for the project, by id."""
+    link = LabelStudioLink.objects.get(project=project)
+    return [[task.key, task.ls_task_id] for task in label_studio().scan_identities(link.ls_project_id)]
+
+
+def tasks_here(project: int) -> list[list[Any]]:
+    """Key and task id of every example, by task id."""
+    examples = Example.objects.filter(project=project).order_by("ls_task_id")
+    return [list(pair) for pair in examples.values_list("key", "ls_task_id")]
+
+
+def session_of(user: str) -> dict[str, str]:
+    """The cookies of a browser in which this person is logged in."""
+    session = SessionStore()
+    person = _user(user)
+    session.update({"_auth_user_id": str(person.pk), "_auth_user_hash": person.get_session_auth_hash(),
+                    "_auth_user_backend": settings.AUTHENTICATION_BACKENDS[0]})
+    session.save()
+    return {settings.SESSION_COOKIE_NAME: str(session.session_key), settings.CSRF_COOKIE_NAME: "d" * 32}
+
+
+def _user(name: str) -> User:
+    return User.objects.get(username=name)
+
+
+def _run(job: int) -> None:
+    jobs.run(job)
+    ended = Job.objects.get(pk=job)
+    assert ended.state == Job.State.succeeded, ended.error

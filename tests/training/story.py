@@ -1,0 +1,112 @@
+"""An approved snapshot, and a model child that answers without a model."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from curation.models import ExampleScore, QualityReport, Snapshot
+from curation.services.gold_sets import gold_set_of, save_rule
+from curation.services.snapshots import approve_snapshot, start_freeze
+from jobs import services as jobs
+from jobs.models import Job
+from jobs.progress import Progress, silent
+from labeling.models import Annotation, Annotator, Example
+from projects.models import Project
+
+WORDS = {"negative": "awful", "neutral": "ordinary", "positive": "lovely"}
+N_POOL, N_DEV, N_TEST = 30, 9, 60
+
+
+def frozen_snapshot(project: Project, *, maker: User) -> Snapshot:
+    """30 train, 9 dev and 60 test rows, the labels in turn; the word in a text is its label's.
+
+    Freezing again takes the same examples.
+    """
+    if not QualityReport.objects.filter(project=project).exists():
+        _write_scored_examples(project)
+        save_rule(gold_set_of(project), size=N_POOL, min_quality=0, min_per_label=2, allow_flagged=False, seed=0,
+                  by=maker)
+    job = start_freeze(project, by=maker)
+    jobs.run(job.pk, heartbeat=False)
+    job.refresh_from_db()
+    return Snapshot.objects.get(pk=job.result["snapshot"])
+
+
+def approved_snapshot(project: Project, *, maker: User, approver: User) -> Snapshot:
+    snapshot = frozen_snapshot(project, maker=maker)
+    approve_snapshot(snapshot, sha256=snapshot.sha256, approver=approver)
+    return snapshot
+
+
+def _write_scored_examples(project: Project) -> None:
+    people = [Annotator.objects.create(project=project, name=name) for name in ("mira", "jon", "kim")]
+    n = N_POOL + N_DEV + N_TEST
+    report = QualityReport.objects.create(
+        project=project, job=Job.objects.create(project=project, kind="score", title="Scored", state="succeeded",
+                                                finished_at=timezone.now()),
+        encoder="hashing 3-grams", n_examples=n, n_scored=N_POOL, n_issues=0, n_clusters=0, n_crossing=0,
+        duplicate_threshold=0.95)
+    for number in range(n):
+        split = "pool" if number < N_POOL else "dev" if number < N_POOL + N_DEV else "test"
+        label = project.labels[number % 3]
+        example = Example.objects.create(
+            project=project, key=f"e{number:03}", text=f"Row {number:03} was {WORDS[label]}.", data={}, split=split,
+            content_sha256=f"{number:064x}", group=str(number))
+        Annotation.objects.bulk_create(Annotation(
+            example=example, annotator=person, value=label, source="file", instructions_version=1,
+            created_at=timezone.now()) for person in people[:1 if split == "pool" else 3])
+        ExampleScore.objects.create(report=report, example=example, label=label if split == "pool" else "", n_labels=1,
+                                    cluster=number, cluster_size=1, label_quality=0.9 if split == "pool" else None)
+
+
+class FakeModel:
+    """Stands in for `run_child` of scoring and training: it knows every label and errs where it is told to.
+
+    prompt_errs, adapter_errs: whether the bare model, or one with an adapter, is wrong on the row of a number.
+    """
+
+    def __init__(self) -> None:
+        self.prompt_errs: Callable[[int], bool] = lambda number: number % 2 == 0
+        self.adapter_errs: Callable[[int], bool] = lambda number: number % 20 == 0
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.refused: list[list[str]] = []
+
+    def __call__(self, module: str, spec: dict[str, Any], *, folder: Path,
+                 progress: Progress = silent) -> dict[str, Any]:
+        self.asked.append((module, spec))
+        folder.mkdir(parents=True, exist_ok=True)
+        return {"training.label_scoring": self._score, "training.finetune": self._train}[module](spec, folder)
+
+    def _score(self, spec: dict[str, Any], folder: Path) -> dict[str, Any]:
+        texts = [json.loads(line)["text"] for line in Path(spec["texts_file"]).read_text().splitlines()]
+        errs = self.adapter_errs if spec["adapter"] else self.prompt_errs
+        answers = []
+        for n, prompt in enumerate(spec["prompts"]):
+            labels = [label["name"] for label in prompt["labels"]]
+            scores = np.full((len(texts), len(labels)), -9.0)
+            for row, text in enumerate(texts):
+                right = next(k for k, label in enumerate(labels) if WORDS[label] in text)
+                scores[row, (right + errs(int(text.split()[1]))) % len(labels)] = -0.1
+            np.save(folder / f"scores-{n}.npy", scores)
+            np.save(folder / f"content-free-{n}.npy", np.zeros((2, len(labels))))
+            answers.append({"scores": f"scores-{n}.npy", "content_free": f"content-free-{n}.npy", "seconds": 6.0,
+                            "prompt_tokens": 100})
+        return {"prompts": answers, "model": "tiny@sha256:00"}
+
+    def _train(self, spec: dict[str, Any], folder: Path) -> dict[str, Any]:
+        lines = [{"step": 1, "loss": 2.5}, {"step": 2, "loss": 1.25},
+                 {"step": 2, "epoch": 1, "dev_accuracy": 0.875, "dev_loss": 1.5, "n_dev": 9}]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        adapter = folder / "adapter"
+        adapter.mkdir(exist_ok=True)
+        (adapter / "adapter_model.safetensors").write_bytes(b"weights")
+        (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "tiny@sha256:00"}))
+        return {"steps": 2, "train_seconds": 60.0, "dev_seconds": 3.0, "tokens": 4321, "peak_mb": 1234.5,
+                "loss_first": 2.5, "loss_last": 1.25, "adapter": "adapter/", "n_rows": N_POOL, "best_step": 2,
+                "files": {"adapter_model.safetensors": "", "adapter_config.json": ""}, "refused": self.refused,
+                "resumed_from": 0, "epochs": lines[2:]}

@@ -1,0 +1,110 @@
+import pytest
+from django.urls import reverse
+
+from projects.models import AuditEvent
+from tests.training.conftest import trained
+from training.models import Adapter, Evaluation
+from training.services.runs import start_training
+
+Stage = Adapter.Stage
+
+
+def promote(client, adapter, **answer):
+    return client.post(reverse("training:promote", args=[adapter.pk]), answer)
+
+
+def page(client, adapter):
+    return client.get(reverse("training:adapter", args=[adapter.pk])).content.decode()
+
+
+def stage(adapter):
+    return Adapter.objects.get(pk=adapter.pk).stage
+
+
+@pytest.mark.parametrize(("who", "status"), [("alice", 302), ("bob", 403), ("charlie", 403), ("dora", 404)])
+def test_only_admins_promote(adapter, request, client_of, who, status):
+    user = request.getfixturevalue(who)
+    assert promote(client_of(user), adapter).status_code == status
+    assert stage(adapter) == (Stage.champion if status == 302 else Stage.candidate)
+    assert AuditEvent.objects.filter(what="promote", who=who).exists() == (status == 302)
+
+
+@pytest.mark.parametrize(("who", "status"), [("alice", 200), ("bob", 200), ("charlie", 403), ("dora", 404)])
+def test_curators_and_admins_see_the_adapter(adapter, request, client_of, who, status):
+    client = client_of(request.getfixturevalue(who))
+    assert client.get(reverse("training:adapter", args=[adapter.pk])).status_code == status
+
+
+def test_a_proven_adapter_needs_no_words(adapter, alice, bob, client_of):
+    html = page(client_of(alice), adapter)
+    assert "may be promoted." in html and "It is better than the best prompt by at least" in html
+    assert 'btn-gold">Promote Adapter' in html and "Why promote it all the same?" not in html
+    html = page(client_of(bob), adapter)
+    assert "An admin decides about the promotion." in html and "Promote Adapter" not in html
+
+
+def test_the_champion_is_the_champion(adapter, alice, client_of):
+    client = client_of(alice)
+    response = promote(client, adapter)
+    assert response.headers["Location"] == reverse("training:adapter", args=[adapter.pk])
+    html = page(client, adapter)
+    assert f"{adapter} is the champion now." in html and "the champion.</span>" in html
+    assert "Promote Adapter" not in html
+    response = promote(client, adapter)
+    assert response.status_code == 400 and "is the champion already" in response.content.decode()
+
+
+def test_a_new_champion_retires_the_old_one(adapter, alice, client_of, run_jobs):
+    client = client_of(alice)
+    promote(client, adapter)
+    second = trained(adapter.run.snapshot, alice, run_jobs, seed=2)
+    assert f"{adapter} will be retired." in page(client, second)
+    promote(client, second)
+    assert (stage(adapter), stage(second)) == (Stage.retired, Stage.champion)
+    assert f"{second} is the champion." in " ".join(
+        client.get(reverse("training:run-list", args=[adapter.project_id])).content.decode().replace("</a>", "").split())
+
+
+def test_an_unproven_adapter_takes_a_written_reason(judged, alice, bob, client_of, model, run_jobs):
+    model.adapter_errs = lambda number: True
+    adapter = trained(judged, alice, run_jobs)
+    client = client_of(alice)
+    html = page(client, adapter)
+    assert "not promoted." in html and "It is not shown to be better than the best prompt" in html
+    assert "Why promote it all the same?" in html and "btn-gold" not in html
+    assert promote(client, adapter, override_reason=" ").status_code == 422
+    assert "is not promoted." in promote(client, adapter).content.decode()
+    assert stage(adapter) == Stage.candidate
+    promote(client, adapter, override_reason="The customer asked for it.")
+    assert stage(adapter) == Stage.champion
+    assert AuditEvent.objects.get(what="promote").detail == {
+        "adapter": adapter.pk, "allowed": False, "override": "The customer asked for it."}
+
+
+def test_an_adapter_that_nobody_has_judged_is_not_promoted(judged, alice, client_of, run_jobs):
+    start_training(judged, by=alice)
+    from jobs import services as jobs
+    from jobs.models import Job
+
+    jobs.run(Job.objects.get(kind="train").pk, heartbeat=False)
+    adapter = Adapter.objects.get()
+    assert not Evaluation.objects.filter(run=adapter.run).exists()
+    html = page(client_of(alice), adapter)
+    assert "It has not been evaluated on the test rows yet." in html and "not evaluated yet" in html
+    assert promote(client_of(alice), adapter).status_code == 400 and stage(adapter) == Stage.candidate
+
+
+def test_its_lineage_goes_back_to_the_labels(adapter, bob, client_of):
+    html = page(client_of(bob), adapter)
+    snapshot = adapter.run.snapshot
+    for name, pk in (("curation:snapshot-detail", snapshot.pk), ("training:run", adapter.run_id),
+                     ("training:comparison", snapshot.pk)):
+        assert reverse(name, args=[pk]) in html
+    assert '<span class="num">237</span>' in html, "30 pool rows with one label, 69 held-out rows with three"
+    assert '<span class="num">99</span>' in html and "approved by alice" in html and "95.0\u202f%" in html
+
+
+def test_the_page_takes_few_queries(adapter, alice, client_of, django_assert_max_num_queries):
+    client = client_of(alice)
+    with django_assert_max_num_queries(34):
+        page(client, adapter)
