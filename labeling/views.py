@@ -9,7 +9,6 @@ from django.db.models import Count, Prefetch, Q
 from django.db.models.functions import Substr
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_tables2 import RequestConfig
@@ -20,7 +19,7 @@ from labeling.label_studio import LabelStudio
 from labeling.models import Annotation, Example, LabelStudioLink, Upload
 from labeling.reading import sniff
 from labeling.services.imports import receive_upload, start_import
-from labeling.services.sync import provision_annotator, start_pull, start_push
+from labeling.services.sync import provision_annotator, pull_soon, start_pull, start_push
 from labeling.tables import SHOWN_CHARS, ExampleTable
 from projects.errors import UserError
 from projects.models import Project
@@ -31,7 +30,6 @@ from projects.views import Request
 EXAMPLES_PER_PAGE = 50
 SHOWN_UPLOADS = 20
 WEBHOOK_MAX_BYTES = 1_000_000
-WEBHOOK_SECONDS = 5  # all webhooks of such a slot ask for one pull
 
 
 # Import
@@ -181,6 +179,5 @@ def webhook(request: HttpRequest, pk: int) -> HttpResponse:
         return HttpResponse("The secret is not right.\n", status=401, content_type="text/plain")
     if int(request.headers.get("Content-Length") or 0) > WEBHOOK_MAX_BYTES:
         return HttpResponse("At most 1 MB.\n", status=413, content_type="text/plain")
-    slot = int(timezone.now().timestamp()) // WEBHOOK_SECONDS
-    start_pull(link.project, by=None, dedupe_key=f"pull:{link.pk}:{slot}")
+    pull_soon(link)
     return HttpResponse("A pull is queued.\n", status=202, content_type="text/plain")

@@ -28,7 +28,7 @@ from jobs import services as jobs
 from jobs.models import Job
 from labeling.models import Annotation, Annotator, Example, LabelStudioLink, Upload
 from projects import rights
-from projects.models import OfProjectQuerySet, Project, ProjectQuerySet
+from projects.models import OfProjectQuerySet, Project, ProjectQuerySet, Role
 from projects.objects import put_object
 from projects.rights import MAY, PUBLIC, SIGNED_IN, SUPERUSER, on
 from tests.fake_label_studio import FakeLabelStudio
@@ -453,10 +453,10 @@ def test_an_action_that_nobody_declared_is_refused_when_the_view_is_written() ->
         on(Project, "fly")(a_view)
 
 
-def test_more_rights_with_every_role() -> None:
+def test_a_curator_may_what_an_annotator_may_and_an_admin_everything() -> None:
     for action, roles in MAY.items():
-        assert rights.Role.admin in roles, action
-        assert rights.Role.annotator not in roles or rights.Role.curator in roles, action
+        assert Role.admin in roles, action
+        assert Role.annotator not in roles or Role.curator in roles, action
 
 
 # As written down for people
@@ -464,9 +464,15 @@ def test_more_rights_with_every_role() -> None:
 def test_security_md_names_every_url_with_its_policy() -> None:
     text = (ROOT / "docs" / "security.md").read_text()
     listed = dict(re.findall(r"^\| `(\S+)` \| `\S+` \| (\w+) \|", text, re.MULTILINE))
+    assert listed.pop(f"{ADMIN}*") == SUPERUSER
     assert listed == {name: policy_of(pattern.callback, name) for name, pattern in OURS.items()}
     paths = dict(re.findall(r"^\| `(\S+)` \| `/(\S*)` \|", text, re.MULTILINE))
-    assert paths == {name: full_path(name) for name in OURS}
+    assert paths == {name: full_path(name) for name in OURS} | {f"{ADMIN}*": "admin/…"}
+    who = dict(re.findall(r"^\| `(\S+)` \| `\S+` \| \w+ \| ([^|]+) \|$", text, re.MULTILINE))
+    for name, pattern in OURS.items():
+        policy = policy_of(pattern.callback, name) or ""
+        said = {PUBLIC: "everybody", SIGNED_IN: "whoever is logged in"}.get(policy) or ", ".join(MAY[policy])
+        assert who[name] == said, name
 
 
 def full_path(name: str) -> str:

@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 BATCH = 500  # tasks per request; Label Studio's SQLite takes one writer at a time
 MARGIN = timedelta(seconds=120)  # rows can be committed later than their time stamp says
 OVERLAP = 3  # answers after which the labelling stream shows a task to nobody more; held-out labels need three
+HINT_SECONDS = 5.0  # hints within so long ask for one pull
 SETTLE_SECONDS = 3.0  # a request whose answer got lost may still be at work
 NOT_SYNCED = "Label Studio is not connected to this project yet. Push examples first."
 
@@ -192,7 +193,7 @@ def _adopt(link: LabelStudioLink, task_of_key: dict[str, int]) -> None:
 # Pull
 
 def start_pull(project: Project, *, by: User | None, reconcile: bool = False, dedupe_key: str | None = None,
-               wake: bool = True) -> Job:
+               delay_seconds: float = 0, wake: bool = True) -> Job:
     """Queue fetching the answers that are new since the last pull.
 
     reconcile: read everything again and compare both sides, deleted tasks included.
@@ -202,7 +203,27 @@ def start_pull(project: Project, *, by: User | None, reconcile: bool = False, de
         raise UserError(NOT_SYNCED)
     what = "Comparing with Label Studio" if reconcile else "Pulling from Label Studio"
     return enqueue("pull", project, title=what, requested_by=by, params={"link": link.pk, "reconcile": reconcile},
-                   exclusive=f"ls:{link.pk}", dedupe_key=dedupe_key, wake=wake)
+                   exclusive=f"ls:{link.pk}", dedupe_key=dedupe_key, delay_seconds=delay_seconds, wake=wake)
+
+
+def pull_soon(link: LabelStudioLink) -> None:
+    """Queue a pull for what a webhook hinted at; all hints until it starts are served by this one."""
+    waiting = Job.objects.filter(project=link.project, kind="pull", state=Job.State.queued)
+    if not waiting.exists():
+        start_pull(link.project, by=None, delay_seconds=HINT_SECONDS)
+
+
+def poll() -> None:
+    """Called by the tick: pull where no pull has been for long, since a webhook is sent once and may get lost.
+
+    Automatic pulls that found nothing are forgotten after an hour, so they do not bury the jobs of people.
+    """
+    stale = timezone.now() - timedelta(seconds=settings.GOLDPAN_POLL_SECONDS)
+    for link in LabelStudioLink.objects.filter(pulled_at__lt=stale).exclude(state=LabelStudioLink.State.gone):
+        if not Job.objects.filter(project=link.project, kind="pull", created_at__gt=stale).exists():
+            start_pull(link.project, by=None)
+    Job.objects.filter(kind="pull", requested_by=None, finished_at__lt=timezone.now() - timedelta(hours=1),
+                       result__n_new=0, result__n_changed=0, result__n_retracted=0).delete()
 
 
 def run_pull(job: Job, progress: Progress) -> None:

@@ -12,7 +12,7 @@ from tests.drill.installation import KILLS, KillableInstallation
 
 pytestmark = pytest.mark.drill
 
-N_KILLS, N_CURATORS, N_TEXTS = 5, 4, 4000
+N_KILLS, N_CURATORS, N_TEXTS = 5, 4, 3000
 VERDICTS = ("exclude", "keep")
 
 
@@ -51,6 +51,10 @@ class Curator(threading.Thread):
                     self.refused.append(answer.status_code)
 
 
+def n_acknowledged(curators: list[Curator]) -> int:
+    return sum(len(curator.acknowledged) for curator in curators)
+
+
 def test_an_acknowledged_decision_is_never_lost(goldpan: KillableInstallation) -> None:
     project = goldpan.inside("add_project", name="Decisions")
     goldpan.inside("add_examples", project=project, n=N_TEXTS, salt="w")
@@ -64,8 +68,8 @@ def test_an_acknowledged_decision_is_never_lost(goldpan: KillableInstallation) -
     for curator in curators:
         curator.start()
     for _ in range(N_KILLS):
-        before = sum(len(curator.acknowledged) for curator in curators)
-        while sum(len(curator.acknowledged) for curator in curators) < before + goldpan.random.randint(5, 30):
+        enough = n_acknowledged(curators) + goldpan.random.randint(20, 60)
+        while n_acknowledged(curators) < enough:
             assert any(curator.is_alive() for curator in curators), "the curators ran out of examples"
             time.sleep(0.01)
         goldpan.kill("web")

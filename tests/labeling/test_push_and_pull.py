@@ -203,3 +203,27 @@ def test_the_ledger_refuses_changes_even_by_raw_sql(
         with pytest.raises(DatabaseError, match="never changed"), transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(statement)
     assert labels() == ["neutral"]
+
+
+def test_a_lost_webhook_costs_a_delay_not_an_answer(
+        project: Project, bob: User, charlie: User, examples: list[Example], server: FakeLabelStudio,
+        run_jobs: RunJobs, settings: Any) -> None:
+    push(project, examples, bob)
+    run_jobs()
+    pull(project, bob, run_jobs)
+    answer(server, examples[0], sync.provision_annotator(project, charlie), "neutral")
+    sync.poll()
+    assert not Job.objects.filter(state=Job.State.queued).exists(), "a pull has just been"
+    settings.GOLDPAN_POLL_SECONDS = 0
+    sync.poll()
+    run_jobs()
+    assert labels() == ["neutral"]
+
+
+def test_hints_that_come_together_ask_for_one_pull(
+        project: Project, bob: User, examples: list[Example], server: FakeLabelStudio, run_jobs: RunJobs) -> None:
+    push(project, examples, bob)
+    run_jobs()
+    for _ in range(5):
+        sync.pull_soon(LabelStudioLink.objects.get())
+    assert Job.objects.filter(kind="pull").count() == 1

@@ -64,7 +64,8 @@ def test_a_waiting_run_says_that_nothing_is_logged(judged, alice, client_of):
 def test_a_finished_run_shows_receipt_evaluation_and_adapter(adapter, bob, client_of):
     html = page(client_of(bob), adapter.run)
     assert "LoRA: 95.0\u202f% right." in html and "n = 60" in html and "57 of 60" in html
-    assert "1\u202fmin, 2 steps" in html and "4,321" in html and "1,234 MB" in html and "30 trained on, 0 refused" in html
+    for words in ("1\u202fmin, 2 steps", "4,321", "1,234 MB", "30 trained on, 0 refused"):
+        assert words in html
     assert reverse("training:adapter", args=[adapter.pk]) in html
     assert reverse("training:flips", args=[adapter.run_id]) in html
     assert "training from 2.50 to 1.25" in html and "87.5\u202f%" in html and "hx-trigger" not in html

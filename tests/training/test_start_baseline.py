@@ -47,7 +47,8 @@ def test_it_ends_with_a_verdict_and_one_look_per_rival(snapshot, bob, client_of,
     assert (verdict.snapshot, verdict.outcome, verdict.target_value) == (snapshot, "FINE_TUNE", 0.8)
     test = Evaluation.objects.get(run=verdict.best_prompt, split="test")
     assert (test.n, test.n_right) == (60, 30)
-    assert set(TestLook.objects.values_list("run", flat=True)) == {verdict.best_prompt_id, Run.objects.get(kind="probe").pk}
+    looked = {look.run for look in TestLook.objects.select_related("run")}
+    assert looked == {verdict.best_prompt, Run.objects.get(kind="probe")}
     assert AuditEvent.objects.filter(what="baseline", who="bob").exists()
 
 

@@ -4,6 +4,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, close_old_connections
+from django.utils.module_loading import import_string
 
 from jobs import services
 
@@ -28,5 +29,7 @@ class Command(BaseCommand):
 
 def tick() -> None:
     services.reap()
+    for due in settings.GOLDPAN_ON_TICK:
+        import_string(due)()
     for job_id in services.due():
         services.send_wake(job_id)
