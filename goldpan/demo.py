@@ -184,6 +184,8 @@ def relabel(cast: Cast, say: Say) -> str:
         _finish(start_push(cast.project, worst, by=cast.curator), say)
         asked = _asked(cast.project)
     annotators = [provision_annotator(cast.project, user) for user in cast.annotators]
+    # A column of the ratings holds many people, so nothing is said about any of these names.
+    Annotator.objects.filter(project=cast.project).update(is_person=False)
     if _n_answers(annotators) < 2 * len(asked):
         _replay_answers(cast, asked, annotators, say)
         _finish(start_pull(cast.project, by=cast.curator), say)

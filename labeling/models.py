@@ -74,6 +74,8 @@ class Annotator(models.Model):
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="annotators")
     name = models.CharField(max_length=100)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    is_person = models.BooleanField(default=True, help_text="no for ratings by several people under one name: nothing "
+                                    "is reported about such a name")
     ls_email = models.EmailField(blank=True)
     ls_user_id = models.BigIntegerField(null=True)
     ls_password_encrypted = models.TextField(blank=True)

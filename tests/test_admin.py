@@ -2,7 +2,6 @@
 
 import pytest
 from django.contrib import admin
-from django.contrib.admin.options import BaseModelAdmin
 from django.contrib.auth.models import User
 from django.test import RequestFactory
 from django.urls import reverse
@@ -25,7 +24,7 @@ def as_root(root):
     return request
 
 
-def parts(table: BaseModelAdmin) -> list[BaseModelAdmin]:
+def parts(table):
     return [table, *(inline(table.model, admin.site) for inline in table.inlines)]
 
 

@@ -176,7 +176,7 @@ def test_the_tables_that_are_called_unchangeable_are(db: None) -> None:
 
 @pytest.mark.parametrize("page", TEXTS, ids=name_of)
 def test_no_page_names_a_place_that_only_its_author_has(page: Path) -> None:
-    assert not re.search(r"/home/|/root/|/tmp/(?!weights)|C:\\|\bTODO\b|\bFIXME\b", page.read_text())
+    assert not re.search(r"/home/|/root/|/tmp/|C:\\|\bTODO\b|\bFIXME\b", page.read_text())
 
 
 # Containers

@@ -13,7 +13,7 @@ from stats.paired import PairedComparison
 Outcome = Literal["PROMPT_OK", "FINE_TUNE", "INCONCLUSIVE"]
 
 CHAMPION_MARGIN = 0.01  # a new adapter may be worse than the champion by at most this, so that ties can be promoted
-UNAFFORDABLE = 20_000  # more labels than this are not proposed to anybody
+UNAFFORDABLE = 5_000  # more labels than this are not proposed to anybody
 Z_ONE_SIDED, Z_POWER = 1.6449, 0.8416  # 95 % one-sided, 80 % power
 
 

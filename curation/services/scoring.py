@@ -143,8 +143,8 @@ def _apply_consensus(scored: _Scored, chosen: np.ndarray, probs: np.ndarray, ord
         return
     position_of, annotator_of, label_of = (np.array(column) for column in zip(*votes, strict=True))
     said = consensus(position_of, annotator_of, label_of, probs)
-    names = dict(Annotator.objects.filter(pk__in=said.annotator_quality).values_list("pk", "name"))
-    scored.annotators = {names[pk]: round(quality, 4) for pk, quality in said.annotator_quality.items()}
+    people = Annotator.objects.filter(pk__in=said.annotator_quality, is_person=True)
+    scored.annotators = {person.name: round(said.annotator_quality[person.pk], 4) for person in people}
     for position in np.flatnonzero(n_votes >= 2):
         row = chosen[position]
         scored.agreement[row] = said.annotator_agreement[position]

@@ -50,6 +50,11 @@ def queue_import(project: int, n: int, salt: str = "", labelled: bool = True) ->
     return start_import(upload, by=_user("bob")).pk
 
 
+def queue_imports(projects: list[int], n_files: int, n: int) -> list[int]:
+    """Queue a number of files of n texts for each project; return the jobs' ids."""
+    return [queue_import(project, n, salt=f"{project}-{file}") for file in range(n_files) for project in projects]
+
+
 def _texts(n: int, salt: str, labelled: bool) -> bytes:
     draw = random.Random(salt)
     out = io.StringIO()

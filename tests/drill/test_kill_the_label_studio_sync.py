@@ -12,7 +12,7 @@ from tests.label_studio_fixture import BINARY
 
 pytestmark = [pytest.mark.drill, pytest.mark.labelstudio]
 
-N_TEXTS, N_ANSWERS = 2500, 120
+N_TEXTS, N_ANSWERS = 1500, 100
 
 
 @pytest.fixture(scope="module")

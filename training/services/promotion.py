@@ -6,6 +6,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from projects.errors import UserError
+from projects.models import Project
 from projects.services import audit
 from training.models import Adapter, Evaluation, Verdict
 from training.services.comparison import lower_bound
@@ -50,6 +51,7 @@ def promote(adapter: Adapter, *, by: User, override_reason: str = "") -> Adapter
     override_reason: why, although the gate says no; audited.
     Raises UserError if the gate says no and there is no reason, or somebody was faster.
     """
+    Project.objects.select_for_update().get(pk=adapter.project_id)  # the champion stays who it is while this decides
     found = standing(adapter)
     if not found.allowed and not override_reason.strip():
         raise UserError(f"{adapter} is not promoted. {' '.join(found.reasons)} Write down a reason to promote it all "
