@@ -336,8 +336,7 @@ def snapshot_detail(request: Request, snapshot: Snapshot) -> HttpResponse:
         "labels": _label_counts(snapshot), "facts": _facts(snapshot),
         "changes": changes_since(snapshot, snapshot.parent) if snapshot.parent else None,
         "obstacle": "" if approval else approval_obstacle(snapshot, request.user),
-        "is_own": request.user.pk == snapshot.created_by_id, "form": ApprovalForm(initial={"sha256": snapshot.sha256}),
-        "may_run": can(request.user, "run_baseline", snapshot.project)})
+        "is_own": request.user.pk == snapshot.created_by_id, "form": ApprovalForm(initial={"sha256": snapshot.sha256})})
 
 
 def _label_counts(snapshot: Snapshot) -> list[dict[str, Any]]:

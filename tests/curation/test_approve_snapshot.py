@@ -37,7 +37,7 @@ def test_the_page_of_the_approver_carries_the_hash_it_shows(snapshot, alice, cli
     assert f'name="sha256" value="{snapshot.sha256}"' in html and "waits for approval." in html
     assert approve(client_of(alice), snapshot).context["approval"].comment == "Read all of it."
     html = detail(client_of(alice), snapshot).content.decode()
-    assert "approved exactly these bytes" in html and "Read all of it." in html and "Try the prompt" in html
+    assert "approved exactly these bytes" in html and "Read all of it." in html and "Prompt and training" in html
     assert AuditEvent.objects.filter(what="approve_snapshot").count() == 1
 
 

@@ -108,16 +108,20 @@ class KillableInstallation(Installation):
 
     # Kills
 
-    def kill_in_the_middle(self, name: str, job: int, is_the_moment: Callable[[JobRow], bool],
-                           within_seconds: float = 0.5) -> None:
-        """kill -9 a process group at a random time after the job's row shows the moment; it must not have ended."""
+    def wait_for_moment(self, job: int, is_the_moment: Callable[[JobRow], bool]) -> None:
+        """Wait until an attempt that nobody has killed yet shows the moment in the job's row."""
 
         def has_come() -> bool:
             row = self.job(job)
-            assert row.state not in ENDED, f"job {job} ended before it could be killed: {row}"
+            assert row.state not in ENDED, f"job {job} ended before the moment came: {row}"
             return row.state == "running" and row.attempt > self._killed.get(job, 0) and is_the_moment(row)
 
-        wait_until(has_come, f"the moment to kill {name}", JOB_SECONDS)
+        wait_until(has_come, f"the moment of job {job}", JOB_SECONDS)
+
+    def kill_in_the_middle(self, name: str, job: int, is_the_moment: Callable[[JobRow], bool],
+                           within_seconds: float = 0.5) -> None:
+        """kill -9 a process group at a random time after the moment; the job must not have ended by then."""
+        self.wait_for_moment(job, is_the_moment)
         time.sleep(self.random.uniform(0, within_seconds))
         self.kill(name)
         row = self.job(job)

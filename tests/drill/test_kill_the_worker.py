@@ -1,17 +1,20 @@
 """kill -9 of the worker, with everything it started, in the middle of an import, of scoring and of training."""
 
 import math
+import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from tests.drill.conftest import Install
-from tests.drill.installation import JobRow, KillableInstallation
+from tests.drill.installation import KILLS, JobRow, KillableInstallation
+from tests.drill.servers import wait_until
 from tests.training.tiny_model import write_tiny_model
 
 pytestmark = pytest.mark.drill
 
-N_ROWS = 100_000
+N_ROWS, N_FEW = 100_000, 30_000
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +41,34 @@ def test_an_import_happens_whole_and_once(goldpan: KillableInstallation) -> None
     assert ended.result == {"n_examples": N_ROWS, "n_annotations": N_ROWS} and ended.attempt == 4
     assert goldpan.count("labeling_example") == goldpan.count("labeling_annotation") == N_ROWS
     assert goldpan.count("projects_auditevent", "what = 'import'") == 1
+    goldpan.assert_all_is_well()
+
+
+def test_a_process_of_the_worker_that_dies_alone_is_replaced(goldpan: KillableInstallation) -> None:
+    job = goldpan.inside("queue_import", project=goldpan.inside("add_project", name="One dies"), n=N_FEW, salt="one")
+    goldpan.wait_for_moment(job, lambda row: row.stage == "Reading")
+    [(owner,)] = goldpan.rows(f"SELECT owner FROM jobs_job WHERE id = {job}")
+    os.kill(int(owner.rsplit(":")[-1]), signal.SIGKILL)
+    KILLS["one process of the worker"] += 1
+    assert goldpan.wait_for(job).attempt == 2
+    assert goldpan.count("labeling_example", "key LIKE 'one-%'") == N_FEW
+    goldpan.assert_all_is_well()
+
+
+def test_a_worker_that_slept_past_its_lease_changes_nothing(goldpan: KillableInstallation) -> None:
+    job = goldpan.inside("queue_import", project=goldpan.inside("add_project", name="Sleeps"), n=N_FEW, salt="sleep")
+    goldpan.wait_for_moment(job, lambda row: row.stage == "Reading")
+    sleeper = goldpan.processes["sleeper"] = goldpan.processes.pop("worker")
+    os.killpg(sleeper.pid, signal.SIGSTOP)
+    assert goldpan.job(job).state == "running", "it fell asleep too late"
+    goldpan.start("worker")
+    assert goldpan.wait_for(job).attempt == 2
+    os.killpg(sleeper.pid, signal.SIGCONT)
+    log = goldpan.data / "worker.log"
+    wait_until(lambda: f"job {job}: the lease is lost, this attempt (fence 1) stops" in log.read_text(), "the refusal")
+    goldpan.kill("sleeper")
+    assert goldpan.count("labeling_example", "key LIKE 'sleep-%'") == N_FEW
+    assert goldpan.rows(f"SELECT count(*) FROM jobs_jobevent WHERE job_id = {job} AND what = 'succeeded'") == [(1,)]
     goldpan.assert_all_is_well()
 
 
