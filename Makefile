@@ -10,7 +10,7 @@ TORCH := $(shell grep '^torch==' requirements.txt)
 ONCE ?=
 FRESH ?=
 
-.PHONY: demo run test check drill bench setup browser servers clean-demo
+.PHONY: demo run test check drill bench setup browser servers
 
 demo: setup  ## the main job end to end on real parts; then serves until Ctrl-C (ONCE=1: stops; FRESH=1: starts over)
 	@$(PY) manage.py demo $(if $(ONCE),--once) $(if $(FRESH),--fresh)

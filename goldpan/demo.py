@@ -28,6 +28,7 @@ from curation.services.scoring import latest_report, start_score
 from curation.services.snapshots import approve_snapshot, start_freeze
 from goldpan.demo_data import LABELS, SDIST, Tweets, labels_of, read_tweets
 from jobs.models import Job
+from jobs.services import retry
 from labeling.label_studio_server import wait_until_up
 from labeling.models import Annotation, Annotator, Example, Upload
 from labeling.services.imports import receive_upload, start_import
@@ -300,7 +301,8 @@ def train(cast: Cast, say: Say) -> str:
             snapshot, by=cast.admin, config={"epochs": epochs_for(snapshot.counts["train"])},
             override_reason="The demo shows the comparison either way." if prompt_is_enough else "")
     if not Adapter.objects.filter(run=run).exists():
-        _finish(run.job, say)
+        run.job.refresh_from_db()
+        _finish(run.job if run.job.is_active else retry(run.job), say)
     receipt = Adapter.objects.get(run=run).receipt
     return f"{receipt['steps']} steps, loss {receipt['loss_first']:.2f} → {receipt['loss_last']:.2f}"
 

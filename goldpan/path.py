@@ -167,7 +167,8 @@ def _held_out(project: Project, n_of_split: dict[str, int]) -> HeldOut | None:
         votes[pk, split].append(str(label))
     enough = {row: majority(labels) for row, labels in votes.items() if len(labels) >= MIN_BLIND_LABELS}
     tied = [pk for (pk, _), label in enough.items() if label is None]
-    settled = Decision.objects.current().filter(example_id__in=tied, verdict__in=Decision.SETTLED).count() if tied else 0
+    decided = Decision.objects.current().filter(example_id__in=tied, verdict__in=Decision.SETTLED)
+    settled = decided.count() if tied else 0
     several = [labels for labels in votes.values() if len(labels) >= 2]
     return HeldOut(
         n_ready={split: sum(of == split and label is not None for (_, of), label in enough.items())

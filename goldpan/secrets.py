@@ -12,6 +12,7 @@ def load_secrets(path: Path) -> dict[str, str]:
 
     The file's lines read NAME=value. Two processes that start at once agree: the first to link the file wins.
     """
+    is_there = path.exists()
     known = _read(path)
     missing = [name for name in NAMES if name not in known]
     if not missing:
@@ -24,7 +25,7 @@ def load_secrets(path: Path) -> dict[str, str]:
         file.writelines(f"{name}={value}\n" for name, value in known.items())
         file.flush()
         os.fsync(file.fileno())
-    if path.exists():
+    if is_there:
         temporary.replace(path)
     else:
         try:

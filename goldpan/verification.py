@@ -1,5 +1,6 @@
 """`verify`: hash again everything that is trusted, and say what does not hold."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from datetime import UTC
@@ -7,7 +8,7 @@ from datetime import UTC
 from django.conf import settings
 
 from curation.models import Approval, EmbeddingShard, Snapshot
-from labeling.models import LabelStudioLink
+from labeling.models import LabelStudioLink, Upload
 from projects.audit import first_broken
 from projects.models import AuditEvent, Project
 from projects.objects import object_is_sound, open_object
@@ -47,6 +48,8 @@ def _stored_files() -> Iterator[tuple[str, str]]:
     for snapshot in Snapshot.objects.all():
         yield f"Manifest of {snapshot}", snapshot.sha256
         yield f"Rows of {snapshot}", snapshot.rows_sha256
+    for upload in Upload.objects.all():
+        yield f"Uploaded file {upload.name}", upload.sha256
 
 
 def _snapshot_problems(snapshot: Snapshot) -> Iterator[str]:
@@ -60,11 +63,15 @@ def _snapshot_problems(snapshot: Snapshot) -> Iterator[str]:
         return  # said already
     if manifest["rows"] != {"sha256": snapshot.rows_sha256, "n": len(lines)}:
         yield f"The manifest of {snapshot} names other rows than the database."
+    if not object_is_sound(settings.GOLDPAN_OBJECTS, manifest["lineage"]["sha256"]):
+        yield f"The lineage of {snapshot} is missing or has changed. Restore it from a backup."
     rows = snapshot.rows.select_related("example").order_by("position")
     if len(rows) != len(lines):
         yield f"{snapshot} has {len(lines)} rows in its file and {len(rows)} in the database."
     for row, line in zip(rows, lines, strict=False):
         record = json.loads(line)
-        if (record["key"], record["label"], record["split"]) != (row.example.key, row.label, row.split):
+        row_sha256 = hashlib.sha256(line + b"\n").hexdigest()
+        frozen = (record["key"], record["label"], record["split"], record["text"], row_sha256)
+        if frozen != (row.example.key, row.label, row.split, row.example.text, row.row_sha256):
             yield f"Row {row.position} of {snapshot} is not the line of its file."
             return

@@ -39,7 +39,7 @@ def enqueue(kind: str, project: Project, *, title: str, requested_by: User | Non
     """Queue a job in the caller's transaction; a worker is woken when that commits.
 
     kind: a key of settings.JOB_KINDS. exclusive: at most one job of that name runs at a time.
-    dedupe_key: with a key that is there already, that job is returned and nothing is queued.
+    dedupe_key: with a key that is there already, that job is returned; one that failed or was cancelled runs again.
     delay_seconds: not to be started earlier; the tick finds it then.
     wake: False where the caller runs the job itself.
     """
@@ -51,6 +51,8 @@ def enqueue(kind: str, project: Project, *, title: str, requested_by: User | Non
         job = Job.objects.create(**fields)
     else:
         job, created = Job.objects.get_or_create(dedupe_key=dedupe_key, defaults=fields)
+        if job.state in (Job.State.failed, Job.State.cancelled):
+            return retry(job, wake=wake)
         wake = wake and created
     if wake and not delay_seconds:
         transaction.on_commit(lambda: send_wake(job.pk))
@@ -168,14 +170,15 @@ def cancel(job: Job) -> Job:
     return job
 
 
-def retry(job: Job) -> Job:
+def retry(job: Job, *, wake: bool = True) -> Job:
     """Queue a failed or cancelled job again, with its old parameters; training goes on from its last checkpoint."""
     changed = Job.objects.filter(pk=job.pk, state__in=[Job.State.failed, Job.State.cancelled]).update(
         state=Job.State.queued, finished_at=None, error="", attempt=0, run_after=timezone.now())
     job.refresh_from_db()
     if changed != 1:
         raise UserError(f"Only a failed or cancelled job can run again; this one is {job.get_state_display()}.")
-    transaction.on_commit(lambda: send_wake(job.pk))
+    if wake:
+        transaction.on_commit(lambda: send_wake(job.pk))
     return job
 
 

@@ -27,7 +27,6 @@ class Project(models.Model):
 
     class Metric(models.TextChoices):
         accuracy = "accuracy"
-        macro_f1 = "macro_f1", "macro-F1"
 
     name = models.CharField(max_length=50, unique=True)
     task_type = models.CharField(max_length=20, choices=TaskType, default=TaskType.classification)

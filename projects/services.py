@@ -27,8 +27,8 @@ def create_project(*, name: str, labels: list[dict[str, str]], instructions: str
     name = name.strip()
     if not 3 <= len(name) <= 50:
         raise UserError(f"A project's name has 3 to 50 characters; “{name[:60]}” has {len(name)}.")
-    if not 0 < target_value <= 1:
-        raise UserError(f"The target is a share above 0 and at most 1; got {target_value:g}. For 80 % give 0.8.")
+    if not 0 < target_value < 1:
+        raise UserError(f"The target is a share between 0 and 1; got {target_value:g}. For 80 % give 0.8.")
     if target_metric not in Project.Metric.values:
         raise UserError(f"The metric is one of {', '.join(Project.Metric.values)}; got “{target_metric}”.")
     schema = {"labels": [{"name": label["name"].strip(), "description": label.get("description", "").strip()}

@@ -6,18 +6,18 @@ import tempfile
 os.environ["GOLDPAN_DATA"] = tempfile.mkdtemp(prefix="goldpan-tests-")  # before Django reads its settings
 os.environ.setdefault("GOLDPAN_BROKER", "memory://")  # the drills run some tests on Redis and PostgreSQL
 
-from collections.abc import Callable, Iterator  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
-import pytest  # noqa: E402
-from django.contrib.auth.models import User  # noqa: E402
-from django.test import Client  # noqa: E402
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
 
-from jobs import services as jobs  # noqa: E402
-from jobs.models import Job  # noqa: E402
-from projects.models import Project, Role  # noqa: E402
-from projects.services import add_member, create_project  # noqa: E402
+from jobs import services as jobs
+from jobs.models import Job
+from projects.models import Project, Role
+from projects.services import add_member, create_project
 
 pytest_plugins = ["tests.label_studio_fixture"]
 

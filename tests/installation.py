@@ -33,7 +33,8 @@ class Installation:
         self.environment = {
             **kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "GOLDPAN_DATA": str(data), "GOLDPAN_PORT": str(self.port), "GOLDPAN_WORKERS": "2",
-            "GOLDPAN_TICK_SECONDS": "1", "GOLDPAN_POLL_SECONDS": "86400", "DJANGO_SETTINGS_MODULE": "goldpan.settings", "PYTHONUNBUFFERED": "1",
+            "GOLDPAN_TICK_SECONDS": "1", "GOLDPAN_POLL_SECONDS": "86400",
+            "DJANGO_SETTINGS_MODULE": "goldpan.settings", "PYTHONUNBUFFERED": "1",
             "GOLDPAN_LABEL_STUDIO_URL": label_studio.url if label_studio else "http://localhost:9",
             "GOLDPAN_LABEL_STUDIO_EMAIL": label_studio.email if label_studio else "",
             "GOLDPAN_LABEL_STUDIO_PASSWORD": label_studio.password if label_studio else "", **(environment or {})}

@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from cryptography.fernet import Fernet
+from cryptography.fernet import Fernet, InvalidToken
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.module_loading import import_string
@@ -60,7 +61,11 @@ def encrypt(text: str) -> str:
 
 
 def decrypt(text: str) -> str:
-    return Fernet(settings.GOLDPAN_FERNET_KEY).decrypt(text.encode()).decode()
+    try:
+        return Fernet(settings.GOLDPAN_FERNET_KEY).decrypt(text.encode()).decode()
+    except InvalidToken:
+        raise UserError("A stored Label Studio password or token cannot be read: GOLDPAN_FERNET_KEY is not the key it "
+                        "was written with. Put the old key back into secrets.env.") from None
 
 
 def link_project(project: Project) -> LabelStudioLink:
@@ -75,6 +80,7 @@ def link_project(project: Project) -> LabelStudioLink:
     secret = secrets.token_urlsafe(32)
     try:
         client = label_studio()
+        client.version()  # refuses one that is too old to be safe
         # A creation whose answer got lost is found by its title instead of being made twice.
         ls_project_id = client.find_project(project.name) or client.create_project(project.name, config, OVERLAP)
         with transaction.atomic():
@@ -219,11 +225,13 @@ def poll() -> None:
     Automatic pulls that found nothing are forgotten after an hour, so they do not bury the jobs of people.
     """
     stale = timezone.now() - timedelta(seconds=settings.GOLDPAN_POLL_SECONDS)
-    for link in LabelStudioLink.objects.filter(pulled_at__lt=stale).exclude(state=LabelStudioLink.State.gone):
+    waiting = LabelStudioLink.objects.filter(Q(pulled_at__lt=stale) | Q(pulled_at__isnull=True))
+    for link in waiting.exclude(state=LabelStudioLink.State.gone):
         if not Job.objects.filter(project=link.project, kind="pull", created_at__gt=stale).exists():
             start_pull(link.project, by=None)
-    Job.objects.filter(kind="pull", requested_by=None, finished_at__lt=timezone.now() - timedelta(hours=1),
-                       result__n_new=0, result__n_changed=0, result__n_retracted=0).delete()
+    old = Job.objects.filter(kind="pull", requested_by=None, finished_at__lt=timezone.now() - timedelta(hours=1))
+    old.filter(result__n_new=0, result__n_changed=0, result__n_retracted=0).delete()
+    old.filter(state=Job.State.failed).delete()  # the link itself says what is wrong
 
 
 def run_pull(job: Job, progress: Progress) -> None:

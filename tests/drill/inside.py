@@ -28,10 +28,12 @@ from projects.services import add_member, create_project
 from training.models import Adapter
 from training.services.runs import start_training
 
-LABELS = {"negative": ("broken", "late", "refund", "angry", "lost"), "neutral": ("order", "invoice", "question", "when"),
+LABELS = {"negative": ("broken", "late", "refund", "angry", "lost"),
+          "neutral": ("order", "invoice", "question", "when"),
           "positive": ("thanks", "great", "happy", "works", "love")}
-WORDS = ("the a my card account payment parcel app still again today please help with from support team this that and "
-         "was is been because after before yesterday phone letter twice never always").split()
+WORDS = ("the", "a", "my", "card", "account", "payment", "parcel", "app", "still", "again", "today", "please", "help",
+         "with", "from", "support", "team", "this", "was", "is", "because", "after", "before", "yesterday", "phone",
+         "letter", "twice", "never", "always")
 
 
 def add_project(name: str) -> int:
@@ -98,7 +100,8 @@ def approved_snapshot(project: int, size: int) -> int:
     """Score, pick, freeze and approve; return the snapshot's id."""
     score(project)
     its = Project.objects.get(pk=project)
-    save_rule(gold_set_of(its), size=size, min_quality=0.0, min_per_label=1, allow_flagged=True, seed=1, by=_user("bob"))
+    save_rule(gold_set_of(its), size=size, min_quality=0.0, min_per_label=1, allow_flagged=True, seed=1,
+              by=_user("bob"))
     _run(start_freeze(its, by=_user("bob"), wake=False).pk)
     snapshot = Snapshot.objects.get(project=its)
     approve_snapshot(snapshot, sha256=snapshot.sha256, approver=_user("alice"))

@@ -93,8 +93,9 @@ class KillableInstallation(Installation):
         finally:
             sqlite.close()
 
-    def count(self, table: str, where: str = "true") -> int:
-        return int(self.rows(f"SELECT count(*) FROM {table} WHERE {where}")[0][0])
+    def count(self, of: str) -> int:
+        """How many rows there are of “table” or “table WHERE …”."""
+        return int(self.rows(f"SELECT count(*) FROM {of}")[0][0])
 
     def job(self, pk: int) -> JobRow:
         [row] = self.rows(f"SELECT state, stage, done, attempt, error, result FROM jobs_job WHERE id = {pk}")

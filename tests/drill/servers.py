@@ -1,4 +1,4 @@
-"""Throwaway PostgreSQL and Redis from Debian's packages: data in a temporary folder, on a free port, not as services."""
+"""Throwaway PostgreSQL and Redis, from Debian's packages: data in a temporary folder, a free port, no services."""
 
 import os
 import shutil

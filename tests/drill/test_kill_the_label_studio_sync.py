@@ -65,6 +65,6 @@ def test_every_answer_arrives_once(goldpan: KillableInstallation, project: int) 
     assert tried_again_to_its_end(goldpan, job).state == "succeeded"
     again = goldpan.wait_for(goldpan.inside("queue_pull", project=project))
     assert again.state == "succeeded" and again.result["n_new"] == again.result["n_changed"] == 0
-    assert goldpan.count("labeling_annotation", "source = 'label_studio'") == N_ANSWERS
+    assert goldpan.count("labeling_annotation WHERE source = 'label_studio'") == N_ANSWERS
     assert len(goldpan.rows("SELECT DISTINCT example_id, annotator_id FROM labeling_annotation")) == N_ANSWERS
     goldpan.assert_all_is_well()

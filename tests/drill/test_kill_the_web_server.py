@@ -85,6 +85,6 @@ def test_an_acknowledged_decision_is_never_lost(goldpan: KillableInstallation) -
     assert len(saved) == len(dict(saved)), "a decision was saved twice"
     assert acknowledged.items() <= dict(saved).items()
     assert len(saved) - len(acknowledged) <= N_KILLS * N_CURATORS  # those on their way when the server died
-    assert goldpan.count("projects_auditevent", "what = 'decide'") == len(saved)
+    assert goldpan.count("projects_auditevent WHERE what = 'decide'") == len(saved)
     print(f"{len(acknowledged)} decisions acknowledged, {len(saved)} saved, {N_KILLS} kills")
     goldpan.assert_all_is_well()

@@ -1,4 +1,4 @@
-"""The same on a real PostgreSQL and a real Redis: the services' own tests, and a worker whose broker loses everything."""
+"""The same on PostgreSQL and Redis: the services' own tests, and workers that die while the broker loses everything."""
 
 import os
 import re
@@ -48,14 +48,15 @@ def test_whatever_touches_the_database_does_the_same_there(postgres: Postgres, r
 
 
 def n_ended(goldpan: KillableInstallation) -> int:
-    return goldpan.count("jobs_job", "state = 'succeeded'")
+    return goldpan.count("jobs_job WHERE state = 'succeeded'")
 
 
 def kill_while_it_works(goldpan: KillableInstallation) -> None:
     """kill -9 a worker that has jobs in hand, and start another one."""
-    wait_until(lambda: goldpan.count("jobs_job", "state = 'running' AND stage IN ('Reading', 'Writing')"), "a job's work")
+    at_work = "jobs_job WHERE state = 'running' AND stage IN ('Reading', 'Writing')"
+    wait_until(lambda: goldpan.count(at_work), "a job at work")
     goldpan.kill("worker")
-    assert goldpan.count("jobs_job", "state = 'running'") > 0, "nothing was in hand"
+    assert goldpan.count("jobs_job WHERE state = 'running'") > 0, "nothing was in hand"
     KILLS["worker on Redis and PostgreSQL"] += 1
     goldpan.start("worker")
 
@@ -79,6 +80,6 @@ def test_no_job_is_lost_when_workers_die_and_the_broker_forgets_everything(
     assert [goldpan.wait_for(job).state for job in jobs] == ["succeeded"] * len(jobs)
     n_rows = N_PROJECTS * N_FILES * N_ROWS
     assert goldpan.count("labeling_example") == goldpan.count("labeling_annotation") == n_rows
-    assert goldpan.count("projects_auditevent", "what = 'import'") == len(jobs)
+    assert goldpan.count("projects_auditevent WHERE what = 'import'") == len(jobs)
     goldpan.assert_all_is_well()
     goldpan.stop()

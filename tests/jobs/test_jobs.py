@@ -70,7 +70,8 @@ def test_an_exclusive_name_runs_one_job_at_a_time(queued: Job, project: Project)
 
 
 def test_the_wake_up_leaves_when_the_transaction_commits(
-        queued: Job, project: Project, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any) -> None:
+        queued: Job, project: Project, monkeypatch: pytest.MonkeyPatch,
+        django_capture_on_commit_callbacks: Any) -> None:
     woken: list[int] = []
     monkeypatch.setattr(services, "send_wake", woken.append)
     with django_capture_on_commit_callbacks(execute=True):

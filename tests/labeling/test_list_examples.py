@@ -10,7 +10,7 @@ from jobs.models import Job
 from labeling.models import Annotation, Annotator, Example, LabelStudioLink, PushBatch
 from tests.fake_label_studio import FakeLabelStudio
 
-SERVER = []
+SERVER: list[FakeLabelStudio] = []
 
 
 def the_server(url, token):

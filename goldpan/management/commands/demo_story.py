@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand
 from goldpan.demo import StepFailed, hand_out_passwords, run_demo
 from goldpan.last_screen import last_screen
 from goldpan.verification import problems
+from labeling.services.sync import decrypt
 from projects.errors import UserError
 
 
@@ -32,7 +33,9 @@ class Command(BaseCommand):
             self.stdout.write(f"verify: {problem}")
         self.stdout.write(last_screen(project))
         for user, password in hand_out_passwords().items():
-            self.stdout.write(f"log-in  {user:<12} {password}")
+            self.stdout.write(f"Goldpan       {user:<28} {password}")
+        for annotator in project.annotators.exclude(ls_password_encrypted=""):
+            self.stdout.write(f"Label Studio  {annotator.ls_email:<28} {decrypt(annotator.ls_password_encrypted)}")
         if not once:
             call_command("addresses", stdout=self.stdout)
             signal.pause()
