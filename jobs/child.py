@@ -62,10 +62,14 @@ def run_child(module: str, spec: Mapping[str, Any], *, folder: Path, progress: P
 def child_environment(progress_fd: int) -> dict[str, str]:
     """The environment of a child: paths and thread counts, no secret and no database address."""
     kept = {name: os.environ[name] for name in _KEPT_NAMES if name in os.environ}
-    return kept | {"GOLDPAN_PROGRESS_FD": str(progress_fd), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false",
-                   "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1"}
+    return _DEFAULTS | kept | {"GOLDPAN_PROGRESS_FD": str(progress_fd)}
 
 
+_DEFAULTS = {
+    "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait starve each other on a busy machine
+    "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false",
+    "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1", "PYTHONUNBUFFERED": "1",
+}
 _KEPT_NAMES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "CUDA_VISIBLE_DEVICES",
                "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "LD_LIBRARY_PATH")
 

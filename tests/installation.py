@@ -2,10 +2,12 @@
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,8 @@ class Installation:
                  environment: dict[str, str] | None = None) -> None:
         self.data, self.label_studio = data, label_studio
         self.data.mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
+        self.port, self.password = free_port(), secrets.token_hex(8)
+        self.url = f"http://localhost:{self.port}"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
         self.environment = {
@@ -81,6 +84,14 @@ class Installation:
                     f"exec {commands[name]}", shell=True, cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL,
                     stdout=log, stderr=log, start_new_session=True)
 
+    def wait_for_web(self) -> None:
+        for _ in range(300):
+            with socket.socket() as caller:
+                if caller.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.1)
+        raise AssertionError((self.data / "web.log").read_text()[-2000:])
+
     def kill(self, name: str) -> None:
         """kill -9 the whole process group."""
         process = self.processes.pop(name)
@@ -95,7 +106,7 @@ class Installation:
 
     def add_users(self, *names: str) -> None:
         self.shell("from django.contrib.auth.models import User\n"
-                   f"for name in {names!r}: User.objects.create_user(name)")
+                   f"for name in {names!r}: User.objects.create_user(name, password={self.password!r})")
 
     def splits(self, project: str) -> dict[str, str]:
         return dict(self.shell("import json; from labeling.models import Example\n"

@@ -11,7 +11,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from curation.models import Approval, Decision, ExampleScore, QualityReport, Snapshot
-from goldpan.path import agreement_words, facts_of, jobs_to_show, open_items, steps_of, turn_of
+from goldpan.path.facts import facts_of
+from goldpan.path.steps import agreement_words, jobs_to_show, open_items, steps_of
+from goldpan.path.turn import turn_of
 from jobs.models import Job
 from labeling.models import Annotation, Annotator, Example, LabelStudioLink, Upload
 from labeling.services.sync import encrypt

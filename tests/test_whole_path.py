@@ -14,6 +14,7 @@ import pytest
 from goldpan.demo_data import SDIST, labels_of, read_tweets
 from labeling.label_studio import LabelStudio
 from labeling.task_types.classification import to_result
+from tests.browser import walk
 from tests.installation import Installation
 from tests.label_studio_fixture import Server
 
@@ -21,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 N_TWEETS = 400
 QUICK = {"epochs": 1, "batch_size": 16, "checkpoint_steps": 4}
 
-pytestmark = [pytest.mark.labelstudio, pytest.mark.models]
+pytestmark = [pytest.mark.labelstudio, pytest.mark.models, pytest.mark.browser]
 
 
 @pytest.fixture
@@ -107,6 +108,14 @@ def test_from_noisy_labels_to_an_honest_comparison(
 
     # Promotion follows the proof: allowed or refused in words, and with a written reason in any case.
     goldpan.manage("promote", "Moods", "--by", "alice", "--override", "The story ends well.")
+
+    # Every page shows it, in both themes and on a phone, without a word from the content policy.
+    goldpan.start("web")
+    goldpan.wait_for_web()
+    pages = ["/projects/1/", "/snapshots/1/", "/snapshots/1/comparison/", "/adapters/1/", *(
+        f"/projects/1/{page}/" for page in (
+            "members", "import", "examples", "review", "quality", "gold-set", "snapshots", "runs", "jobs"))]
+    assert walk(goldpan.url, user="alice", password=goldpan.password, paths=pages, pictures=tmp_path / "pages") == []
 
     # Everything still has its hash; a changed byte is found.
     assert goldpan.manage("verify") == {"problems": []}

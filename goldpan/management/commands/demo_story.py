@@ -32,9 +32,10 @@ class Command(BaseCommand):
         for problem in problems():
             self.stdout.write(f"verify: {problem}")
         self.stdout.write(last_screen(project))
-        for user, password in hand_out_passwords().items():
+        passwords = hand_out_passwords()
+        for user, password in passwords.items():
             self.stdout.write(f"Goldpan       {user:<28} {password}")
-        for annotator in project.annotators.exclude(ls_password_encrypted=""):
+        for annotator in project.annotators.filter(user__username__in=passwords).exclude(ls_password_encrypted=""):
             self.stdout.write(f"Label Studio  {annotator.ls_email:<28} {decrypt(annotator.ls_password_encrypted)}")
         if not once:
             call_command("addresses", stdout=self.stdout)

@@ -1,0 +1,190 @@
+"""What is counted about a project for its home page: about twenty queries, none of which loads a text."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+import numpy as np
+from django.contrib.auth.models import User
+from django.db.models import Count
+from django.urls import reverse
+
+from curation.models import Approval, Decision, QualityReport, Snapshot
+from curation.services.labels import majority
+from curation.services.review import ReviewCounts, review_counts
+from curation.services.scoring import latest_report
+from curation.services.snapshots import MIN_BLIND_LABELS, approval_obstacle
+from jobs.models import Job
+from labeling.models import Annotation, Annotator, Example, LabelStudioLink, Upload
+from projects.models import Project, Role
+from projects.rights import MAY
+from stats.agreement import alpha_interval
+from stats.intervals import Interval
+from training.models import Adapter, Evaluation, Run, Verdict
+
+MIN_AGREEMENT = 30  # examples with several labels, below which an interval says next to nothing
+MAX_AGREEMENT = 5_000  # held-out examples, above which the home page would have to wait for it
+PACE_DECISIONS = 50  # a curator's last decisions, from which their pace is told
+PAUSE_SECONDS = 120  # a longer gap between two decisions is a pause, not work
+SHOWN_JOBS = 30
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The votes on dev and test examples.
+
+    n_ready: split → examples with enough blind labels and a majority. n_short: with too few labels.
+    n_tied: with enough labels, no majority and no decision. agreement: None below MIN_AGREEMENT such examples.
+    """
+
+    n_ready: dict[str, int]
+    n_short: int
+    n_tied: int
+    n_several: int
+    agreement: Interval | None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that the home page counts. `held_out` is None where there are too many held-out examples to look at."""
+
+    project: Project
+    role: Role
+    n_of_split: dict[str, int]
+    uploads: list[Upload]
+    n_labels: int
+    n_labelled: int
+    n_annotators: int
+    link: LabelStudioLink | None
+    report: QualityReport | None
+    counts: ReviewCounts | None
+    seconds_per_decision: float | None
+    held_out: HeldOut | None
+    snapshot: Snapshot | None
+    approval: Approval | None
+    obstacle: str
+    n_decisions_since: int
+    verdict: Verdict | None
+    best_prompt: Evaluation | None
+    lora: Run | None
+    lora_evaluation: Evaluation | None
+    adapter: Adapter | None
+    jobs: list[Job]
+
+    @property
+    def n_examples(self) -> int:
+        return sum(self.n_of_split.values())
+
+    @property
+    def n_held_out(self) -> int:
+        return self.n_examples - self.n_of_split.get(Example.Split.pool, 0)
+
+    @property
+    def n_rejected(self) -> int:
+        return sum(upload.n_bad for upload in self.uploads if upload.imported_at)
+
+    @property
+    def checked_upload(self) -> Upload | None:
+        """The newest file, if it is checked and waits to be imported."""
+        newest = self.uploads[0] if self.uploads else None
+        return newest if newest and newest.n_good and not newest.imported_at else None
+
+    def running(self, *kinds: str) -> Job | None:
+        return next((job for job in self.jobs if job.is_active and job.kind in kinds), None)
+
+    def may(self, action: str) -> bool:
+        return self.role in MAY[action]
+
+    @property
+    def comparison_url(self) -> str:
+        assert self.snapshot
+        return reverse("training:comparison", args=[self.snapshot.pk])
+
+    def url(self, name: str, query: str = "") -> str:
+        return reverse(name, args=[self.project.pk]) + query
+
+
+def facts_of(project: Project, user: User, role: Role) -> Facts:
+    snapshot = Snapshot.objects.filter(project=project).select_related("created_by", "approval__approver").first()
+    approval = getattr(snapshot, "approval", None)
+    if snapshot is not None:
+        snapshot.project = project  # spares a query
+    labels = Annotation.objects.current().filter(annotator__project=project).aggregate(
+        n=Count("pk"), n_examples=Count("example_id", distinct=True))
+    n_of_split = dict(Example.objects.filter(project=project).order_by().values_list("split").annotate(n=Count("pk")))
+    report = latest_report(project)
+    counts = review_counts(report) if report else None
+    return Facts(
+        project=project, role=role, n_of_split=n_of_split,
+        uploads=list(Upload.objects.filter(project=project).defer("bad_rows", "mapping")),
+        n_labels=labels["n"], n_labelled=labels["n_examples"],
+        n_annotators=Annotator.objects.filter(project=project).count(),
+        link=LabelStudioLink.objects.filter(project=project).first(),
+        report=report, counts=counts,
+        seconds_per_decision=_pace(project, user) if counts and counts.flagged else None,
+        held_out=_held_out(project, n_of_split), snapshot=snapshot, approval=approval,
+        obstacle=approval_obstacle(snapshot, user) if snapshot and not approval else "",
+        n_decisions_since=_n_decisions_since(project, snapshot.created_at) if snapshot else 0,
+        jobs=list(Job.objects.filter(project=project)[:SHOWN_JOBS]),
+        **_training(snapshot if approval else None))
+
+
+def _n_decisions_since(project: Project, at: datetime) -> int:
+    return Decision.objects.filter(example__project=project, created_at__gt=at).count()
+
+
+def _pace(project: Project, user: User) -> float | None:
+    """The median seconds between this person's last decisions, pauses left out; None from fewer than ten."""
+    times = list(Decision.objects.filter(example__project=project, decided_by=user).order_by("-pk")
+                 .values_list("created_at", flat=True)[:PACE_DECISIONS])
+    gaps = [(later - earlier).total_seconds() for later, earlier in pairwise(times)]
+    gaps = [gap for gap in gaps if gap <= PAUSE_SECONDS]
+    return median(gaps) if len(gaps) >= 10 else None
+
+
+def _held_out(project: Project, n_of_split: dict[str, int]) -> HeldOut | None:
+    held_out = {Example.Split.dev, Example.Split.test}
+    n_held_out = sum(n_of_split.get(split, 0) for split in held_out)
+    if n_held_out > MAX_AGREEMENT:
+        return None
+    votes: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
+    for pk, split, label in Annotation.objects.current().filter(
+            example__project=project, example__split__in=held_out).values_list(
+            "example_id", "example__split", "value"):
+        votes[pk, split].append(str(label))
+    enough = {row: majority(labels) for row, labels in votes.items() if len(labels) >= MIN_BLIND_LABELS}
+    tied = [pk for (pk, _), label in enough.items() if label is None]
+    decided = Decision.objects.current().filter(example_id__in=tied, verdict__in=Decision.SETTLED)
+    settled = decided.count() if tied else 0
+    several = [labels for labels in votes.values() if len(labels) >= 2]
+    return HeldOut(
+        n_ready={split: sum(of == split and label is not None for (_, of), label in enough.items())
+                 for split in held_out},
+        n_short=n_held_out - len(enough), n_tied=len(tied) - settled, n_several=len(several),
+        agreement=alpha_interval(_vote_counts(several), seed=0) if len(several) >= MIN_AGREEMENT else None)
+
+
+def _vote_counts(votes: list[list[str]]) -> np.ndarray:
+    """Return (n_items, K): how often each label was given to each item."""
+    column = {label: k for k, label in enumerate(sorted({label for labels in votes for label in labels}))}
+    counts = np.zeros((len(votes), len(column)), dtype=int)
+    for row, labels in enumerate(votes):
+        for label in labels:
+            counts[row, column[label]] += 1
+    return counts
+
+
+def _training(snapshot: Snapshot | None) -> dict[str, Any]:
+    """What has been tried on this snapshot: its verdict, the newest LoRA run, and how both did on the test rows."""
+    if snapshot is None:
+        return dict.fromkeys(("verdict", "best_prompt", "lora", "lora_evaluation", "adapter"))
+    verdict = Verdict.objects.filter(snapshot=snapshot).first()
+    evaluation_of = {evaluation.run_id: evaluation for evaluation in
+                     Evaluation.objects.filter(snapshot=snapshot, split=Example.Split.test)}
+    lora = Run.objects.filter(snapshot=snapshot, kind=Run.Kind.lora).select_related("job", "adapter").first()
+    return {"verdict": verdict, "best_prompt": evaluation_of.get(verdict.best_prompt_id) if verdict else None,
+            "lora": lora, "lora_evaluation": evaluation_of.get(lora.pk) if lora else None,
+            "adapter": getattr(lora, "adapter", None)}

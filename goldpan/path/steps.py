@@ -1,0 +1,146 @@
+"""The seven steps from texts to a model in use, and what stands open beside them, from the counts alone."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from curation.services.snapshots import MIN_BLIND_LABELS
+from goldpan.path.facts import Facts
+from goldpan.path.turn import StepName, Turn
+from jobs.models import Job
+from projects.models import Project
+from projects.wording import count_words, percent_words
+from stats.intervals import Interval
+from training.models import Evaluation, Verdict
+
+RELIABLE, TENTATIVE = 0.80, 0.667  # marks for alpha: sound conclusions from the one, none below the other
+STEPS: tuple[StepName, ...] = ("Import", "Label", "Review", "Snapshot", "Prompt", "Train", "Live")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step as the path shows it; state is done, now or later, and `url` is "" where there is no page yet."""
+
+    name: StepName
+    figure: str
+    note: str
+    state: Literal["done", "now", "later"]
+    url: str = ""
+
+
+UNKNOWN = count_words(None)
+
+
+def steps_of(facts: Facts, turn: Turn) -> list[Step]:
+    now = STEPS.index(turn.step)
+    pages = ("labeling:import", "labeling:example-list", "curation:review", "curation:snapshot-list",
+             "training:run-list", "training:run-list")
+    figures = (_imported(facts), _labelled(facts), _reviewed(facts), _frozen(facts),
+               _scored(facts.project, facts.best_prompt, "tried first"), _trained(facts))
+    steps = [Step(name, *figures[number], _state(number, now, turn.is_end), facts.url(pages[number]))
+             for number, name in enumerate(STEPS[:-1])]
+    return [*steps, Step("Live", UNKNOWN, "comes later", "later")]
+
+
+def _state(number: int, now: int, is_end: bool) -> Literal["done", "now", "later"]:
+    if number < now or (number == now and is_end):
+        return "done"
+    return "now" if number == now else "later"
+
+
+def _imported(facts: Facts) -> tuple[str, str]:
+    if not facts.n_examples:
+        return UNKNOWN, "texts from a file"
+    rejected = f", {count_words(facts.n_rejected)} rejected" if facts.n_rejected else ""
+    return count_words(facts.n_examples), f"{count_words(facts.n_held_out)} held out{rejected}"
+
+
+def _labelled(facts: Facts) -> tuple[str, str]:
+    if not facts.n_labels:
+        return UNKNOWN, "by people"
+    return count_words(facts.n_labels), f"{facts.n_labels / facts.n_examples:.1f} per example"
+
+
+def _reviewed(facts: Facts) -> tuple[str, str]:
+    if facts.counts is None or facts.report is None:
+        return UNKNOWN, "what looks wrong"
+    if facts.report.hidden_because:
+        return UNKNOWN, "no scores to go by"
+    if facts.counts.flagged:
+        is_frozen = facts.snapshot is not None and facts.snapshot.report_id == facts.report.pk
+        return count_words(facts.counts.flagged), "left undecided" if is_frozen else "look wrong"
+    return count_words(facts.counts.settled), "settled, none left"
+
+
+def _frozen(facts: Facts) -> tuple[str, str]:
+    if facts.snapshot is None:
+        return UNKNOWN, "after review"
+    state = facts.approval.decision if facts.approval else "not approved yet"
+    return count_words(facts.snapshot.counts["train"]), f"rows, {state}"
+
+
+def _scored(project: Project, evaluation: Evaluation | None, otherwise: str) -> tuple[str, str]:
+    if evaluation is None:
+        return UNKNOWN, otherwise
+    metric = Interval(**evaluation.metrics[project.target_metric])
+    return percent_words(metric.estimate), f"{100 * metric.low:.1f} to {percent_words(metric.high)}"
+
+
+def _trained(facts: Facts) -> tuple[str, str]:
+    if facts.lora is None and facts.verdict and facts.verdict.outcome == Verdict.Outcome.prompt_ok:
+        return UNKNOWN, "not needed"
+    return _scored(facts.project, facts.lora_evaluation, "under way" if facts.lora else "only if needed")
+
+
+def agreement_words(agreement: Interval) -> str:
+    """What an agreement means. Source of the two marks: Krippendorff 2004, Content Analysis, chapter 11."""
+    if agreement.low >= RELIABLE:
+        return "The labels are reliable by the usual mark of 0.80."
+    if agreement.high < TENTATIVE:
+        return "Too low to conclude anything from these labels: mend the instructions or the labels first."
+    if agreement.high < RELIABLE:
+        return "Below the usual mark of 0.80: see which labels people confuse."
+    return "Whether it reaches the usual mark of 0.80 is open; more held-out labels can settle it."
+
+
+@dataclass(frozen=True)
+class Open:
+    """Something that could be done, too: what, for how many examples, and where."""
+
+    words: str
+    n: int
+    verb: str
+    url: str
+
+
+def open_items(facts: Facts) -> list[Open]:
+    examples, quality, gold_set = (facts.url(name) for name in (
+        "labeling:example-list", "curation:quality", "curation:gold-set"))
+    review = facts.url("curation:review")
+    items = []
+    if facts.report and facts.counts:
+        items += [
+            Open("Labels that look wrong", facts.counts.flagged, "Review", review),
+            Open("Annotators disagree", facts.counts.disagreement, "Settle", f"{review}?view=disagreement"),
+            Open("Set aside for discussion", facts.counts.discuss, "Discuss", f"{review}?view=discuss"),
+            Open("Near-duplicates across the held-out line", facts.report.n_crossing, "Look", quality),
+            Open("Examples newer than the last scoring", max(0, facts.n_examples - facts.report.n_examples), "Score",
+                 quality)]
+    if facts.n_labels:
+        items.append(Open("Examples without a label", facts.n_examples - facts.n_labelled, "Send",
+                          f"{examples}?label=+none"))
+    if facts.n_labels and facts.held_out:
+        items += [
+            Open(f"Held-out examples with fewer than {MIN_BLIND_LABELS} labels", facts.held_out.n_short, "See",
+                 f"{examples}?split=test"),
+            Open("Held-out examples without a majority", facts.held_out.n_tied, "Settle", gold_set)]
+    items.append(Open("Decisions since the last snapshot", facts.n_decisions_since, "Freeze", gold_set))
+    return [item for item in items if item.n]
+
+
+def jobs_to_show(jobs: list[Job]) -> list[Job]:
+    """What runs or waits, then for each kind of job its newest if that failed; jobs: newest first."""
+    newest: dict[str, Job] = {}
+    for job in jobs:
+        newest.setdefault(job.kind, job)
+    failed = [job for job in newest.values() if job.state == Job.State.failed]
+    return [*reversed([job for job in jobs if job.is_active]), *failed]

@@ -1,0 +1,200 @@
+"""The one thing to do next, in words, from the counts alone: it asks the database for nothing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from django.urls import reverse
+
+from curation.models import Approval, Snapshot
+from curation.services.snapshots import MIN_BLIND_LABELS
+from goldpan.path.facts import Facts
+from jobs.models import Job
+from labeling.models import LabelStudioLink
+from projects.wording import count_words, duration_words
+from training.models import Adapter, Verdict
+
+StepName = Literal["Import", "Label", "Review", "Snapshot", "Prompt", "Train", "Live"]
+
+
+@dataclass(frozen=True)
+class Action:
+    """A button: a link, or where it changes something at once a POST. `key` presses it."""
+
+    words: str
+    url: str
+    key: str = ""
+    is_post: bool = False
+
+
+@dataclass(frozen=True)
+class Turn:
+    """The one thing to do next, in the step that it belongs to; `action` is None where there is only waiting."""
+
+    step: StepName
+    headline: str
+    detail: str = ""
+    action: Action | None = None
+    second: Action | None = None
+    is_end: bool = False
+
+
+def turn_of(facts: Facts) -> Turn:
+    looks: tuple[Callable[[Facts], Turn | None], ...] = (
+        _import, _label, _score, _review, _freeze, _approve, _baseline, _decide, _train, _compare)
+    return next(turn for look in looks if (turn := look(facts)))
+
+
+def _wait(step: StepName, job: Job, then: str) -> Turn:
+    return Turn(step, f"{job.title}: nothing to do until it ends.", then,
+                Action("Watch it", reverse("jobs:job", args=[job.pk])))
+
+
+def _import(facts: Facts) -> Turn | None:
+    if facts.n_examples:
+        return None
+    if job := facts.running("import"):
+        return _wait("Import", job, "Then the examples can be labelled.")
+    if upload := facts.checked_upload:
+        bad = f", {count_words(upload.n_bad)} are not" if upload.n_bad else ""
+        return Turn("Import", f"{upload.name} is checked: {count_words(upload.n_good)} rows are good{bad}.",
+                    "Nothing is imported yet.",
+                    Action("Look and import", reverse("labeling:upload", args=[upload.pk]), "i"))
+    return Turn("Import", "Bring the texts that should be labelled.",
+                "A CSV, TSV or JSON Lines file, with labels if there are some already. You see what was understood "
+                "before anything is imported.",
+                Action("Import examples", facts.url("labeling:import"), "i"))
+
+
+def _label(facts: Facts) -> Turn | None:
+    if facts.n_labels:
+        return None
+    if job := facts.running("push", "import", "pull"):
+        return _wait("Label", job, "Then people can label, or go on labelling.")
+    if facts.link and facts.link.state != LabelStudioLink.State.ok:
+        return Turn("Label", f"Label Studio: {facts.link.get_state_display()}.", facts.link.message,
+                    Action("Try again", facts.url("labeling:pull"), is_post=True),
+                    Action("Import labels instead", facts.url("labeling:import")))
+    if facts.link:
+        return Turn("Label", "Examples are in Label Studio, and no answer has come back yet.",
+                    "Answers arrive by themselves; fetching them now does no harm.",
+                    Action("Fetch answers", facts.url("labeling:pull"), is_post=True),
+                    Action("Send more examples", facts.url("labeling:example-list", "?there=no")))
+    return Turn("Label", f"{count_words(facts.n_examples)} examples, and none is labelled yet.",
+                "Send them to Label Studio, or import labels that exist already.",
+                Action("Choose what to send", facts.url("labeling:example-list", "?there=no"), "p"),
+                Action("Import labels", facts.url("labeling:import")))
+
+
+def _score(facts: Facts) -> Turn | None:
+    if (job := facts.running("score")) and not facts.snapshot:
+        return _wait("Review", job, "Then the labels that look wrong can be reviewed, worst first.")
+    if facts.report:
+        return None
+    return Turn("Review", f"{count_words(facts.n_labels)} labels are there. Which of them look wrong?",
+                "Scoring reads every text, holds each label against its neighbours and finds repeated texts.",
+                Action(f"Score {count_words(facts.n_examples)} examples", facts.url("curation:score"), "s",
+                       is_post=True))
+
+
+def _review(facts: Facts) -> Turn | None:
+    assert facts.report and facts.counts
+    n = facts.counts.flagged
+    if not n or (facts.snapshot and facts.snapshot.report_id == facts.report.pk):
+        return None  # whoever froze with some left has decided that it is enough
+    pace = (f"At your pace so far, {duration_words(facts.seconds_per_decision)} each, that is about "
+            f"{duration_words(60 * max(1, round(n * facts.seconds_per_decision / 60)))}."
+            if facts.seconds_per_decision else "The worst come first, with a suggestion and the reasons for each.")
+    return Turn("Review", f"{count_words(n)} of {count_words(facts.report.n_scored)} labels look wrong.", pace,
+                Action(f"Review {count_words(n)} example{'' if n == 1 else 's'}", facts.url("curation:review"), "r"),
+                Action("Why these?", facts.url("curation:quality")))
+
+
+def _freeze(facts: Facts) -> Turn | None:
+    if job := facts.running("freeze"):
+        return _wait("Snapshot", job, "Then an admin approves the snapshot.")
+    if facts.snapshot:
+        return None
+    if facts.held_out and not all(facts.held_out.n_ready.values()):
+        split = next(split for split, n in sorted(facts.held_out.n_ready.items()) if not n)
+        return Turn("Label", f"No {split} example has {MIN_BLIND_LABELS} labels with a majority yet.",
+                    f"The held-out examples judge every prompt and model, so {MIN_BLIND_LABELS} people label each of "
+                    "them blind before anything can be frozen.",
+                    Action("See the held-out examples", facts.url("labeling:example-list", f"?split={split}"), "p"),
+                    Action("Import labels", facts.url("labeling:import")))
+    said = facts.report.hidden_because if facts.report and facts.report.hidden_because else ""
+    headline = "No label can be called wrong by a model yet." if said else "Nothing that looked wrong is left."
+    return Turn("Snapshot", f"{headline} Choose the gold set and freeze it.", said,
+                Action("Choose the gold set", facts.url("curation:gold-set"), "g"))
+
+
+def _approve(facts: Facts) -> Turn | None:
+    snapshot, approval = facts.snapshot, facts.approval
+    assert snapshot
+    url = reverse("curation:snapshot-detail", args=[snapshot.pk])
+    if approval is None:
+        headline = (f"{snapshot} waits for an admin who did not make it." if facts.obstacle else
+                    f"{snapshot} waits for you: read it, then approve or refuse it.")
+        return Turn("Snapshot", headline, f"{_rows_of(snapshot)}, frozen by {snapshot.created_by}. {facts.obstacle}",
+                    Action(f"Read {str(snapshot).lower()}", url, "s"))
+    if approval.decision == Approval.Choice.refused:
+        why = f" “{approval.comment}”" if approval.comment else ""
+        return Turn("Snapshot", f"{approval.approver} refused {str(snapshot).lower()}.{why}",
+                    "Change what has to change, then freeze again.",
+                    Action("Change the gold set", facts.url("curation:gold-set"), "g"),
+                    Action(f"Read {str(snapshot).lower()}", url))
+    return None
+
+
+def _rows_of(snapshot: Snapshot) -> str:
+    counts = snapshot.counts
+    return (f"{count_words(counts['train'])} rows to train on, {count_words(counts['dev'])} to choose by, "
+            f"{count_words(counts['test'])} to judge on")
+
+
+def _baseline(facts: Facts) -> Turn | None:
+    assert facts.snapshot
+    if facts.verdict:
+        return None
+    if job := facts.running("baseline"):
+        return _wait("Prompt", job, "Then you read whether fine-tuning is worth it at all.")
+    return Turn("Prompt", f"{facts.snapshot} is approved. Try the prompt first.",
+                "It is what any training has to beat, on the same held-out rows; often it is enough.",
+                Action("Run the baseline", reverse("training:baseline", args=[facts.snapshot.pk]), "b", is_post=True))
+
+
+def _decide(facts: Facts) -> Turn | None:
+    verdict = facts.verdict
+    if facts.lora or not verdict:
+        return None
+    read = Action("Read the evidence", facts.comparison_url, "e")
+    if verdict.outcome == Verdict.Outcome.prompt_ok:
+        return Turn("Prompt", verdict.words, verdict.next_step, read, is_end=True)
+    if facts.may("train"):
+        return Turn("Train", verdict.words, verdict.next_step,
+                    Action("Train an adapter", reverse("training:train", args=[verdict.snapshot_id]), "t"), read)
+    return Turn("Train", verdict.words, f"{verdict.next_step} An admin starts the training.", read)
+
+
+def _train(facts: Facts) -> Turn | None:
+    lora = facts.lora
+    assert lora
+    if facts.lora_evaluation:
+        return None
+    if job := facts.running("train", "evaluate"):
+        return _wait("Train", job, "Then adapter and prompt are compared on the same held-out rows.")
+    url = reverse("jobs:job", args=[lora.job_id])
+    if lora.job.state in (Job.State.failed, Job.State.cancelled):
+        return Turn("Train", f"The training {'failed' if lora.job.state == Job.State.failed else 'was cancelled'}.",
+                    lora.job.error or "It goes on from its last checkpoint.", Action("See the job", url, "j"))
+    return Turn("Train", "The adapter has not been judged on the held-out rows.", "",
+                Action("See the runs", facts.url("training:run-list"), "e"))
+
+
+def _compare(facts: Facts) -> Turn:
+    read = Action("Read the comparison", facts.comparison_url, "c")
+    if facts.adapter and facts.adapter.stage == Adapter.Stage.champion:
+        return Turn("Train", f"{facts.adapter} is the champion.",
+                    "The path is walked. New labels begin the next round.", read, is_end=True)
+    return Turn("Train", "The adapter is trained and judged. Was it worth it?",
+                "The comparison holds it against the best prompt, row by row.", read)

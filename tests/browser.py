@@ -1,0 +1,68 @@
+"""A real headless Chromium for tests of pages: Debian's, driven by Playwright."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from playwright.sync_api import ConsoleMessage, Page, Request, sync_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]
+
+
+def walk(base: str, *, user: str, password: str, paths: Iterable[str], pictures: Path) -> list[str]:
+    """Log in, open every path in both themes and on a phone's width; return what was wrong, page by page.
+
+    Wrong is: another status than 200, a word on the console (the content policy speaks there), a request to
+    another host, or a page wider than the screen. A picture of each page is left in `pictures`.
+    """
+    problems: list[str] = []
+    pictures.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        for theme, width in (("light", 1240), ("dark", 1240), ("light", 360)):
+            context = browser.new_context(viewport={"width": width, "height": 900},
+                                          color_scheme="dark" if theme == "dark" else "light")
+            page = context.new_page()
+            _listen(page, base, problems)
+            _log_in(page, base, user, password)
+            for path in paths:
+                problems += _look(page, base, path, width, pictures / f"{_name(path)}-{theme}-{width}.png")
+            context.close()
+        browser.close()
+    return problems
+
+
+def _listen(page: Page, base: str, problems: list[str]) -> None:
+    def console(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            problems.append(f"{page.url}: {message.text}")
+
+    def request(sent: Request) -> None:
+        if not sent.url.startswith((base, "data:")):
+            problems.append(f"{page.url} asks {sent.url}")
+
+    page.on("console", console)
+    page.on("request", request)
+
+
+def _log_in(page: Page, base: str, user: str, password: str) -> None:
+    page.goto(f"{base}/accounts/login/")
+    page.fill("input[name=login]", user)
+    page.fill("input[name=password]", password)
+    with page.expect_navigation(url=lambda url: "login" not in url):
+        page.keyboard.press("Enter")
+    page.wait_for_load_state("networkidle")
+
+
+def _look(page: Page, base: str, path: str, width: int, picture: Path) -> list[str]:
+    response = page.goto(base + path, wait_until="networkidle")
+    page.screenshot(path=picture, full_page=True)
+    status = response.status if response else 0
+    found = [] if status == 200 else [f"{path}: status {status}"]
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    return found + ([f"{path}: {wide} px wide on a screen of {width} px"] if wide > width else [])
+
+
+def _name(path: str) -> str:
+    return path.strip("/").replace("/", "-") or "home"
