@@ -38,7 +38,6 @@ from projects.errors import UserError
 from projects.models import Project, Role
 from projects.people import new_password
 from projects.services import add_member, create_project
-from training.finetune import epochs_for
 from training.models import Adapter, Run, Verdict
 from training.services.baseline import start_baseline
 from training.services.evaluation import queue_evaluation
@@ -298,7 +297,7 @@ def train(cast: Cast, say: Say) -> str:
         verdict = Verdict.objects.get(snapshot=snapshot)
         prompt_is_enough = verdict.outcome == Verdict.Outcome.prompt_ok
         run = start_training(
-            snapshot, by=cast.admin, config={"epochs": epochs_for(snapshot.counts["train"])},
+            snapshot, by=cast.admin,
             override_reason="The demo shows the comparison either way." if prompt_is_enough else "")
     if not Adapter.objects.filter(run=run).exists():
         run.job.refresh_from_db()

@@ -1,16 +1,18 @@
 """Inserting many rows at the pace of the database: prepared statements on SQLite, COPY on PostgreSQL.
 
 Django's bulk_create builds a model object and an SQL text per row; for imports that is most of the time. Rows that
-need work before they are inserted are staged: put into a temporary table, then moved by one statement, so that SQLite
-keeps its one writer's lock for the move only.
+need work before they are inserted are staged: put into a table of this connection's own, then moved by one statement,
+so that memory stays flat and SQLite keeps its one writer's lock for the move only.
 """
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from tempfile import NamedTemporaryFile
 from typing import Any
 
+from django.conf import settings
 from django.db import connection, models
 
 CHUNK = 2000  # rows per round trip; also keeps IN lists within SQLite's limits
@@ -40,11 +42,15 @@ def staging_table(columns: Mapping[str, str]) -> Iterator[Stage]:
     order, as the database takes them.
     """
     typed = ", ".join(f"{connection.ops.quote_name(name)} {type}" for name, type in columns.items())
-    with _temporary(STAGING, f"({typed})") as table:
-        if connection.vendor == "postgresql":
+    if connection.vendor == "postgresql":
+        with _temporary(STAGING, f"({typed})") as table:
             yield lambda rows: _copy(table, list(columns), rows)
-        else:
+    elif connection.in_atomic_block:  # nothing can be attached within a transaction
+        with _temporary(STAGING, f"({typed})") as table:
             yield lambda rows: _insert(table, list(columns), rows)
+    else:
+        with _attached(STAGING, f"({typed})") as table:
+            yield lambda rows: _insert_at_once(table, list(columns), rows)
 
 
 def execute(sql: str, parameters: Sequence[Any] = ()) -> int:
@@ -83,6 +89,29 @@ def _temporary(table: str, definition: str) -> Iterator[str]:
     execute(f"CREATE TEMP TABLE {table} {definition}")
     yield table
     execute(f"DROP TABLE {table}")  # after an error it goes with the connection, or with the next one of its name
+
+
+@contextmanager
+def _attached(table: str, definition: str) -> Iterator[str]:
+    """A table in a file without a name, attached to this connection: many SQLites keep temporary tables in memory."""
+    with NamedTemporaryFile(dir=settings.GOLDPAN_DATA, prefix=".staged-") as file:
+        execute("ATTACH DATABASE %s AS staging", [file.name])
+        execute("PRAGMA staging.journal_mode = OFF")  # nobody would read it after a crash
+        execute("PRAGMA staging.synchronous = OFF")
+        execute(f"CREATE TABLE staging.{table} {definition}")
+    try:
+        yield table
+    finally:
+        execute("DETACH DATABASE staging")
+
+
+def _insert_at_once(table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Insert in one deferred transaction, which unlike `atomic` locks no other database than the table's."""
+    execute("SAVEPOINT staging")
+    try:
+        _insert(table, columns, rows)
+    finally:
+        execute("RELEASE staging")
 
 
 def _insert(table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], on_conflict: str = "") -> int:
