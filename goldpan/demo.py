@@ -148,9 +148,10 @@ def import_labels(cast: Cast, say: Say) -> str:
             if majority(blind) is None:
                 rows.append([key, f"blind-{TIE_BREAK}", given[TIE_BREAK]])
         _import(cast, "labels.csv", rows, Upload.Kind.annotations, say)
-    n_noisy = Annotation.objects.filter(example__project=cast.project, example__split=Example.Split.pool).count()
-    n = Annotation.objects.filter(example__project=cast.project, source=Annotation.Source.file).count()
-    return f"{n:,} labels: one noisy one for each pool tweet, {n - n_noisy:,} blind ones for the held-out tweets"
+    imported = Annotation.objects.filter(example__project=cast.project, source=Annotation.Source.file)
+    n_blind = imported.exclude(example__split=Example.Split.pool).count()
+    return (f"{imported.count():,} labels: one noisy one for each pool tweet, {n_blind:,} blind ones for the held-out "
+            "tweets")
 
 
 def _import(cast: Cast, name: str, rows: Sequence[Sequence[Any]], kind: str, say: Say) -> None:
