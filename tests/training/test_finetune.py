@@ -256,6 +256,7 @@ def test_what_cannot_be_trained_is_refused_in_words(tiny_folder, tmp_path, chang
 
 
 @pytest.mark.models
+@pytest.mark.drill
 def test_the_embedded_model_resumes_after_a_kill_to_the_same_loss(tmp_path):
     if not EMBEDDED.exists():
         pytest.skip("the embedded model is not prepared")
