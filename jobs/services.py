@@ -16,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from celery import current_app
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import DatabaseError, IntegrityError, close_old_connections, connection, transaction
@@ -61,10 +62,8 @@ def enqueue(kind: str, project: Project, *, title: str, requested_by: User | Non
 
 def send_wake(job_id: int) -> None:
     """Tell some worker that this job waits. A broker that is down costs a delay, not the job: the tick finds it."""
-    from jobs.tasks import wake
-
     try:
-        wake.delay(job_id)
+        current_app.send_task("jobs.tasks.wake", [job_id])
     except Exception as error:  # every broker has its own errors
         log.warning("no wake-up for job %s (%s); the tick will find it once the broker is back", job_id, error)
 
