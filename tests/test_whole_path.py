@@ -47,7 +47,9 @@ def test_from_noisy_labels_to_an_honest_comparison(
     goldpan.manage("add_member", "Moods", "charlie", "annotator", "--by", "alice")
 
     # Bob tries a file with a bad line: he is told which, and nothing is imported.
-    texts = [[key, text] for key, text in zip(tweets.keys[:N_TWEETS], tweets.texts[:N_TWEETS], strict=True)]
+    # Every third tweet ends in a word that is wider than a phone.
+    texts = [[key, text + f" s{'o' * 120}" * (position % 3 == 0)]
+             for position, (key, text) in enumerate(zip(tweets.keys[:N_TWEETS], tweets.texts[:N_TWEETS], strict=True))]
     bad = write_csv(tmp_path / "bad.csv", ["id", "text"], [*texts, ["tweet-0001", "The key is there twice."]])
     refused = goldpan.refused("import_examples", "Moods", str(bad), "--by", "bob")
     assert f"line {N_TWEETS + 2}" in refused and "tweet-0001" in refused
