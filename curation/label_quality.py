@@ -1,8 +1,11 @@
 """Which given labels look wrong, and what several annotators say together. The only module that imports cleanlab."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from stats.crowdlab import crowdlab
 
 
 @dataclass(frozen=True)
@@ -12,6 +15,14 @@ class LabelQuality:
     label_quality: np.ndarray
     is_label_issue: np.ndarray
     predicted_label: np.ndarray
+
+
+@dataclass(frozen=True)
+class LabelSetQuality:
+    """Per row, over all of its labels: `label_quality` in [0, 1], low is bad; `is_label_issue` bool."""
+
+    label_quality: np.ndarray
+    is_label_issue: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,37 @@ def score_labels(labels: np.ndarray, pred_probs: np.ndarray) -> LabelQuality:
     return LabelQuality(np.asarray(quality, dtype=float), np.asarray(issues, dtype=bool), pred_probs.argmax(axis=1))
 
 
+def score_label_sets(sets: Sequence[Sequence[int]], pred_probs: np.ndarray) -> LabelSetQuality:
+    """Score given sets of labels against out-of-sample probabilities, one label against the rest at a time.
+
+    sets: for each row the column numbers in [0, K) of the labels given, perhaps none.
+    pred_probs: (n, K) float in [0, 1], the probability of each label by a classifier that did not see the row.
+    Quality pools the K labels' normalised margins, the worst counting most. An issue is a row in which confident
+    learning's two counts both point at one label at least: a suggestion for review.
+    Raises ValueError if there is not one set per row or a label is no column.
+    Source: Thyagarajan et al. 2023, Identifying Incorrect Annotations in Multi-Label Classification Data,
+    arXiv 2211.13895.
+    """
+    from cleanlab.multilabel_classification import get_label_quality_scores
+    from cleanlab.multilabel_classification.filter import find_label_issues
+
+    if pred_probs.ndim != 2 or len(sets) != len(pred_probs):
+        raise ValueError(f"pred_probs must be (n, K) with one set per row, got {pred_probs.shape} and {len(sets)} sets")
+    outside = [row for row, columns in enumerate(sets) if not all(0 <= k < pred_probs.shape[1] for k in columns)]
+    if outside:
+        raise ValueError(f"labels must be in [0, {pred_probs.shape[1]}), set {outside[0]} is {sets[outside[0]]}")
+    if not len(sets):
+        return LabelSetQuality(np.empty(0), np.empty(0, dtype=bool))
+    if pred_probs.shape[1] == 1:  # cleanlab takes two labels and more
+        binary = score_labels(np.array([len(set(columns)) for columns in sets]),
+                              np.hstack([1 - pred_probs, pred_probs]))
+        return LabelSetQuality(binary.label_quality, binary.is_label_issue)
+    given = [list(columns) for columns in sets]
+    quality = get_label_quality_scores(given, pred_probs, method="normalized_margin")
+    issues = find_label_issues(given, pred_probs, filter_by="both", n_jobs=1)
+    return LabelSetQuality(np.asarray(quality, dtype=float), np.asarray(issues, dtype=bool))
+
+
 def consensus(example_index: np.ndarray, annotator_index: np.ndarray, label_index: np.ndarray,
               pred_probs: np.ndarray) -> Consensus:
     """Return CROWDLAB's consensus of all votes.
@@ -62,49 +104,19 @@ def consensus(example_index: np.ndarray, annotator_index: np.ndarray, label_inde
     pred_probs: (n, K) float, rows sum to 1, out of sample; every row needs a vote.
     Raises ValueError if no example has two votes, an example has none, somebody votes twice on one example, or a
     label is no column.
-    Source: Goh et al. 2022, CROWDLAB, arXiv 2210.06812.
+    Source: Goh et al. 2022, CROWDLAB, arXiv 2210.06812; computed by `stats.crowdlab`, which equals cleanlab's.
     """
-    from cleanlab.multiannotator import get_label_quality_multiannotator
-
-    annotators, annotator = np.unique(annotator_index, return_inverse=True)
-    _check_votes(np.asarray(example_index), annotator, np.asarray(label_index), pred_probs, len(annotators))
-    votes = np.full((len(pred_probs), len(annotators)), np.nan)
-    votes[example_index, annotator] = label_index
-    found = get_label_quality_multiannotator(votes, pred_probs, return_detailed_quality=False, verbose=False)
-    per_example, per_annotator = found["label_quality"], found["annotator_stats"]
+    found = crowdlab(example_index, annotator_index, label_index, pred_probs)
     return Consensus(
-        consensus_label=per_example["consensus_label"].to_numpy(dtype=np.intp),
-        consensus_quality=per_example["consensus_quality_score"].to_numpy(dtype=float),
-        annotator_agreement=per_example["annotator_agreement"].to_numpy(dtype=float),
-        annotator_quality={int(annotators[k]): float(quality)
-                           for k, quality in per_annotator["annotator_quality"].dropna().sort_index().items()})
+        consensus_label=found.consensus_label, consensus_quality=found.consensus_quality,
+        annotator_agreement=found.annotator_agreement,
+        annotator_quality={int(annotator): float(quality) for annotator, quality
+                           in zip(found.annotators, found.annotator_quality, strict=True) if not np.isnan(quality)})
 
 
 def _check(labels: np.ndarray, pred_probs: np.ndarray) -> None:
     if pred_probs.ndim != 2 or labels.shape != (len(pred_probs),):
         raise ValueError(f"pred_probs must be (n, K) with one label per row, got {pred_probs.shape} and {labels.shape}")
-    _check_columns(labels, pred_probs)
-
-
-def _check_columns(labels: np.ndarray, pred_probs: np.ndarray) -> None:
     outside = np.flatnonzero((labels < 0) | (labels >= pred_probs.shape[1]))
     if len(outside):
         raise ValueError(f"labels must be in [0, {pred_probs.shape[1]}), number {outside[0]} is {labels[outside[0]]}")
-
-
-def _check_votes(example: np.ndarray, annotator: np.ndarray, label: np.ndarray, pred_probs: np.ndarray,
-                 n_annotators: int) -> None:
-    n = len(pred_probs)
-    _check_columns(label, pred_probs)
-    if len(example) and not 0 <= example.min() <= example.max() < n:
-        raise ValueError(f"example_index must be in [0, {n}), got {example.min()} to {example.max()}")
-    votes, n_given = np.unique(example * n_annotators + annotator, return_counts=True)
-    if n_given.size and n_given.max() > 1:
-        row = votes[n_given.argmax()] // n_annotators
-        raise ValueError(f"an annotator votes once per example, on example {row} one has {n_given.max()} votes")
-    votes_of_example = np.bincount(example, minlength=n)
-    if votes_of_example.min(initial=1) == 0:
-        raise ValueError(f"every example needs a vote, example {votes_of_example.argmin()} has none")
-    if votes_of_example.max(initial=0) < 2:
-        raise ValueError("at least some examples need labels from two annotators, none has more than "
-                         f"{votes_of_example.max(initial=0)}")

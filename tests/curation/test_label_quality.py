@@ -90,6 +90,19 @@ def test_an_annotator_who_shares_no_example_has_no_quality():
     assert not np.isnan(found.consensus_quality).any()
 
 
+def test_consensus_is_cleanlabs():
+    from cleanlab.multiannotator import get_label_quality_multiannotator
+
+    _, pred_probs, (example, annotator, label) = crowd(labels_per_example=3)
+    found = consensus(example, annotator, label, pred_probs)
+    table = np.full((300, 4), np.nan)
+    table[example, annotator] = label
+    theirs = get_label_quality_multiannotator(table, pred_probs, verbose=False)
+    assert found.consensus_label.tolist() == theirs["label_quality"]["consensus_label"].tolist()
+    assert found.consensus_quality == pytest.approx(theirs["label_quality"]["consensus_quality_score"], abs=1e-9)
+    assert found.annotator_quality == pytest.approx(theirs["annotator_stats"]["annotator_quality"].to_dict(), abs=1e-9)
+
+
 def test_no_rows_have_no_quality():
     assert len(score_labels(np.empty(0, dtype=int), np.empty((0, 3))).label_quality) == 0
 

@@ -1,0 +1,83 @@
+"""Examples with known answers: when is an annotator's record bad enough to act on, and when is an exam passed."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from stats.intervals import Interval, wilson, wilson_bounds
+
+N_BETS = 24
+LARGEST_LOG = 700.0  # of an e-value; beyond it floats overflow
+
+
+@dataclass(frozen=True)
+class HoneypotEvidence:
+    """The evidence, after each answer, that an annotator's accuracy is below the floor.
+
+    e_values: (n,) float >= 0: what a gambler who bets against the annotator, starting with 1, has after each answer.
+    flagged_at: after how many answers it first reached 1 / alpha; None if it did not.
+    n_right: how many of the n answers were right.
+    """
+
+    e_values: np.ndarray
+    flagged_at: int | None
+    n_right: int
+
+
+def honeypot_evidence(is_right: np.ndarray, *, floor: float, alpha: float = 0.05) -> HoneypotEvidence:
+    """Return the betting evidence against "accuracy is at least `floor`".
+
+    is_right: (n,) bool, the annotator's answers to known examples in the order in which they were given.
+    floor: the accuracy asked for, in (0, 1).
+    Whoever is right with a chance of at least the floor on each example, whatever came before, is ever flagged with a
+    chance of at most alpha, however often one looks. The bets are a fixed mixture: for each of N_BETS accuracies below
+    the floor the bet that grows fastest there.
+    Source: Waudby-Smith & Ramdas 2024, Estimating means of bounded random variables by betting, JRSS B 86; Ville 1939.
+    """
+    if not 0 < floor < 1:
+        raise ValueError(f"floor must be in (0, 1), got {floor}")
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must be in (0, 1), got {alpha}")
+    is_right = np.asarray(is_right, dtype=bool)
+    bets = _bets(floor)
+    growth = np.where(is_right[:, None], np.log1p(-bets * (1 - floor)), np.log1p(bets * floor))
+    e_values = np.exp(np.minimum(np.cumsum(growth, axis=0), LARGEST_LOG)).mean(axis=1)
+    reached = np.flatnonzero(e_values >= 1 / alpha)
+    return HoneypotEvidence(e_values, int(reached[0]) + 1 if len(reached) else None, int(is_right.sum()))
+
+
+class ExamVerdict(StrEnum):
+    passed = "passed"
+    failed = "failed"
+    not_enough_yet = "not enough yet"
+
+
+@dataclass(frozen=True)
+class ExamResult:
+    """`accuracy` is shown with its two-sided 95 % interval; the verdict uses one-sided 95 % bounds."""
+
+    verdict: ExamVerdict
+    accuracy: Interval
+
+
+def exam_result(n_right: int, n_answered: int, *, pass_mark: float) -> ExamResult:
+    """Return whether n_right of n_answered known answers prove an accuracy of pass_mark, or disprove it.
+
+    pass_mark: in (0, 1). Passed if the lower one-sided 95 % Wilson bound reaches it, failed if the upper one stays
+    below it, else there are not enough answers yet. Ask at the end of an exam of fixed length: whoever asks after each
+    answer and stops at the first pass lets too many pass.
+    Raises ValueError unless 0 <= n_right <= n_answered.
+    """
+    if not 0 < pass_mark < 1:
+        raise ValueError(f"pass_mark must be in (0, 1), got {pass_mark}")
+    low, high = wilson_bounds(n_right, n_answered, confidence=0.95)
+    verdict = (ExamVerdict.passed if low >= pass_mark else
+               ExamVerdict.failed if high < pass_mark else ExamVerdict.not_enough_yet)
+    return ExamResult(verdict, wilson(n_right, n_answered))
+
+
+def _bets(floor: float) -> np.ndarray:
+    """Return (N_BETS,) stakes per point of error, each best for one true accuracy from just below the floor down."""
+    accuracy = floor - np.geomspace(min(0.01, floor / 4), min(max(floor - 0.02, floor / 2), 0.5), N_BETS)
+    return (floor - accuracy) / (floor * (1 - floor))
