@@ -3,16 +3,26 @@ from typing import Any
 from django import forms
 
 from curation.models import Approval, Decision, GoldSet
+from curation.next_labels import CAP
+from curation.services.adaptive import MOST
+from labeling.services.batches import MAX_LABELS
+from projects.models import Project
+from projects.schema import MAX_ANSWER_CHARS
+from projects.services.guidelines import MAX_CHARS, MAX_NOTE_CHARS, ruled_labels
 
 
 class DecisionForm(forms.Form):
-    """A decision as the review page sends it; a label's own button sends `value` and needs no verdict."""
+    """A decision as the review page sends it; a label's own button sends `value` and needs no verdict.
+
+    other: a label from the list of all, or an answer as somebody wrote it. labels: the set of labels that was ticked.
+    """
 
     score = forms.IntegerField(min_value=1)
     seen = forms.IntegerField(min_value=0)
     verdict = forms.ChoiceField(choices=Decision.Verdict.choices, required=False)
-    value = forms.CharField(max_length=100, required=False, strip=False)
-    other = forms.CharField(max_length=100, required=False, strip=False)
+    value = forms.CharField(max_length=MAX_ANSWER_CHARS, required=False, strip=False)
+    other = forms.CharField(max_length=MAX_ANSWER_CHARS, required=False, strip=False)
+    labels = forms.Field(required=False, widget=forms.SelectMultiple)
     reason = forms.CharField(max_length=2000, required=False)
 
     def clean(self) -> dict[str, Any]:
@@ -20,7 +30,7 @@ class DecisionForm(forms.Form):
         if values.get("value"):
             values["verdict"] = Decision.Verdict.relabel
         elif values.get("verdict") == Decision.Verdict.relabel:
-            values["value"] = values.get("other", "")
+            values["value"] = values.get("other") or "\n".join(values.get("labels") or ())
         if not values.get("verdict"):
             raise forms.ValidationError("Say what to do with the example: keep, relabel, exclude or discuss.")
         if values["verdict"] == Decision.Verdict.discuss and not values.get("reason"):
@@ -32,6 +42,21 @@ class ReasonForm(forms.Form):
     reason = forms.CharField(
         max_length=2000, label="What is to be discussed?", help_text="Whoever settles it reads this.",
         widget=forms.Textarea(attrs={"rows": 3, "data-autofocus": ""}))
+
+
+class NextLabelsForm(forms.Form):
+    n = forms.IntegerField(min_value=1, max_value=MOST, initial=100, label="Labels to ask for")
+    target = forms.FloatField(
+        min_value=0.01, max_value=1, label="Sure enough",
+        help_text="Between 0 and 1. An example below it gets one more answer.",
+        widget=forms.NumberInput(attrs={"step": 0.05, "inputmode": "decimal"}))
+    cap = forms.IntegerField(
+        min_value=1, max_value=MAX_LABELS, initial=CAP, label="Answers at most",
+        help_text="An example that has so many and is not sure goes to somebody who decides.")
+
+    def __init__(self, *args: Any, default_target: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["target"].initial = default_target
 
 
 class GoldRuleForm(forms.ModelForm):
@@ -48,6 +73,11 @@ class GoldRuleForm(forms.ModelForm):
             "seed": forms.NumberInput(attrs={"min": 0, "max": 99_999, "inputmode": "numeric"}),
         }
         help_texts = {"allow_flagged": ""}
+
+    def __init__(self, *args: Any, stratum: str = "label", **more: Any) -> None:
+        """stratum: what the quotas are by."""
+        super().__init__(*args, **more)
+        self.fields["min_per_label"].label = f"At least per {stratum}"
 
     def clean_size(self) -> int:
         size: int = self.cleaned_data["size"]
@@ -70,3 +100,73 @@ class ApprovalForm(forms.Form):
         max_length=2000, required=False, widget=forms.Textarea(attrs={"rows": 2}),
         help_text="What you looked at, or what has to change. It stays with the snapshot.")
     decision = forms.ChoiceField(choices=Approval.Choice.choices)
+
+
+class SettleForm(forms.Form):
+    """How an adjudicated example is settled; an answer's own button sends `answer` and needs no verdict.
+
+    written: what somebody wrote or chose instead; names: the labels that they ticked, where there can be several.
+    """
+
+    example = forms.IntegerField(min_value=1)
+    seen = forms.IntegerField(min_value=0)
+    verdict = forms.ChoiceField(choices=Decision.Verdict.choices, required=False)
+    answer = forms.IntegerField(min_value=1, required=False)
+    written = forms.CharField(max_length=200_000, required=False, strip=False)
+    names = forms.Field(required=False, widget=forms.SelectMultiple)
+    cause = forms.ChoiceField(choices=Decision.Cause.choices, required=False)
+    reason = forms.CharField(max_length=2000, required=False)
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        if values.get("answer"):
+            values["verdict"] = Decision.Verdict.relabel
+        elif values.get("names"):
+            values["written"] = "\n".join(values["names"])
+        if values.get("verdict") == Decision.Verdict.discuss and not values.get("reason"):
+            raise forms.ValidationError("Say in a few words what is to be discussed; whoever settles it will read it.")
+        return values
+
+
+class GuidelineForm(forms.Form):
+    """A new text of the guideline and the labels whose rules it changes; `seen`: the version it was written from."""
+
+    SCOPES = [("wording", "Nothing: it only says the same more clearly"), ("labels", "The rules of the labels below"),
+              ("all", "Every rule: all labels are looked at again")]
+
+    seen = forms.IntegerField(min_value=1, widget=forms.HiddenInput)
+    text = forms.CharField(max_length=MAX_CHARS, strip=False, label="The guideline", widget=forms.Textarea(
+        attrs={"rows": 16, "data-key": "t", "data-key-label": "Write in the text"}))
+    note = forms.CharField(
+        max_length=MAX_NOTE_CHARS, label="What changed, and why?", widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="Annotators read it, and so does whoever looks at old labels again.")
+    scope = forms.ChoiceField(choices=SCOPES, widget=forms.RadioSelect, label="Which labels does this change?",
+                              help_text="Their examples are looked at again.")
+    changed_labels = forms.MultipleChoiceField(
+        required=False, widget=forms.CheckboxSelectMultiple, label="Labels with a new rule")
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        labels = ruled_labels(project)
+        self.fields["changed_labels"].choices = [(label, label) for label in labels]  # type: ignore[attr-defined]
+        if not labels:
+            del self.fields["changed_labels"]
+            self.fields["scope"].choices = [self.SCOPES[0], ("all", "The rules: all answers are looked at again")]  # type: ignore[attr-defined]
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What `publish_guideline` wants to know of the change."""
+        given = self.cleaned_data
+        return {"text": given["text"], "note": given["note"], "seen": given["seen"],
+                "changes_all": given["scope"] == "all",
+                "changed_labels": given.get("changed_labels", []) if given["scope"] == "labels" else []}
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        chosen = values.get("changed_labels")
+        if values.get("scope") == "labels" and not chosen:
+            self.add_error("changed_labels", "Choose at least one label, or say above that no rule changed.")
+        if chosen and values.get("scope") == "wording":
+            self.add_error("scope", f"You ticked {len(chosen)} label{'s' if len(chosen) > 1 else ''} below and say "
+                                    "that nothing changed. Which is it?")
+        return values

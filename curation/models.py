@@ -70,9 +70,9 @@ class ExampleScore(models.Model):
 
     report = models.ForeignKey(QualityReport, on_delete=models.CASCADE, related_name="scores", db_index=False)
     example = models.ForeignKey(Example, on_delete=models.PROTECT, related_name="scores")
-    label = models.CharField(max_length=100, blank=True, help_text="given, or the consensus of several annotators")
+    label = models.TextField(blank=True, help_text="given, or the annotators' consensus, as a model writes it")
     n_labels = models.PositiveSmallIntegerField()
-    predicted_label = models.CharField(max_length=100, blank=True)
+    predicted_label = models.TextField(blank=True)
     label_quality = models.FloatField(null=True)
     is_label_issue = models.BooleanField(default=False)
     label_probability = models.FloatField(null=True, help_text="what the model gives the label, out of sample")
@@ -123,13 +123,23 @@ class Decision(models.Model):
         discuss = "discuss", "needs discussion"
         open = "open", "taken back"
 
+    class Cause(models.TextChoices):
+        """Why answers differed or a label was wrong: what to mend, and who can."""
+
+        slip = "slip", "a slip: the guideline says it clearly"
+        ambiguous = "ambiguous", "the text can be read either way"
+        guideline = "guideline", "the guideline does not say, or says it badly"
+        missing = "missing", "the right label does not exist"
+        knowledge = "knowledge", "it takes knowledge that the annotator lacked"
+
     SETTLED = (Verdict.keep, Verdict.relabel, Verdict.exclude)
 
     example = models.ForeignKey(Example, on_delete=models.PROTECT, related_name="decisions", db_index=False)
     report = models.ForeignKey(QualityReport, null=True, on_delete=models.PROTECT, related_name="+")
     verdict = models.CharField(max_length=8, choices=Verdict)
-    value = models.CharField(max_length=100, blank=True, help_text="the label that counts, for keep and relabel")
+    value = models.TextField(blank=True, help_text="the label that counts, for keep and relabel, as a model writes it")
     reason = models.TextField(blank=True)
+    cause = models.CharField(max_length=10, choices=Cause, blank=True)
     undoes = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="+", db_index=False)
     decided_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -203,7 +213,7 @@ class SnapshotRow(models.Model):
     example = models.ForeignKey(Example, on_delete=models.PROTECT, related_name="snapshot_rows")
     split = models.CharField(max_length=5, help_text="train, dev or test")
     position = models.PositiveIntegerField(help_text="line number in the JSONL, from 0")
-    label = models.CharField(max_length=100)
+    label = models.TextField()
     annotation_ids = models.JSONField()
     decision = models.ForeignKey(Decision, null=True, on_delete=models.PROTECT, related_name="+", db_index=False)
     row_sha256 = models.CharField(max_length=64)

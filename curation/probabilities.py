@@ -104,6 +104,24 @@ def out_of_sample_probabilities(embeddings: np.ndarray, labels: Sequence[str | N
                        is_better_than_chance=share_right >= needed)
 
 
+def probabilities_of_unlabelled(embeddings: np.ndarray, labels: Sequence[str | None], unlabelled: np.ndarray, *,
+                                beside: OutOfSample, seed: int) -> np.ndarray:
+    """Return (u, K) probabilities of rows without a label, comparable with those of the labelled rows.
+
+    embeddings, labels: as they were given to `out_of_sample_probabilities`, which returned `beside`.
+    unlabelled: (u, d) float array, every row of length 1. Columns follow `beside.labels_order`; rows sum to 1.
+    One classifier is fitted on all rows that `beside` scored; its temperature is that of `beside`.
+    """
+    column = {label: k for k, label in enumerate(beside.labels_order)}
+    rows = np.flatnonzero(beside.rows_scored)
+    given = np.array([column[str(labels[row])] for row in rows])
+    pred_probs = np.zeros((len(unlabelled), len(column)))
+    if len(unlabelled):
+        model = _logistic_regression(INVERSE_REGULARISATION, seed).fit(embeddings[rows].astype(np.float32), given)
+        pred_probs[:, model.classes_] = model.predict_proba(unlabelled.astype(np.float32))
+    return np.asarray(softmax(np.log(np.maximum(pred_probs, 1e-12)) / beside.temperature, axis=1))
+
+
 def fit_probe(train_embeddings: np.ndarray, train_labels: Sequence[str], dev_embeddings: np.ndarray,
               dev_labels: Sequence[str], *, seed: int, choices: Sequence[float] = PROBE_CHOICES) -> Probe:
     """Return the linear probe with the best accuracy on dev among `choices` of C; of equal ones the smallest C.

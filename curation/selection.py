@@ -2,7 +2,8 @@
 
 1. Hard filter: what was excluded, is undecided, or is too doubtful leaves.
 2. One example of each duplicate cluster stays, the one with the best quality.
-3. Each label gets a quota between its share of what is left and an equal share.
+3. Each label gets a quota between its share of what is left and an equal share. Where an answer is not one label, the
+   caller names what takes its place: a set's rarest label, or the group of like texts that the example lies in.
 4. Within a label a seeded draw decides. Quality is a filter, never the ranking: the best-scored examples are the
    easiest ones, and a set of only those teaches least.
 """
@@ -53,6 +54,7 @@ class Candidates:
     clusters: int, equal for duplicates.
     is_excluded, is_label_issue (undecided), is_under_discussion, crosses_split (its cluster has a member in dev or
     test): bool.
+    strata: what each row counts for in the quotas, None where it has no label; the labels themselves if left out.
     """
 
     labels: Sequence[str | None]
@@ -62,6 +64,7 @@ class Candidates:
     is_label_issue: np.ndarray
     is_under_discussion: np.ndarray
     crosses_split: np.ndarray
+    strata: Sequence[str | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -95,9 +98,10 @@ def select_gold(candidates: Candidates, rule: GoldRule) -> Selection:
     _check(candidates, rule)
     reasons = _filtered(candidates, rule)
     _keep_best_of_cluster(candidates, reasons)
-    names = sorted({label for label in candidates.labels if label is not None})
+    strata = candidates.labels if candidates.strata is None else candidates.strata
+    names = sorted({name for name in strata if name is not None})
     column = {name: k for k, name in enumerate(names)}
-    code = np.array([-1 if label is None else column[label] for label in candidates.labels], dtype=np.intp)
+    code = np.array([-1 if name is None else column[name] for name in strata], dtype=np.intp)
     is_free = np.array([reason is None for reason in reasons], dtype=bool)
     available = np.bincount(code[is_free], minlength=len(names))
     quota = quotas(available, rule.size, rule.min_per_label)
@@ -180,3 +184,10 @@ def _check(candidates: Candidates, rule: GoldRule) -> None:
     for name in ("quality", "clusters", "is_excluded", "is_label_issue", "is_under_discussion", "crosses_split"):
         if len(getattr(candidates, name)) != n:
             raise ValueError(f"{name} must have one value per row, got {len(getattr(candidates, name))} for {n} rows")
+    if candidates.strata is None:
+        return
+    if len(candidates.strata) != n:
+        raise ValueError(f"strata must have one name per row, got {len(candidates.strata)} for {n} rows")
+    for row, (label, stratum) in enumerate(zip(candidates.labels, candidates.strata, strict=True)):
+        if (label is None) != (stratum is None):
+            raise ValueError(f"a row has a stratum if it has a label, row {row} has {stratum!r} and {label!r:.50}")

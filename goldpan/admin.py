@@ -11,7 +11,7 @@ from django.http import HttpRequest
 
 from curation.models import Approval, Decision, GoldSet, QualityReport, Snapshot
 from jobs.models import Job, JobEvent
-from labeling.models import Annotation, Annotator, Example, LabelStudioLink, Upload
+from labeling.models import Annotation, Annotator, Assignment, Batch, Desk, Example, Upload
 from projects.errors import UserError
 from projects.models import AuditEvent, Membership, Project
 from projects.rights import can
@@ -104,7 +104,7 @@ class UploadAdmin(ReadOnly):
 
 @admin.register(Example)
 class ExampleAdmin(ReadOnly):
-    list_display = ("key", "project", "split", "beginning", "group", "ls_task_id")
+    list_display = ("key", "project", "split", "beginning", "group")
     list_select_related = ("project",)
     list_filter = ("project", "split")
     search_fields = ("key", "text")
@@ -131,10 +131,25 @@ class AnnotationAdmin(ReadOnly):
     ordering = ("-id",)
 
 
-@admin.register(LabelStudioLink)
-class LabelStudioLinkAdmin(ReadOnly):
-    list_display = ("project", "url", "ls_project_id", "state", "pulled_at", "reconciled_at")
+@admin.register(Batch)
+class BatchAdmin(ReadOnly):
+    list_display = ("number", "title", "project", "state", "n_labels", "max_labels", "vendor", "created_at")
     list_select_related = ("project",)
+    list_filter = ("project", "state")
+
+
+@admin.register(Assignment)
+class AssignmentAdmin(ReadOnly):
+    list_display = ("id", "example", "annotator", "purpose", "state", "reserved_at", "expires_at", "ended_at")
+    list_select_related = ("example", "annotator")
+    list_filter = ("state", "purpose")
+    search_fields = ("example__key",)
+
+
+@admin.register(Desk)
+class DeskAdmin(ReadOnly):
+    list_display = ("annotator", "project", "url", "ls_project_id", "state", "pulled_at", "reconciled_at")
+    list_select_related = ("project", "annotator")
     exclude = ("webhook_secret",)
 
 

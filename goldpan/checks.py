@@ -2,6 +2,7 @@
 
 import tempfile
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
@@ -12,7 +13,7 @@ MIN_DIFFERENT_CHARS = 5  # the same bounds as Django's own advice for a SECRET_K
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
     """Return what is wrong with the settings; errors stop every command, warnings are only said."""
-    looks = (_debug, _secret_key, _allowed_hosts, _data_folder, _base_model)
+    looks = (_debug, _secret_key, _allowed_hosts, _data_folder, _door, _base_model)
     return [message for look in looks if (message := look()) is not None]
 
 
@@ -50,6 +51,14 @@ def _data_folder() -> CheckMessage | None:
         return Error(f"GOLDPAN_DATA ({folder}) cannot be written: {error.strerror}.",
                      hint="Give its user the folder, or set GOLDPAN_DATA to another one.", id="goldpan.E004")
     return None
+
+
+def _door() -> CheckMessage | None:
+    door, home = urlsplit(settings.GOLDPAN_DOOR_URL).hostname, urlsplit(settings.GOLDPAN_URL).hostname
+    if door == home:
+        return None
+    return Error(f"GOLDPAN_DOOR_URL is on {door}, GOLDPAN_URL on {home}: a log-in to the one does not reach the other, "
+                 "so nobody could label.", hint="Give both the same host name, on different ports.", id="goldpan.E005")
 
 
 def _base_model() -> CheckMessage | None:

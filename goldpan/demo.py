@@ -30,9 +30,12 @@ from goldpan.demo_data import LABELS, SDIST, Tweets, labels_of, read_tweets
 from jobs.models import Job
 from jobs.services import retry
 from labeling.label_studio_server import wait_until_up
-from labeling.models import Annotation, Annotator, Example, Upload
+from labeling.models import Annotation, Annotator, Assignment, Batch, Example, LabelingRules, Upload
+from labeling.services.batches import Overlap, create_batch
+from labeling.services.desks import annotator_of
 from labeling.services.imports import receive_upload, start_import
-from labeling.services.sync import label_studio, provision_annotator, start_pull, start_push
+from labeling.services.server import label_studio
+from labeling.services.sync import start_sync
 from labeling.task_types.classification import to_result
 from projects.errors import UserError
 from projects.models import Project, Role
@@ -176,29 +179,28 @@ def _first_report(project: Project) -> QualityReport | None:
 
 def relabel(cast: Cast, say: Say) -> str:
     """Send what looks wrong to Label Studio and replay two annotators' answers there."""
-    asked = _asked(cast.project)
-    if not asked:
+    annotators = [annotator_of(cast.project, user) for user in cast.annotators]
+    if not Batch.objects.filter(project=cast.project).exists():
         report = _first_report(cast.project)
         assert report is not None
-        worst = list(review_queue(report).values_list("example_id", flat=True)[:N_RELABELLED])
-        _wait_for_label_studio(say)
-        _finish(start_push(cast.project, worst, by=cast.curator), say)
-        asked = _asked(cast.project)
-    annotators = [provision_annotator(cast.project, user) for user in cast.annotators]
+        worst = review_queue(report).values_list("example_id", flat=True)[:N_RELABELLED]
+        LabelingRules.objects.update_or_create(project=cast.project, defaults={"open_limit": N_RELABELLED})
+        create_batch(cast.project, worst, title="what looks wrong", by=cast.curator, annotators=annotators,
+                     overlap=Overlap(n_labels=2, overlap_share=0, overlap_labels=2, max_labels=2))
     # A column of the ratings holds many people, so nothing is said about any of these names.
     Annotator.objects.filter(project=cast.project).update(is_person=False)
-    if _n_answers(annotators) < 2 * len(asked):
-        _replay_answers(cast, asked, annotators, say)
-        _finish(start_pull(cast.project, by=cast.curator), say)
+    asked = _asked(cast.project)
+    if Assignment.objects.filter(item__batch__project=cast.project,
+                                 state=Assignment.State.answered).count() < 2 * len(asked):
+        _wait_for_label_studio(say)
+        _finish(start_sync(cast.project, by=cast.curator), say)
+        _replay_answers(cast, annotators, say)
+        _finish(start_sync(cast.project, by=cast.curator), say)
     return f"{len(asked):,} examples labelled twice more in Label Studio (replayed clicks, real ratings)"
 
 
 def _asked(project: Project) -> list[Example]:
-    return list(Example.objects.filter(project=project, ls_task_id__isnull=False).order_by("pk"))
-
-
-def _n_answers(annotators: Sequence[Annotator]) -> int:
-    return Annotation.objects.current().filter(annotator__in=annotators).count()
+    return list(Example.objects.filter(batch_items__batch__project=project).order_by("pk"))
 
 
 def _wait_for_label_studio(say: Say) -> None:
@@ -206,12 +208,14 @@ def _wait_for_label_studio(say: Say) -> None:
     wait_until_up(settings.GOLDPAN_LABEL_STUDIO_URL, lambda: True, timeout=240)
 
 
-def _replay_answers(cast: Cast, asked: Sequence[Example], annotators: Sequence[Annotator], say: Say) -> None:
-    _wait_for_label_studio(say)
+def _replay_answers(cast: Cast, annotators: Sequence[Annotator], say: Say) -> None:
     client, labels = label_studio(), labels_of(cast.tweets.ratings)
     row_of = {key: row for row, key in enumerate(cast.tweets.keys)}
-    answers = [(example.ls_task_id, str(labels[row_of[example.key], column]), annotator.ls_user_id)
-               for example in asked for column, annotator in zip(RELABELS, annotators, strict=True)]
+    column_of = dict(zip([annotator.pk for annotator in annotators], RELABELS, strict=True))
+    lying = Assignment.objects.filter(annotator__in=annotators, state=Assignment.State.placed).select_related(
+        "example", "annotator")
+    answers = [(assignment.ls_task_id, str(labels[row_of[assignment.example.key], column_of[assignment.annotator_id]]),
+                assignment.annotator.ls_user_id) for assignment in lying]
 
     def answer(task_label_user: tuple[int, str, int]) -> None:
         ls_task_id, label, ls_user_id = task_label_user

@@ -17,7 +17,7 @@ from curation.services.embeddings import encoder_name
 from goldpan.sqlite import FIRST_SOUND_VERSION
 from jobs.models import Job
 from labeling.label_studio import LabelStudioError
-from labeling.services.sync import label_studio
+from labeling.services.server import label_studio
 
 NEEDED_GB = 2  # a snapshot, an adapter and their checkpoints fit well below it
 

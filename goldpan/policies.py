@@ -13,7 +13,7 @@ OTHERS = {
 
 
 def policy_of(view: Callable[..., object], view_name: str) -> str | None:
-    """The policy a view was declared with: public, signed_in, superuser or an action of rights.MAY; None if none."""
+    """The policy a view was declared with: one of the names in projects.rights or an action of MAY; None if none."""
     declared: str | None = getattr(view, "policy", None)
     if declared is None and view_name.startswith("admin:"):
         return SUPERUSER

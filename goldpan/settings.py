@@ -117,18 +117,19 @@ if GOLDPAN_BROKER == "filesystem://":
     }
 GOLDPAN_LEASE_SECONDS = env.int("GOLDPAN_LEASE_SECONDS", default=60)
 GOLDPAN_TICK_SECONDS = env.int("GOLDPAN_TICK_SECONDS", default=5)
-GOLDPAN_ON_TICK = ["labeling.services.sync.poll"]
+GOLDPAN_ON_TICK = ["labeling.services.sync.poll", "training.services.suggestions.poll"]
 GOLDPAN_POLL_SECONDS = env.int("GOLDPAN_POLL_SECONDS", default=300)  # between pulls from Label Studio without a hint
 GOLDPAN_WORKERS = env.int("GOLDPAN_WORKERS", default=2)
 JOB_KINDS = {
     "import": "labeling.services.imports.run_import",
-    "push": "labeling.services.sync.run_push",
-    "pull": "labeling.services.sync.run_pull",
+    "sync": "labeling.services.sync.run_sync",
     "score": "curation.services.scoring.run_score",
+    "next_labels": "curation.services.adaptive.run_next_labels",
     "freeze": "curation.services.snapshots.run_freeze",
     "baseline": "training.services.baseline.run_baseline",
     "train": "training.services.runs.run_train",
     "evaluate": "training.services.evaluation.run_evaluate",
+    "suggest": "training.services.suggestions.run_suggest",
 }
 
 # Label Studio: the local one that the supervisor starts, or any other by its address
@@ -137,6 +138,9 @@ GOLDPAN_LABEL_STUDIO_URL = env("GOLDPAN_LABEL_STUDIO_URL", default=f"http://{GOL
 GOLDPAN_LABEL_STUDIO_EMAIL = env("GOLDPAN_LABEL_STUDIO_EMAIL", default="admin@goldpan.local")
 GOLDPAN_LABEL_STUDIO_PASSWORD = env(
     "GOLDPAN_LABEL_STUDIO_PASSWORD", default=_secrets["LABEL_STUDIO_ADMIN_PASSWORD"])
+# The door: how annotators come to their desks in Label Studio, and to nothing else there
+GOLDPAN_DOOR_PORT = env.int("GOLDPAN_DOOR_PORT", default=8081)
+GOLDPAN_DOOR_URL = env("GOLDPAN_DOOR_URL", default=f"http://{GOLDPAN_HOST}:{GOLDPAN_DOOR_PORT}")
 GOLDPAN_LABEL_STUDIO_CLIENT = "labeling.label_studio.LabelStudio"  # tests put a fake here
 GOLDPAN_LABEL_STUDIO_BOOTSTRAP = "labeling.label_studio.bootstrap_token"
 GOLDPAN_LABEL_STUDIO_SECRET_KEY = _secrets["LABEL_STUDIO_SECRET_KEY"]

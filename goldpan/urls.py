@@ -5,8 +5,9 @@ from django.urls import include, path
 from goldpan import views
 from projects.urls import urlpatterns as of_projects
 
-# The home page of a project looks into every app, so its view stands above them all.
-projects_patterns = [path("projects/<int:pk>/", views.project_detail, name="detail"), *of_projects]
+# The home page of a project looks into every app, a new project into the starters: their views stand above them all.
+projects_patterns = [path("projects/new/", views.project_create, name="create"),
+                     path("projects/<int:pk>/", views.project_detail, name="detail"), *of_projects]
 
 urlpatterns = [
     path("", views.home, name="home"),

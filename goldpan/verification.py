@@ -8,7 +8,7 @@ from datetime import UTC
 from django.conf import settings
 
 from curation.models import Approval, EmbeddingShard, Snapshot
-from labeling.models import LabelStudioLink, Upload
+from labeling.models import Desk, Upload
 from projects.audit import first_broken
 from projects.models import AuditEvent, Project
 from projects.objects import object_is_sound, open_object
@@ -32,8 +32,8 @@ def problems() -> Iterator[str]:
                               for event in AuditEvent.objects.filter(project=project).order_by("sequence").iterator())
         if broken is not None:
             yield f"The audit chain of “{project}” breaks at event {broken}: it was changed, removed or reordered."
-    for link in LabelStudioLink.objects.exclude(state=LabelStudioLink.State.ok):
-        yield f"Label Studio of “{link.project}” is {link.get_state_display()}: {link.message}"
+    for desk in Desk.objects.exclude(state=Desk.State.ok).select_related("project", "annotator"):
+        yield f"Label Studio, {desk} in “{desk.project}”: {desk.get_state_display()}. {desk.message}"
 
 
 def _stored_files() -> Iterator[tuple[str, str]]:

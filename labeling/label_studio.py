@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 OLDEST_VERSION = (1, 23, 2)  # before it, anybody with a login could aim webhooks at private addresses
 MAX_IMPORT = 500  # tasks per call: longer imports hold up the annotators' saves on SQLite
 PAGE_SIZE = 500
+MODEL_VERSION = "suggestion"  # predictions prefill only under the project's version, which the first import sets
 TIMEOUT_SECONDS = 60.0
 IMPORT_TIMEOUT_SECONDS = 300.0
 _TIME_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
@@ -52,11 +53,15 @@ class Ambiguous(LabelStudioError):
 
 @dataclass(frozen=True)
 class TaskIn:
-    """One example to label. `key` is its identity, `batch` the push it belongs to, `data` at least {"text": …}."""
+    """One example to label. `key` is its identity, `batch` the push it belongs to, `data` at least {"text": …}.
+
+    prediction: a result to prefill; the annotator may change it.
+    """
 
     key: str
     data: Mapping[str, Any]
     batch: str
+    prediction: Sequence[Mapping[str, Any]] | None = None
 
 
 class TaskIdentity(NamedTuple):
@@ -176,6 +181,10 @@ class LabelStudio:
         return ProjectFacts(int(facts.task_number or 0), int(facts.total_annotations_number or 0),
                             str(facts.label_config or ""))
 
+    def update_config(self, ls_project_id: int, label_config: str) -> None:
+        """Change the labelling page. The server compares it with answers given one by one, not with imported ones."""
+        self._write(lambda sdk: sdk.projects.update(id=ls_project_id, label_config=label_config))
+
     def import_tasks(self, ls_project_id: int, tasks: Sequence[TaskIn]) -> list[int]:
         """Add the tasks and return their ids in the same order: all of them, or none if the server refuses one.
 
@@ -187,7 +196,9 @@ class LabelStudio:
         if not tasks:
             return []
         request: list[Any] = [
-            {"data": dict(task.data), "meta": {"goldpan": {"external_id": task.key, "batch": task.batch}}}
+            {"data": dict(task.data), "meta": {"goldpan": {"external_id": task.key, "batch": task.batch}},
+             **({"predictions": [{"model_version": MODEL_VERSION, "result": [dict(item) for item in task.prediction]}]}
+                if task.prediction is not None else {})}
             for task in tasks]
         ids = self._write(lambda sdk: sdk.projects.import_tasks(
             id=ls_project_id, request=request, return_task_ids=True,

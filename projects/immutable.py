@@ -12,12 +12,16 @@ FOR EACH ROW EXECUTE FUNCTION goldpan_refuse_change()"""
 
 
 def forbid_change(*tables: str) -> RunPython:
-    """A migration operation: rows of these tables can be inserted and read, nothing else."""
+    """A migration operation: rows of these tables can be inserted and read, nothing else.
+
+    To be said again after an operation that changes such a table: SQLite makes it anew, and its triggers go with it.
+    """
 
     def add(apps: object, editor: BaseDatabaseSchemaEditor) -> None:
         postgres = editor.connection.vendor == "postgresql"
         if postgres:
             editor.execute(_POSTGRES_FUNCTION, params=None)
+        remove(apps, editor)
         for table in tables:
             for verb in ("update", "delete"):
                 statement = (_POSTGRES if postgres else _SQLITE).format(table=table, verb=verb, VERB=verb.upper())
@@ -27,6 +31,6 @@ def forbid_change(*tables: str) -> RunPython:
         for table in tables:
             for verb in ("update", "delete"):
                 where = f" ON {table}" if editor.connection.vendor == "postgresql" else ""
-                editor.execute(f"DROP TRIGGER {table}_refuses_{verb}{where}")
+                editor.execute(f"DROP TRIGGER IF EXISTS {table}_refuses_{verb}{where}")
 
     return RunPython(add, remove)

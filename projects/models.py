@@ -5,6 +5,8 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
+from projects.schema import answer_names
+
 AnyUser = User | AnonymousUser
 
 
@@ -24,13 +26,23 @@ class Project(models.Model):
 
     class TaskType(models.TextChoices):
         classification = "classification", "Classification, one label"
+        multilabel = "multilabel", "Classification, several labels"
+        response = "response", "Instruction and response"
+        extraction = "extraction", "Extraction to JSON"
+        preference = "preference", "Preference between two answers"
+        spans = "spans", "Spans in the text"
+        chat = "chat", "Last answer of a chat"
 
-    class Metric(models.TextChoices):
-        accuracy = "accuracy"
+    class Metric(models.TextChoices):  # which one a type of task is judged by: projects.schema.METRICS
+        accuracy = "accuracy", "accuracy"
+        macro_f1 = "macro_f1", "macro-F1"
+        field_f1 = "field_f1", "field F1"
+        strict_f1 = "strict_f1", "span F1"
+        rouge_l = "rouge_l", "ROUGE-L"
 
     name = models.CharField(max_length=50, unique=True)
     task_type = models.CharField(max_length=20, choices=TaskType, default=TaskType.classification)
-    schema = models.JSONField(help_text='{"labels": [{"name": "refund", "description": "…"}]}')
+    schema = models.JSONField(help_text='what an answer may be: {"labels": [{"name": "refund", "description": "…"}]}')
     instructions = models.TextField(blank=True, help_text="what annotators and the prompt are told")
     instructions_version = models.PositiveIntegerField(default=1)
     split_salt = models.CharField(max_length=64, help_text="fixes which group falls into which split, for ever")
@@ -54,8 +66,39 @@ class Project(models.Model):
 
     @property
     def labels(self) -> list[str]:
-        """The label names in schema order: the order of every column of probabilities."""
-        return [label["name"] for label in self.schema["labels"]]
+        """What an answer can be, in schema order: the order of every column of probabilities. [] where it is free."""
+        return answer_names(self.schema, self.task_type)
+
+
+class OfProjectQuerySet(models.QuerySet[Any]):
+    """The queryset of everything that belongs to a project by a field named `project`."""
+
+    def visible_to(self, user: AnyUser) -> Self:
+        return self.filter(project__memberships__user_id=user.pk or 0)
+
+
+class Guideline(models.Model):
+    """A version of what annotators and the prompt are told. Never edited: a change is a new version."""
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="guidelines")
+    version = models.PositiveIntegerField()
+    text = models.TextField(blank=True)
+    note = models.TextField(blank=True, help_text="what changed and why, for people")
+    changed_labels = models.JSONField(default=list, help_text="labels whose rule changed: their examples are looked at "
+                                      "again")
+    changes_all = models.BooleanField(default=False, help_text="the rule of every label changed")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = OfProjectQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-version"]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "version"], name="guideline_versions_are_numbered_per_project")]
+
+    def __str__(self) -> str:
+        return f"Guideline {self.version}"
 
 
 class Membership(models.Model):
@@ -68,13 +111,6 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user}, {self.role}"
-
-
-class OfProjectQuerySet(models.QuerySet[Any]):
-    """The queryset of everything that belongs to a project by a field named `project`."""
-
-    def visible_to(self, user: AnyUser) -> Self:
-        return self.filter(project__memberships__user_id=user.pk or 0)
 
 
 class AuditEvent(models.Model):

@@ -17,7 +17,9 @@ MAY: dict[str, tuple[Role, ...]] = {
     "see_project": (Role.annotator, Role.curator, Role.admin),
     "import_examples": (Role.curator, Role.admin),
     "see_examples": (Role.curator, Role.admin),
-    "push_examples": (Role.curator, Role.admin),
+    "see_labeling": (Role.curator, Role.admin),
+    "run_labeling": (Role.curator, Role.admin),
+    "edit_guideline": (Role.curator, Role.admin),
     "score": (Role.curator, Role.admin),
     "see_quality": (Role.curator, Role.admin),
     "review": (Role.curator, Role.admin),
@@ -38,6 +40,7 @@ MAY: dict[str, tuple[Role, ...]] = {
 PUBLIC = "public"
 SIGNED_IN = "signed_in"
 SUPERUSER = "superuser"
+FOUNDER = "founder"
 
 View = Callable[..., HttpResponse]
 
@@ -77,6 +80,24 @@ def superuser(view: View) -> View:
         return view(request, *args, **kwargs)
 
     checked.policy = SUPERUSER  # type: ignore[attr-defined]
+    return checked
+
+
+def may_found(user: AnyUser) -> bool:
+    """Whether this person may create projects: a superuser, or an admin of some project."""
+    is_superuser = isinstance(user, User) and user.is_superuser
+    return is_superuser or Membership.objects.filter(user_id=user.pk or 0, role=Role.admin).exists()
+
+
+def founder(view: View) -> View:
+    """Whoever may create projects may open this view."""
+    @wraps(view)
+    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not may_found(request.user):
+            raise PermissionDenied("New projects are made by superusers and by admins of a project. Ask one of them.")
+        return view(request, *args, **kwargs)
+
+    checked.policy = FOUNDER  # type: ignore[attr-defined]
     return checked
 
 

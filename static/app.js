@@ -13,7 +13,7 @@
   /* ---- keys ---- */
   const KEYS_OFF = "goldpan-keys-off";
   const WRITABLE = "textarea, select, [contenteditable=''], [contenteditable=true], " +
-    "input:not([type=button], [type=submit], [type=reset])";
+    "input:not([type=button], [type=submit], [type=reset], [type=radio], [type=checkbox])";  // ticking takes no letters
   const OVERLAY = "dialog[open], .modal.show, .dropdown-menu.show";
   const usable = (element) => element.getClientRects().length > 0 && !element.disabled && !element.closest("[inert]");
   const keysOf = (element) => element.dataset.key.split(" ").filter(Boolean);

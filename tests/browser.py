@@ -33,6 +33,36 @@ def walk(base: str, *, user: str, password: str, paths: Iterable[str], pictures:
     return problems
 
 
+def label_at_the_desk(base: str, *, user: str, password: str, choice: str, n: int, picture: Path) -> str:
+    """What a person does: log in to Goldpan, press Label, answer n examples in Label Studio, come back.
+
+    Every example gets the same choice. Returns the words of their home once it counts the answers; a picture of Label
+    Studio's page is left.
+    """
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1240, "height": 900})
+        _log_in(page, base, user, password)
+        home = page.url
+        page.get_by_role("link", name="Label", exact=False).and_(page.locator(".btn-gold")).click()
+        for number in range(n):
+            page.get_by_text(choice, exact=True).first.click()
+            if number == 0:
+                page.screenshot(path=picture)
+            with page.expect_response(lambda got: "/annotations" in got.url and got.request.method == "POST"):
+                page.get_by_test_id("bottombar-submit-button").click()
+            page.wait_for_load_state("networkidle")
+        page.goto(home)
+        for _ in range(60):
+            if f"{n} answers, {n} in the last seven days" in page.inner_text("main"):
+                break
+            page.wait_for_timeout(1000)
+            page.reload()
+        words = page.inner_text("main")
+        browser.close()
+    return words
+
+
 def _listen(page: Page, base: str, problems: list[str]) -> None:
     def console(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):

@@ -33,6 +33,7 @@ class _Task:
     data: dict[str, Any]
     updated_at: datetime
     annotations: dict[int, AnnotationOut] = field(default_factory=dict)
+    prediction: list[dict[str, Any]] | None = None
 
 
 @dataclass
@@ -95,6 +96,12 @@ class FakeLabelStudio(LabelStudio):
         n_annotations = sum(not annotation.was_cancelled for task in tasks for annotation in task.annotations.values())
         return ProjectFacts(len(tasks), n_annotations, project.label_config)
 
+    def update_config(self, ls_project_id: int, label_config: str) -> None:
+        project = self._project(ls_project_id)
+        is_answered = self._begin()
+        project.label_config = label_config
+        self._end(is_answered)
+
     def import_tasks(self, ls_project_id: int, tasks: Sequence[TaskIn]) -> list[int]:
         if len(tasks) > MAX_IMPORT:
             raise ValueError(f"at most {MAX_IMPORT} tasks per call, got {len(tasks)}")
@@ -105,7 +112,9 @@ class FakeLabelStudio(LabelStudio):
         ids = []
         for task in tasks:
             ids.append(max(self.tasks, default=0) + 1)
-            self.tasks[ids[-1]] = _Task(ls_project_id, task.key, task.batch, dict(task.data), self._tick())
+            self.tasks[ids[-1]] = _Task(
+                ls_project_id, task.key, task.batch, dict(task.data), self._tick(),
+                prediction=[dict(item) for item in task.prediction] if task.prediction else None)
         self._end(is_answered)
         return ids
 

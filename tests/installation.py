@@ -29,13 +29,14 @@ class Installation:
                  environment: dict[str, str] | None = None) -> None:
         self.data, self.label_studio = data, label_studio
         self.data.mkdir(parents=True, exist_ok=True)
-        self.port, self.password = free_port(), secrets.token_hex(8)
-        self.url = f"http://localhost:{self.port}"
+        self.port, self.door_port, self.password = free_port(), free_port(), secrets.token_hex(8)
+        self.url, self.door_url = f"http://localhost:{self.port}", f"http://localhost:{self.door_port}"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
         self.environment = {
             **kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "GOLDPAN_DATA": str(data), "GOLDPAN_PORT": str(self.port), "GOLDPAN_WORKERS": "2",
+            "GOLDPAN_DOOR_PORT": str(self.door_port),
             "GOLDPAN_TICK_SECONDS": "1", "GOLDPAN_POLL_SECONDS": "86400",
             "DJANGO_SETTINGS_MODULE": "goldpan.settings", "PYTHONUNBUFFERED": "1",
             "GOLDPAN_LABEL_STUDIO_URL": label_studio.url if label_studio else "http://localhost:9",
@@ -43,7 +44,7 @@ class Installation:
             "GOLDPAN_LABEL_STUDIO_PASSWORD": label_studio.password if label_studio else "", **(environment or {})}
         self.shell("from django.core.management import call_command; call_command('migrate', verbosity=0)")
         if label_studio:  # the tests share one server; making another token would end the others'
-            self.shell("from labeling.models import LabelStudioToken; from labeling.services.sync import encrypt\n"
+            self.shell("from labeling.models import LabelStudioToken; from labeling.services.server import encrypt\n"
                        f"LabelStudioToken.objects.create(url={label_studio.url!r}, "
                        f"token_encrypted=encrypt({label_studio.token!r}))")
 
@@ -113,10 +114,13 @@ class Installation:
                                f"print(json.dumps(dict(Example.objects.filter(project__name={project!r})"
                                ".values_list('key', 'split'))))"))
 
-    def tasks(self, project: str) -> dict[str, int]:
-        return dict(self.shell("import json; from labeling.models import Example\n"
-                               f"print(json.dumps(dict(Example.objects.filter(project__name={project!r}, "
-                               "ls_task_id__isnull=False).values_list('key', 'ls_task_id'))))"))
+    def desk(self, project: str, annotator: str) -> dict[str, int]:
+        """The example's key → Label Studio's task, of what lies unanswered on somebody's desk."""
+        return dict(self.shell(
+            "import json; from labeling.models import Assignment\n"
+            f"lying = Assignment.objects.filter(annotator__project__name={project!r}, state='placed', "
+            f"annotator__name={annotator!r})\n"
+            "print(json.dumps(dict(lying.values_list('example__key', 'ls_task_id'))))"))
 
     def flagged(self, project: str) -> list[str]:
         return list(self.shell(
@@ -127,10 +131,8 @@ class Installation:
 
     def label_studio_account(self, project: str, user: str) -> int:
         return int(self.shell(
-            "import json; from django.contrib.auth.models import User; from projects.models import Project\n"
-            "from labeling.services.sync import provision_annotator\n"
-            f"print(provision_annotator(Project.objects.get(name={project!r}), "
-            f"User.objects.get(username={user!r})).ls_user_id)"))
+            "from labeling.models import Annotator\n"
+            f"print(Annotator.objects.get(project__name={project!r}, name={user!r}).ls_user_id)"))
 
     def stored_file(self, sha256: str) -> Path:
         return self.data / "objects" / sha256[:2] / sha256

@@ -5,6 +5,7 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
@@ -15,8 +16,8 @@ from goldpan.path.facts import facts_of
 from goldpan.path.steps import agreement_words, jobs_to_show, open_items, steps_of
 from goldpan.path.turn import turn_of
 from jobs.models import Job
-from labeling.models import Annotation, Annotator, Example, LabelStudioLink, Upload
-from labeling.services.sync import encrypt
+from labeling.models import Annotation, Annotator, Assignment, Batch, BatchItem, Desk, Example, Upload
+from labeling.services.server import encrypt
 from projects.models import Role
 from projects.services import add_member
 from stats.intervals import Interval
@@ -157,14 +158,13 @@ def test_a_checked_file_waits_to_be_imported(project, bob):
 def test_examples_without_labels_are_sent_to_people(project, bob, story):
     story.examples()
     found = turn(project, bob)
-    assert (found.step, found.action.words) == ("Label", "Choose what to send")
+    assert (found.step, found.action.words) == ("Label", "Choose what to ask for")
     assert states(project, bob).startswith("done now later")
 
 
 def test_a_server_that_is_away_is_told_before_anybody_waits_for_answers(project, bob, story):
     story.examples()
-    LabelStudioLink.objects.create(project=project, url="http://ls", ls_project_id=1, config_sha256="0" * 64,
-                                   webhook_secret="s", state="unavailable", message="It cannot be reached. Start it.")
+    new_desk(project, bob, state="unavailable", message="It cannot be reached. Start it.")
     found = turn(project, bob)
     assert "not reachable" in found.headline and found.detail == "It cannot be reached. Start it."
 
@@ -377,15 +377,28 @@ def test_an_annotator_sees_what_to_do_and_nothing_about_quality(project, charlie
         assert word not in html
 
 
-def test_an_annotator_finds_the_way_and_their_own_log_in(project, charlie, client_of):
-    LabelStudioLink.objects.create(project=project, url="http://ls.test", ls_project_id=3, config_sha256="0" * 64,
-                                   webhook_secret="s")
-    for name, user in (("charlie", charlie), ("somebody", None)):
-        Annotator.objects.create(project=project, name=name, user=user, ls_email=f"{name}@goldpan.local",
-                                 ls_user_id=len(name), ls_password_encrypted=encrypt(f"password of {name}"))
+def test_an_annotator_finds_the_way_to_their_own_desk_through_the_door(project, bob, charlie, story, client_of):
+    story.examples()
+    desk = new_desk(project, charlie, ls_email="charlie@goldpan.local", ls_password_encrypted=encrypt("a password"))
+    new_desk(project, bob)
+    batch = Batch.objects.create(project=project, number=1, title="labels", created_by=bob)
+    example = Example.objects.filter(project=project).first()
+    item = BatchItem.objects.create(batch=batch, example=example, n_wanted=1, n_taken=1)
+    assert "Look for something to label" in home(client_of(charlie), project).content.decode()
+    Assignment.objects.create(example=example, annotator=desk.annotator, item=item, state="placed", ls_task_id=5,
+                              expires_at=timezone.now() + timedelta(hours=1))
     html = home(client_of(charlie), project).content.decode()
-    assert "http://ls.test/projects/3/data?labeling=1" in html and "password of charlie" in html
-    assert "somebody" not in html
+    assert f"{settings.GOLDPAN_DOOR_URL}/projects/{desk.ls_project_id}/data?labeling=1" in html
+    assert "1 example is on your desk" in html
+    for secret in ("a password", "charlie@goldpan.local", "bob"):
+        assert secret not in html
+
+
+def new_desk(project, user, *, state="ok", message="", **account):
+    annotator = Annotator.objects.create(project=project, name=user.username, user=user, **account)
+    return Desk.objects.create(project=project, annotator=annotator, url="http://ls.test", ls_project_id=annotator.pk,
+                               config_sha256="0" * 64, instructions_version=1, webhook_secret="s", state=state,
+                               message=message)
 
 
 def test_one_project_is_opened_at_once_and_several_are_listed(project, alice, bob, client_of):
@@ -410,5 +423,5 @@ def test_the_page_takes_few_queries_however_far_the_project_is(
     story.verdict(approved, "FINE_TUNE")
     story.adapter(story.run(approved, "lora", 88), "champion")
     client = client_of(alice)
-    with django_assert_max_num_queries(28):
+    with django_assert_max_num_queries(30):
         home(client, project)

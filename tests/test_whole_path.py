@@ -14,7 +14,7 @@ import pytest
 from goldpan.demo_data import SDIST, labels_of, read_tweets
 from labeling.label_studio import LabelStudio
 from labeling.task_types.classification import to_result
-from tests.browser import walk
+from tests.browser import label_at_the_desk, walk
 from tests.installation import Installation
 from tests.label_studio_fixture import Server
 
@@ -65,18 +65,28 @@ def test_from_noisy_labels_to_an_honest_comparison(
     imported = goldpan.manage("import_examples", "Moods", str(file), "--kind", "annotations", "--by", "bob", "--worker")
     assert imported["n_annotations"] == len(labels)
 
-    # Scoring says which labels look wrong; Charlie labels those again in Label Studio, without seeing the first label.
+    # Scoring says which labels look wrong; Charlie is asked for those, and nobody shows him what was said before.
     scored = goldpan.manage("score", "Moods", "--worker")
     assert 0 < scored["n_issues"] < scored["n_scored"]
     flagged = goldpan.flagged("Moods")[:10]
     keys = [argument for key in flagged for argument in ("--key", key)]
-    assert goldpan.manage("push_examples", "Moods", *keys, "--worker")["n_pushed"] == len(flagged)
+    assert goldpan.manage("push_examples", "Moods", *keys, "--to", "charlie", "--worker")["n_pushed"] == len(flagged)
+
+    # He opens Goldpan, goes to Label Studio with the same log-in, answers two, comes back and sees them counted.
+    goldpan.start("web", "door")
+    goldpan.wait_for_web()
+    told = label_at_the_desk(goldpan.url, user="charlie", password=goldpan.password, choice="neutral", n=2,
+                             picture=tmp_path / "desk.png")
+    assert "2 answers, 2 in the last seven days" in told and f"{len(flagged) - 2} examples are on your desk" in told
+
+    # The others he answers the same way, here without the clicks.
     charlie = goldpan.label_studio_account("Moods", "charlie")
     server = LabelStudio(label_studio_server.url, label_studio_server.token)
-    for key, ls_task_id in goldpan.tasks("Moods").items():
+    for key, ls_task_id in goldpan.desk("Moods", "charlie").items():
         server.answer(ls_task_id, to_result(str(given[key][6])), charlie, 3.0)
-    assert goldpan.manage("pull_annotations", "Moods", "--worker")["n_new"] == len(flagged)
-    assert goldpan.manage("pull_annotations", "Moods", "--reconcile", "--worker")["n_new"] == 0
+    goldpan.manage("pull_annotations", "Moods", "--worker")
+    compared = goldpan.manage("sync", "Moods", "--reconcile", "--worker")
+    assert compared["are_equal"] and compared["n_here"] == len(flagged) and compared["n_new"] == 0
 
     # Bob settles them: where Charlie agrees the label stays, where not it goes, once he changes his mind.
     for key in flagged:
@@ -112,11 +122,10 @@ def test_from_noisy_labels_to_an_honest_comparison(
     goldpan.manage("promote", "Moods", "--by", "alice", "--override", "The story ends well.")
 
     # Every page shows it, in both themes and on a phone, without a word from the content policy.
-    goldpan.start("web")
-    goldpan.wait_for_web()
     pages = ["/projects/1/", "/snapshots/1/", "/snapshots/1/comparison/", "/adapters/1/", *(
         f"/projects/1/{page}/" for page in (
-            "members", "import", "examples", "review", "quality", "gold-set", "snapshots", "runs", "jobs"))]
+            "members", "import", "examples", "labeling", "labeling/rules", "labeling/next", "guideline", "adjudicate",
+            "review", "quality", "gold-set", "snapshots", "runs", "jobs"))]
     assert walk(goldpan.url, user="alice", password=goldpan.password, paths=pages, pictures=tmp_path / "pages") == []
 
     # Everything still has its hash; a changed byte is found.

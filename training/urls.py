@@ -5,6 +5,7 @@ from training import views
 app_name = "training"
 urlpatterns = [
     path("projects/<int:pk>/runs/", views.run_list, name="run-list"),
+    path("projects/<int:pk>/suggestions/", views.suggest, name="suggest"),
     path("snapshots/<int:pk>/comparison/", views.comparison, name="comparison"),
     path("snapshots/<int:pk>/baseline/", views.baseline_start, name="baseline"),
     path("snapshots/<int:pk>/train/", views.training_start, name="train"),

@@ -27,6 +27,7 @@ from training.services.overview import states_of
 from training.services.promotion import promote, standing
 from training.services.runs import forecast, gate_objection, live_metrics, log_tail, start_training
 from training.services.scoring import CALIBRATIONS
+from training.services.suggestions import start_suggest
 
 SNAPSHOTS_PER_PAGE = 10
 FLIPS_PER_PAGE = 50
@@ -49,6 +50,15 @@ def run_list(request: Request, project: Project) -> HttpResponse:
     return render(request, "training/run_list.html", {
         "project": project, "page": page, "states": states_of(project, list(page)),
         "champion": Adapter.objects.filter(project=project).champion()})
+
+
+@on(Project, "run_labeling")
+@require_POST
+def suggest(request: Request, project: Project) -> HttpResponse:
+    """Let the best model so far suggest labels for what people will get next."""
+    job = start_suggest(project, by=request.user)
+    messages.success(request, f"{job.title}. What is on desks already stays as it is.")
+    return redirect("labeling:board", project.pk)
 
 
 @on(Snapshot, "see_runs")

@@ -3,11 +3,12 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
+from curation.answers import Answers
 from curation.canonical import canonical_line
 from curation.models import ExampleScore, Snapshot, SnapshotRow
-from curation.services.labels import majority
+from curation.services.labels import Ballot, Vote, answers_of
 from curation.services.snapshots import MIN_BLIND_LABELS, read_rows
 from labeling.models import Annotation
 from projects.errors import UserError
@@ -56,38 +57,78 @@ def _n_in_two_splits(pairs: Iterable[tuple[int | str, str]]) -> int:
 
 
 def _blind_labels(snapshot: Snapshot, rows: list[SnapshotRow]) -> Check:
-    """Enough different annotators, and the label is theirs: the majority's, or a decision where they tie."""
-    said = {pk: (annotator, str(label)) for pk, annotator, label in Annotation.objects.filter(
+    """Enough different annotators, and the label is theirs: what they say together, or a decision where they tie."""
+    answers = answers_of(snapshot.project)
+    text_of = dict(snapshot.rows.filter(split__in=HELD_OUT).values_list("example_id", "example__text")) \
+        if snapshot.project.task_type == "spans" else {}
+    said = {pk: (example_id, annotator, value) for pk, example_id, annotator, value in Annotation.objects.filter(
         example__snapshot_rows__snapshot=snapshot, example__snapshot_rows__split__in=HELD_OUT)
-        .values_list("pk", "annotator_id", "value")}
+        .values_list("pk", "example_id", "annotator_id", "value")}
     held_out = [row for row in rows if row.split in HELD_OUT]
     n_few = n_other = 0
     for row in held_out:
-        votes = [said[pk] for pk in row.annotation_ids if pk in said]
-        common = majority([label for _, label in votes])
-        n_few += len({annotator for annotator, _ in votes}) < MIN_BLIND_LABELS
-        n_other += common != row.label if common else row.decision_id is None
-    return Check(
-        f"Every dev and test label is the majority of at least {MIN_BLIND_LABELS} blind labels.",
-        bool(held_out) and not n_few and not n_other,
-        f"Of {len(held_out):,} held-out rows {n_few:,} have fewer labels and {n_other:,} another label than the "
-        "majority gave.")
+        text = text_of.get(row.example_id, "")
+        votes = [Vote(pk, annotator, answers.label(value, source=text), value)
+                 for pk, (example_id, annotator, value) in ((pk, said[pk]) for pk in row.annotation_ids if pk in said)
+                 if example_id == row.example_id]
+        n_few += len({vote.annotator_id for vote in votes}) < MIN_BLIND_LABELS
+        n_other += not _is_theirs(row, Ballot(votes, None, answers, text))
+    if answers.is_free_text:
+        claim = f"Every dev and test answer is one of at least {MIN_BLIND_LABELS} that people wrote blind."
+        other = "an answer that none of them gave."
+    else:
+        claim = f"Every dev and test label is the {answers.joint} of at least {MIN_BLIND_LABELS} blind labels."
+        other = f"another label than the {answers.joint} gave."
+    return Check(claim, bool(held_out) and not n_few and not n_other,
+                 f"Of {len(held_out):,} held-out rows {n_few:,} have fewer labels and {n_other:,} {other}")
+
+
+def _is_theirs(row: SnapshotRow, ballot: Ballot) -> bool:
+    """Whether a held-out row's label is what its votes say, or is decided where they say nothing together.
+
+    Of free text only whether somebody gave that answer: which one is most like the others takes too long for a page.
+    """
+    if ballot.answers.is_free_text:
+        return row.decision_id is not None or row.label in {vote.label for vote in ballot.votes}
+    common = ballot.blind_label
+    return common == row.label if common else row.decision_id is not None
 
 
 def _classes(snapshot: Snapshot, rows: list[SnapshotRow]) -> Check:
-    labels = snapshot.project.labels
-    n_unknown = sum(row.label not in labels for row in rows)
-    n_of = Counter((row.split, row.label) for row in rows)
-    absent = [f"“{label}” in {split}" for split in ("train", "test") for label in labels if not n_of[split, label]]
+    answers, labels = answers_of(snapshot.project), snapshot.project.labels
+    if not labels:
+        return _readable(snapshot, answers)
+    names_of = [(row.split, answers.names_in(row.label)) for row in rows]
+    is_none_allowed = snapshot.project.task_type == "spans"  # a text may hold nothing to mark
+    n_unknown = sum(not set(names) <= set(labels) or not (names or is_none_allowed) for _, names in names_of)
+    n_of = Counter((split, name) for split, names in names_of for name in names)
+    needed = [label for label in labels if label != "tie" or snapshot.project.task_type != "preference"]
+    absent = [f"“{label}” in {split}" for split in ("train", "test") for label in needed if not n_of[split, label]]
     found = f"{n_unknown:,} rows without one of the {len(labels)} labels."
     return Check("Every row has a label, and every label has rows in train and in test.",
                  not n_unknown and not absent, found + (f" No row of {', '.join(absent)}." if absent else ""))
 
 
+def _readable(snapshot: Snapshot, answers: Answers) -> Check:
+    """Whether every answer is one under the schema as it is now."""
+    claim = "Every row has an answer that fits the schema."
+    try:
+        rows = read_rows(snapshot)
+    except UserError as error:
+        return Check(claim, False, str(error))
+    bad: list[str] = []
+    for row in rows:
+        try:
+            answers.value(row.label, source=row.text)
+        except ValueError as error:
+            bad.append(f"{row.key}: {error}")
+    return Check(claim, not bad, f"{len(bad):,} of {len(rows):,} rows do not." + (f" {bad[0]:.200}" if bad else ""))
+
+
 def _bytes(snapshot: Snapshot, rows: list[SnapshotRow]) -> Check:
     claim = "The stored files are the ones that were frozen."
     try:
-        stored = [hashlib.sha256(canonical_line(asdict(row))).hexdigest() for row in read_rows(snapshot)]
+        stored = [hashlib.sha256(canonical_line(row.record)).hexdigest() for row in read_rows(snapshot)]
     except UserError as error:
         return Check(claim, False, str(error))
     listed = [row.row_sha256 for row in rows]

@@ -9,14 +9,20 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
+from curation.answers import rarest_names
 from curation.models import Decision, GoldSet, QualityReport
 from curation.selection import Candidates, GoldRule, LeftOut, Selection, select_gold
-from curation.services.labels import Ballot, ballots
-from curation.services.scoring import latest_report
+from curation.services.labels import Ballot, answers_of, ballots
+from curation.services.scoring import groups_of, latest_report
 from labeling.models import Example
 from projects.errors import UserError
 from projects.models import Project
 from projects.services import audit
+
+# Task type → what the quotas are by
+STRATA = {"classification": "label", "preference": "side", "multilabel": "rarest label", "spans": "rarest label",
+          "response": "group of like texts", "extraction": "group of like texts", "chat": "group of like texts"}
+NEW_TEXTS = "new since the scoring"
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,8 @@ class GoldPreview:
 
     label_of: example id → label it would be trained on, in the order the examples came.
     quality_of: example id → label quality, None where it has none. left_out: reason → how many pool examples.
-    n_labelled: pool examples with a label, the most that any rule could pick.
+    reason_of: example id → why it is not picked. n_labelled: pool examples with a label, the most that any rule could
+    pick. stratum: what the quotas are by, one of STRATA.
     """
 
     report: QualityReport
@@ -34,7 +41,9 @@ class GoldPreview:
     label_of: dict[int, str]
     quality_of: dict[int, float | None]
     left_out: dict[LeftOut, int]
+    reason_of: dict[int, LeftOut]
     n_labelled: int
+    stratum: str
 
     @property
     def n(self) -> int:
@@ -81,15 +90,16 @@ def preview(project: Project, rule: GoldRule) -> GoldPreview:
     ballot_of = _ballots_that_matter(project, report)
     labels = [_label(row, ballot_of.get(row.example_id, _SILENT)) for row in rows]
     if not any(labels):
-        raise UserError("No pool example has a label yet. Import labels, or push examples to Label Studio.")
-    selection = select_gold(_candidates(rows, labels, ballot_of), rule)
+        raise UserError("No pool example has a label yet. Import labels, or ask people to label some.")
+    selection = select_gold(_candidates(rows, labels, _strata(project, report, rows, labels), ballot_of), rule)
     chosen = [rows[number] for number in selection.rows]
     return GoldPreview(
         report=report, rule=rule, selection=selection,
         label_of={rows[number].example_id: str(labels[number]) for number in selection.rows},
         quality_of={row.example_id: row.quality for row in chosen},
         left_out=dict(Counter(selection.left_out.values()).most_common()),
-        n_labelled=sum(label is not None for label in labels))
+        reason_of={rows[number].example_id: reason for number, reason in selection.left_out.items()},
+        n_labelled=sum(label is not None for label in labels), stratum=STRATA[project.task_type])
 
 
 class _Row(NamedTuple):
@@ -114,10 +124,24 @@ def _ballots_that_matter(project: Project, report: QualityReport) -> dict[int, B
     return ballots(project, among=pool.filter(decided | unlabelled))
 
 
-def _candidates(rows: list[_Row], labels: list[str | None], ballot_of: dict[int, Ballot]) -> Candidates:
+def _strata(project: Project, report: QualityReport, rows: list[_Row],
+            labels: list[str | None]) -> list[str | None] | None:
+    """What each row counts for in the quotas; None where that is its label."""
+    answers = answers_of(project)
+    if answers.are_labels:
+        return None
+    if project.labels:
+        return rarest_names(answers, labels)
+    group_of = groups_of(report)
+    return [None if label is None else group_of.get(row.example_id, NEW_TEXTS)
+            for row, label in zip(rows, labels, strict=True)]
+
+
+def _candidates(rows: list[_Row], labels: list[str | None], strata: list[str | None] | None,
+                ballot_of: dict[int, Ballot]) -> Candidates:
     found = [ballot_of.get(row.example_id, _SILENT) for row in rows]
     return Candidates(
-        labels=labels,
+        labels=labels, strata=strata,
         quality=np.array([np.nan if row.quality is None else row.quality for row in rows]),
         clusters=np.array([row.cluster for row in rows]),
         is_excluded=np.array([ballot.is_excluded for ballot in found]),
@@ -128,4 +152,4 @@ def _candidates(rows: list[_Row], labels: list[str | None], ballot_of: dict[int,
 
 
 def _label(row: _Row, ballot: Ballot) -> str | None:
-    return ballot.decided_label or row.label or ballot.majority
+    return ballot.decided_label or row.label or ballot.consensus

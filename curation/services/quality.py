@@ -6,11 +6,14 @@ from math import floor
 from django.db.models import Count, F, Q
 from django.db.models.functions import Floor
 
+from curation.answers import COMPARED, MODELLED
 from curation.models import QualityReport
+from curation.services.labels import answers_of
 from labeling.models import Annotation
 from stats.intervals import Interval, wilson
 
 N_BINS = 20
+MIN_AGREEMENT = 30  # examples with several answers, below which an interval says next to nothing
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,28 @@ class Histogram:
 
 
 @dataclass(frozen=True)
+class AnswerFacts:
+    """What can be said of answers that are not one label.
+
+    no_model: why no classifier doubts them, in words, "" where one does. agreement: of the answers to one example, the
+    mean over the n_several examples with several; None below MIN_AGREEMENT of them. compared: what they agree in.
+    failed: check → how many answers fail it. set_aside: check → why it is held against nobody.
+    """
+
+    no_model: str
+    agreement: Interval | None
+    n_several: int
+    compared: str
+    failed: dict[str, int]
+    set_aside: dict[str, str]
+    min_agreement: int = MIN_AGREEMENT
+
+
+@dataclass(frozen=True)
 class Quality:
     """agreement: of the model's out-of-sample predictions with the given labels; baseline: of always saying the
-    commonest label. Both None where the model could not be fitted, histogram None where scores are hidden."""
+    commonest label. Both None where the model could not be fitted, histogram None where scores are hidden.
+    labels: one row per label, [] where answers have none. answers: None for classification."""
 
     report: QualityReport
     n_labelled: int
@@ -53,6 +75,16 @@ class Quality:
     labels: list[LabelRow]
     histogram: Histogram | None
     annotators: list[AnnotatorRow]
+    answers: AnswerFacts | None = None
+
+    @property
+    def is_modelled(self) -> bool:
+        """Whether quality is what a model says of a label; elsewhere it is how far people agree."""
+        return self.report.project.task_type in MODELLED
+
+    @property
+    def shows_flagged(self) -> bool:
+        return self.answers is not None or not self.report.hidden_because
 
     @property
     def compared(self) -> list[Interval]:
@@ -69,19 +101,42 @@ class Quality:
         if self.histogram is None:
             return ""
         low = sum(n for n, end in zip(self.histogram.counts, self.histogram.edges[1:], strict=True) if end <= 0.5)
+        if not self.is_modelled:
+            return (f"Agreement of the answers to {self.report.n_scored:,} examples: {low:,} at 0.5 or below, where no "
+                    "less sets them apart than joins them")
         return (f"Label quality of {self.report.n_scored:,} examples: {low:,} below 0.5, where the model prefers "
                 "another label")
 
 
 def read_quality(report: QualityReport) -> Quality:
     """Return the report's figures. Four queries at most, whatever the number of examples."""
-    labels = _labels(report)
+    is_one_label = report.project.task_type == "classification"
+    labels = _labels(report) if is_one_label else _names(report)
     # Hidden scores are not stored, but the model was compared with every label that was not left out.
     n_compared = report.n_scored or sum(row.n for row in labels if not row.left_out_because)
+    n_labelled = sum(row.n for row in labels) if is_one_label else report.scores.exclude(label="").count()
     return Quality(
-        report=report, n_labelled=sum(row.n for row in labels), agreement=_share(report.accuracy, n_compared),
+        report=report, n_labelled=n_labelled, agreement=_share(report.accuracy, n_compared),
         baseline=_share(report.majority_share, n_compared), labels=labels, histogram=_histogram(report),
-        annotators=_annotators(report))
+        annotators=_annotators(report), answers=None if is_one_label else _answer_facts(report))
+
+
+def _answer_facts(report: QualityReport) -> AnswerFacts:
+    found = report.job.result
+    agreement = Interval(**found["agreement"]) if found.get("agreement") else None
+    n_several = agreement.n if agreement else 0
+    return AnswerFacts(
+        no_model=answers_of(report.project).no_model, compared=COMPARED[report.project.task_type],
+        agreement=agreement if n_several >= MIN_AGREEMENT else None, n_several=n_several,
+        failed=found.get("n_failed", {}), set_aside=found.get("set_aside", {}))
+
+
+def _names(report: QualityReport) -> list[LabelRow]:
+    """The names that answers are made of; an example with several counts in the row of each."""
+    counts = report.job.result.get("names", {})
+    names = [*report.project.labels, *sorted(set(counts) - set(report.project.labels))]
+    return [LabelRow(name, n, n_flagged, wilson(n_flagged, n) if n else None, report.left_out.get(name, ""))
+            for name, (n, n_flagged) in ((name, counts.get(name, (0, 0))) for name in names)]
 
 
 def _share(share: float | None, n: int) -> Interval | None:
@@ -102,7 +157,7 @@ def _flagged(report: QualityReport, n: int, n_flagged: int) -> Interval | None:
 
 
 def _histogram(report: QualityReport) -> Histogram | None:
-    if not report.n_scored:
+    if report.n_scored < (1 if report.project.task_type in MODELLED else MIN_AGREEMENT):
         return None
     counts = [0] * N_BINS
     for number, n in (report.scores.filter(label_quality__isnull=False).order_by()

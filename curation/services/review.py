@@ -7,10 +7,13 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, QuerySet
 
+from curation.answers import MODELLED
 from curation.models import Decision, ExampleScore, QualityReport
-from curation.services.labels import majority
+from curation.services.labels import Ballot, Vote, answers_of, ballot_of, majority
+from curation.services.outdated import outdated, outdated_because
 from labeling.models import Annotation, Example
 from labeling.services.bulk import CHUNK
+from labeling.services.set_aside import leave_settled
 from projects.errors import UserError
 from projects.models import Project
 from projects.services import audit
@@ -19,6 +22,7 @@ VIEWS = {
     "flagged": "looks wrong",
     "disagreement": "annotators disagree",
     "discuss": "needs discussion",
+    "outdated": "guideline changed",
     "all": "everything, worst first",
 }
 DONE = (*Decision.SETTLED, Decision.Verdict.discuss)  # what leaves the views other than “discuss”
@@ -27,15 +31,18 @@ DONE = (*Decision.SETTLED, Decision.Verdict.discuss)  # what leaves the views ot
 def review_queue(report: QualityReport, view: str = "flagged") -> QuerySet[ExampleScore]:
     """The pool examples of a report that nobody has settled, lowest label quality first.
 
+    Answers that no model doubts may have no quality; `first_in`, `next_in` and `previous_in` put those last.
     view: a key of VIEWS. Raises UserError for another one.
     """
     if view not in VIEWS:
         raise UserError(f"There is no view “{view}”. The views are: {', '.join(VIEWS)}.")
-    queue = report.scores.filter(label_quality__isnull=False, example__split=Example.Split.pool)
+    queue = _reviewable(report).filter(example__split=Example.Split.pool)
     latest = Decision.objects.current()
     if view == "discuss":
         discussed = latest.filter(example__project=report.project_id, verdict=Decision.Verdict.discuss)
         queue = queue.filter(example_id__in=list(discussed.values_list("example_id", flat=True)))  # always few
+    elif view == "outdated":
+        queue = queue.filter(example_id__in=outdated(report.project))
     else:
         queue = queue.filter(~Exists(latest.filter(example_id=OuterRef("example_id"), verdict__in=DONE)))
     if view == "flagged":
@@ -45,38 +52,62 @@ def review_queue(report: QualityReport, view: str = "flagged") -> QuerySet[Examp
     return queue.select_related("example").order_by(F("label_quality").asc(), "pk")
 
 
+def _reviewable(report: QualityReport) -> QuerySet[ExampleScore]:
+    """What can be reviewed: labels with a quality; where no model doubts them, every answer."""
+    if report.project.task_type == "classification":
+        return report.scores.filter(label_quality__isnull=False)
+    return report.scores.exclude(label="")
+
+
+# Two conditions that an index can follow in order; “greater or (equal and later)” makes SQLite sort everything.
+
+def first_in(queue: QuerySet[ExampleScore]) -> ExampleScore | None:
+    return _judged(queue).first() or _unjudged(queue).first()
+
+
 def next_in(queue: QuerySet[ExampleScore], score: ExampleScore) -> ExampleScore | None:
     """The first of the queue after this score, which may itself have left the queue; None at its end."""
-    # Two conditions that an index can follow in order; “greater or (equal and later)” makes SQLite sort everything.
+    if score.label_quality is None:
+        return _unjudged(queue).filter(pk__gt=score.pk).first()
     return queue.filter(label_quality__gte=score.label_quality).exclude(
-        label_quality=score.label_quality, pk__lte=score.pk).first()
+        label_quality=score.label_quality, pk__lte=score.pk).first() or _unjudged(queue).first()
 
 
 def previous_in(queue: QuerySet[ExampleScore], score: ExampleScore) -> ExampleScore | None:
     """The last of the queue before this score; None at its beginning."""
+    if score.label_quality is None:
+        return (_unjudged(queue).filter(pk__lt=score.pk).reverse().first() or _judged(queue).reverse().first())
     return queue.reverse().filter(label_quality__lte=score.label_quality).exclude(
         label_quality=score.label_quality, pk__gte=score.pk).first()
 
 
+def _judged(queue: QuerySet[ExampleScore]) -> QuerySet[ExampleScore]:
+    return queue.filter(label_quality__isnull=False)
+
+
+def _unjudged(queue: QuerySet[ExampleScore]) -> QuerySet[ExampleScore]:
+    return queue.filter(label_quality__isnull=True)
+
+
 @transaction.atomic
 def decide(example: Example, *, verdict: str, by: User, value: str = "", reason: str = "",
-           report: QualityReport | None = None, seen: int | None = None) -> Decision:
+           cause: str = "", report: QualityReport | None = None, seen: int | None = None) -> Decision:
     """Write a curator's decision about an example.
 
-    verdict: keep, relabel, exclude or discuss. value: the new label, for relabel only; keep keeps the current one,
-    and relabelling to the current one is keep.
+    verdict: keep, relabel, exclude or discuss. value: the new label, or an answer that can be read as one, for relabel
+    only; keep keeps the current one, and relabelling to the current one is keep.
+    cause: why answers differed or the label was wrong, of Decision.Cause, or "" where nobody asked.
     seen: the pk of the decision that the curator's page showed, 0 if it showed none; None asks no such question.
     A held-out example is decided only where its blind annotators tie: its label must not come from a suggestion.
-    Raises UserError if the verdict is unknown, the label is none of the project's, there is no label to keep, or
-    somebody has decided since the page was drawn.
+    Raises UserError if the verdict is unknown, the value is no label or answer of the project's, there is no label to
+    keep, or somebody has decided since the page was drawn.
     """
     Example.objects.select_for_update().get(pk=example.pk)  # of two decisions at once the second sees the first
     _check_seen(example, seen)
     if verdict not in DONE:
         raise UserError(f"A decision is keep, relabel, exclude or discuss; got “{verdict}”.")
-    if verdict == Decision.Verdict.relabel and value not in example.project.labels:
-        raise UserError(f"“{value}” is not a label of this project. Its labels are: "
-                        f"{', '.join(example.project.labels)}.")
+    if verdict == Decision.Verdict.relabel:
+        value = _read_label(example, value)
     if example.split != Example.Split.pool and verdict in (Decision.Verdict.keep, Decision.Verdict.relabel):
         _check_tie(example)
     if verdict == Decision.Verdict.relabel and value == current_label(example, report):
@@ -88,10 +119,25 @@ def decide(example: Example, *, verdict: str, by: User, value: str = "", reason:
     elif verdict != Decision.Verdict.relabel:
         value = ""
     decision = Decision.objects.create(example=example, report=report, verdict=verdict, value=value,
-                                       reason=reason.strip(), decided_by=by)
+                                       reason=reason.strip(), cause=cause, decided_by=by)
+    if verdict in Decision.SETTLED:
+        leave_settled(example)
     audit(example.project, by, "decide", {"example": example.key, "decision": decision.pk, "verdict": verdict,
                                           "value": value})
     return decision
+
+
+def _read_label(example: Example, written: str) -> str:
+    """The label of an answer that somebody chose or wrote. Raises UserError, in words, if it is no answer."""
+    answers, labels = answers_of(example.project), example.project.labels
+    if answers.are_labels:
+        if written not in labels:
+            raise UserError(f"“{written}” is not a label of this project. Its labels are: {', '.join(labels)}.")
+        return written
+    try:
+        return answers.label(answers.value(written, source=example.text), source=example.text)
+    except ValueError as error:
+        raise UserError(f"Your answer was not saved, because it cannot be read: {error}") from None
 
 
 def _check_seen(example: Example, seen: int | None) -> None:
@@ -105,26 +151,22 @@ def _check_seen(example: Example, seen: int | None) -> None:
 
 
 def current_label(example: Example, report: QualityReport | None = None) -> str:
-    """The label that counts now: decided, else the report's, else what most annotators say; "" if there is none."""
+    """The label that counts now: decided, else the report's, else what annotators say together; "" if there is none."""
     decision = Decision.objects.current().filter(example=example).first()
     if decision is not None and decision.value:
         return decision.value
     score = report.scores.filter(example=example).first() if report else None
     if score is not None and score.label:
         return score.label
-    return majority(_votes(example)) or ""
+    ballot = ballot_of(example)
+    return (ballot.consensus if example.split == Example.Split.pool else ballot.blind_label) or ""
 
 
 def _check_tie(example: Example) -> None:
-    votes = _votes(example)
-    if majority(votes) is not None:
-        raise UserError(f"Example {example.key} is held out for {example.split}; its {len(votes)} blind labels have a "
-                        "majority, and that is its label. Only ties are decided by hand.")
-
-
-def _votes(example: Example) -> list[str]:
-    return [str(label) for label in
-            Annotation.objects.current().filter(example=example).values_list("value", flat=True)]
+    ballot = ballot_of(example)
+    if ballot.blind_label is not None:
+        raise UserError(f"Example {example.key} is held out for {example.split}; its {len(ballot.votes)} blind labels "
+                        f"have a {ballot.answers.joint}, and that is its label. Only ties are decided by hand.")
 
 
 @transaction.atomic
@@ -144,7 +186,8 @@ def undo(project: Project, *, by: User) -> Decision:
     before = earlier[0] if earlier else None
     decision = Decision.objects.create(
         example=last.example, report=last.report, verdict=before.verdict if before else Decision.Verdict.open,
-        value=before.value if before else "", reason=before.reason if before else "", undoes=last, decided_by=by)
+        value=before.value if before else "", reason=before.reason if before else "",
+        cause=before.cause if before else "", undoes=last, decided_by=by)
     audit(project, by, "undo", {"example": last.example.key, "undoes": last.pk, "decision": decision.pk})
     return decision
 
@@ -153,12 +196,13 @@ def undo(project: Project, *, by: User) -> Decision:
 class ReviewCounts:
     """How many pool examples each view still holds, and how many are settled.
 
-    totals: view → how many the report put into it; of “discuss” those that are in it.
+    totals: view → how many the report put into it; of “discuss” and “outdated” those that are in it.
     """
 
     flagged: int
     disagreement: int
     discuss: int
+    outdated: int
     settled: int
     all: int
     totals: dict[str, int]
@@ -177,19 +221,22 @@ def review_counts(report: QualityReport) -> ReviewCounts:
         gone["all"] += 1
         gone["discuss"] -= verdicts[example_id] == Decision.Verdict.discuss
     left = {view: totals.get(view, 0) - gone[view] for view in VIEWS}
+    left["outdated"] = review_queue(report, "outdated").count()
     settled = sum(verdict != Decision.Verdict.discuss for verdict in verdicts.values())
-    return ReviewCounts(**left, settled=settled, totals={**totals, "discuss": left["discuss"]})
+    return ReviewCounts(**left, settled=settled, totals={
+        **totals, "discuss": left["discuss"], "outdated": left["outdated"]})
 
 
 def _scored_among(report: QualityReport, example_ids: list[int]) -> list[tuple[int, bool, float | None]]:
-    rows = [row for start in range(0, len(example_ids), CHUNK)
-            for row in report.scores.filter(example_id__in=example_ids[start:start + CHUNK])
-            .values_list("example_id", "label_quality", "is_label_issue", "annotator_agreement")]
-    return [(pk, is_issue, agreement) for pk, quality, is_issue, agreement in rows if quality is not None]
+    scores = _reviewable(report)
+    return [row for start in range(0, len(example_ids), CHUNK)
+            for row in scores.filter(example_id__in=example_ids[start:start + CHUNK])
+            .values_list("example_id", "is_label_issue", "annotator_agreement")]
 
 
 def _totals(report: QualityReport) -> dict[str, int]:
-    return {"flagged": report.n_issues, "all": report.n_scored,
+    is_modelled = report.project.task_type == "classification"
+    return {"flagged": report.n_issues, "all": report.n_scored if is_modelled else _reviewable(report).count(),
             "disagreement": report.scores.filter(label_quality__isnull=False, annotator_agreement__lt=1).count()}
 
 
@@ -199,8 +246,27 @@ class Neighbour:
 
     example: Example
     label: str
+    shown: str
     cosine: float
     is_copy: bool
+
+
+@dataclass(frozen=True)
+class Said:
+    """One annotator's current answer, as a label and in words."""
+
+    name: str
+    seconds: float | None
+    label: str
+    shown: str
+
+
+@dataclass(frozen=True)
+class Past:
+    """A decision and its label in words."""
+
+    decision: Decision
+    shown: str
 
 
 @dataclass(frozen=True)
@@ -208,6 +274,8 @@ class ReviewItem:
     """All evidence about one example, for the person who decides.
 
     label: the label that counts now, as `keep` would keep it; suggestion: the model's, "" if it says the same.
+    shown, suggested: the same two in words. draft: the label as somebody can go on writing it, "" where it is chosen.
+    pieces: the text with what its spans mark, (words, names of labels); [] for other types.
     votes: everybody's current answer. history: all decisions, first one first. neighbours: nearest first.
     why: the report's reasons and what the neighbours say, in plain words.
     is_decidable: False for a held-out example with a majority, whose label nobody overrules here.
@@ -215,9 +283,13 @@ class ReviewItem:
 
     score: ExampleScore
     label: str
+    shown: str
     suggestion: str
-    votes: list[Annotation]
-    history: list[Decision]
+    suggested: str
+    draft: str
+    pieces: list[tuple[str, str]]
+    votes: list[Said]
+    history: list[Past]
     neighbours: list[Neighbour]
     why: list[str]
     is_decidable: bool
@@ -229,22 +301,26 @@ class ReviewItem:
     @property
     def decision(self) -> Decision | None:
         """The decision that counts, or None where nobody decided or it was taken back."""
-        last = self.history[-1] if self.history else None
+        last = self.history[-1].decision if self.history else None
         return last if last is not None and last.verdict != Decision.Verdict.open else None
 
     @property
     def seen(self) -> int:
-        return self.history[-1].pk if self.history else 0
+        return self.history[-1].decision.pk if self.history else 0
 
     @property
-    def given_by(self) -> list[Annotation]:
-        return [vote for vote in self.votes if vote.value == self.label]
+    def given_by(self) -> list[Said]:
+        return [vote for vote in self.votes if vote.label == self.label]
 
 
 def review_item(score: ExampleScore, report: QualityReport) -> ReviewItem:
     """Gather the evidence about one scored example. Three queries, however many labels and neighbours there are."""
+    score.example.project = report.project  # spares a query
+    answers, text = answers_of(report.project), score.example.text
     cosines = {int(pk): cosine for pk, cosine in score.neighbours}
-    votes = list(Annotation.objects.current().filter(example=score.example_id).select_related("annotator"))
+    given = list(Annotation.objects.current().filter(example=score.example_id).select_related("annotator"))
+    ballot = Ballot([Vote(vote.pk, vote.annotator_id, answers.label(vote.value, source=text), vote.value)
+                     for vote in given], None, answers, text)
     history: list[Decision] = []
     decided: dict[int, str] = {}
     for decision in (Decision.objects.filter(example_id__in=[score.example_id, *cosines])
@@ -254,14 +330,27 @@ def review_item(score: ExampleScore, report: QualityReport) -> ReviewItem:
             history.append(decision)
     near = {other.example_id: other
             for other in report.scores.filter(example_id__in=cosines).select_related("example")} if cosines else {}
-    voted = majority([str(vote.value) for vote in votes])
-    label = decided.get(score.example_id) or score.label or voted or ""
-    neighbours = [Neighbour(near[pk].example, decided.get(pk) or near[pk].label, cosine,
-                            cosine >= report.duplicate_threshold) for pk, cosine in cosines.items() if pk in near]
+    is_held_out = score.example.split != Example.Split.pool
+    blind = ballot.blind_label if is_held_out else None
+    label = decided.get(score.example_id) or score.label or (blind if is_held_out else ballot.consensus) or ""
+    neighbours = []
+    for pk, cosine in cosines.items():
+        if pk in near:
+            said = decided.get(pk) or near[pk].label
+            neighbours.append(Neighbour(near[pk].example, said, answers.show(said, source=near[pk].example.text),
+                                        cosine, cosine >= report.duplicate_threshold))
+    suggestion = score.predicted_label if score.predicted_label != label else ""
+    says_something = report.project.task_type in MODELLED  # elsewhere no two answers are the same
     return ReviewItem(
-        score=score, label=label, suggestion=score.predicted_label if score.predicted_label != label else "",
-        votes=votes, history=history, neighbours=neighbours, why=[*_said_by(neighbours, label), *score.reasons],
-        is_decidable=score.example.split == Example.Split.pool or voted is None)
+        score=score, label=label, shown=answers.full(label, source=text), suggestion=suggestion,
+        suggested=answers.show(suggestion, source=text), draft=answers.draft(label),
+        pieces=answers.pieces(label, source=text),
+        votes=[Said(vote.annotator.name, vote.seconds, cast.label, answers.full(cast.label, source=text))
+               for vote, cast in zip(given, ballot.votes, strict=True)],
+        history=[Past(decision, answers.show(decision.value, source=text)) for decision in history],
+        neighbours=neighbours, why=[*filter(None, [outdated_because(score.example)]),
+                                    *(_said_by(neighbours, label) if says_something else ()), *score.reasons],
+        is_decidable=not is_held_out or blind is None)
 
 
 def _said_by(neighbours: list[Neighbour], label: str) -> list[str]:
@@ -271,7 +360,8 @@ def _said_by(neighbours: list[Neighbour], label: str) -> list[str]:
         return []
     common = majority(others)
     if len(others) == n:
-        return [f"The {n} nearest examples all carry “{common}”." if set(others) == {common} else
+        shown = next((neighbour.shown for neighbour in neighbours if neighbour.label == common), "")
+        return [f"The {n} nearest examples all carry “{shown}”." if set(others) == {common} else
                 f"The {n} nearest examples all carry other labels."]
     return [f"{len(others)} of the {n} nearest examples carry another label."]
 

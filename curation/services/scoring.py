@@ -6,33 +6,50 @@
 4. Where pool examples have several labels, CROWDLAB says their consensus.
 5. Confident learning flags what looks wrong; the report and its rows are written at once.
 Dev and test examples are clustered, never scored: their labels must not depend on a model.
+
+Steps 3 to 5 are for one label per text. Other answers are held against each other and against hard checks; sets of
+labels get probabilities label by label beside that. No other type gets any: nothing that reads only the texts could
+say how probable a record, a set of spans or a sentence is.
 """
 
-from dataclasses import dataclass, field
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from django.conf import settings
 from django.contrib.auth.models import User
 
+from curation.answers import COMPARED, Answers
 from curation.dedup import find_clusters
-from curation.label_quality import consensus, score_labels
+from curation.groups import group_texts
+from curation.label_quality import consensus, score_label_sets, score_labels
+from curation.label_sets import OutOfSampleSets, out_of_sample_sets
 from curation.models import ExampleScore, QualityReport
 from curation.neighbours import nearest
 from curation.probabilities import OutOfSample, out_of_sample_probabilities
 from curation.services.embeddings import encoder_name, ensure_embeddings, load_embeddings
-from curation.services.labels import Ballot, ExampleRow, ballots, codes, example_rows
+from curation.services.labels import Ballot, ExampleRow, answers_of, ballots, codes, example_rows
+from curation.text_checks import Answered, check_answers
 from jobs.models import Job
 from jobs.progress import Progress
 from jobs.services import completing, enqueue
 from labeling.models import Annotator, Example
 from projects.errors import UserError
 from projects.models import Project
+from projects.objects import open_object, put_object
 from projects.services import audit
+from stats.intervals import bootstrap_interval
 
 DUPLICATE_COSINE = 0.95  # at .90 short texts chain into large groups: docs/decisions/0003
 N_NEIGHBOURS = 5
 SEED = 0
+MARKED = 0.5  # from this probability on a set of labels is predicted to have a label
+
+# Below such an agreement a pair of answers is looked at. Half of the labels, fields or spans: then they have more apart
+# than together. Unrelated English sentences agree to .1 to .2 in wording; a comparison has a tie or a majority.
+LOOK_BELOW = {"multilabel": 0.5, "extraction": 0.5, "spans": 0.5, "response": 0.25, "chat": 0.25, "preference": 0.0}
 
 
 def start_score(project: Project, *, by: User, wake: bool = True) -> Job:
@@ -46,8 +63,12 @@ def start_score(project: Project, *, by: User, wake: bool = True) -> Job:
 
 @dataclass
 class _Scored:
-    """Per example, in the order of `rows`, what will be written; nan and empty where there is nothing to say."""
+    """Per example, in the order of `rows`, what will be written; nan and empty where there is nothing to say.
 
+    why: what the checks and the comparison of answers say, in words. facts: what the job remembers for the pages.
+    """
+
+    answers: Answers
     rows: list[ExampleRow]
     ballot_of: list[Ballot]
     cluster: np.ndarray
@@ -62,34 +83,52 @@ class _Scored:
     predicted: list[str]
     neighbours: dict[int, list[list[float]]] = field(default_factory=dict)
     annotators: dict[str, float] = field(default_factory=dict)
-    out_of_sample: OutOfSample | None = None
+    out_of_sample: OutOfSample | OutOfSampleSets | None = None
+    left_out: dict[str, str] = field(default_factory=dict)
     hidden_because: str = ""
+    why: dict[int, list[str]] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_label(self) -> np.ndarray:
+        return np.array([label is not None for label in self.label], dtype=bool)
 
 
 def run_score(job: Job, progress: Progress) -> None:
     project = job.project
     rows = example_rows(project)
-    ensure_embeddings(job, {row.content_sha256: row.text for row in rows}, progress)
-    embeddings = load_embeddings([row.content_sha256 for row in rows])
-    scored = _cluster(rows, ballots(project), embeddings, progress)
-    _score(scored, embeddings, project, progress)
+    ensure_embeddings(job, {row.compared_sha256: row.compared for row in rows}, progress)
+    embeddings = load_embeddings([row.compared_sha256 for row in rows])
+    scored = _cluster(project, rows, ballots(project), embeddings, progress)
+    if project.task_type == "classification":
+        _score(scored, embeddings, project, progress)
+    else:
+        _compare(scored, progress)
+        if project.task_type == "multilabel":
+            _score_sets(scored, embeddings, project, progress)
+        _check(scored, progress)
+        _find_neighbours(scored, embeddings, np.flatnonzero(scored.has_label), progress)
+        if not project.labels:
+            _group(scored, embeddings, progress)
     progress("Writing the report", 0, 1)
     with completing(job) as result:
         report = _write(job, scored)
         audit(project, job.requested_by, "score", {"report": report.pk, "n_issues": report.n_issues})
-        result |= {"report": report.pk, "n_scored": report.n_scored, "n_issues": report.n_issues}
+        result |= {"report": report.pk, "n_scored": report.n_scored, "n_issues": report.n_issues, **scored.facts}
 
 
-def _cluster(rows: list[ExampleRow], found: dict[int, Ballot], embeddings: np.ndarray, progress: Progress) -> _Scored:
-    cluster = find_clusters(embeddings, [row.content_sha256 for row in rows], threshold=DUPLICATE_COSINE,
+def _cluster(project: Project, rows: list[ExampleRow], found: dict[int, Ballot], embeddings: np.ndarray,
+             progress: Progress) -> _Scored:
+    cluster = find_clusters(embeddings, [row.compared_sha256 for row in rows], threshold=DUPLICATE_COSINE,
                             progress=progress).cluster
     n = len(rows)
     is_pool = np.array([row.split == Example.Split.pool for row in rows])
     held_out_clusters = np.unique(cluster[~is_pool])
     nothing = np.full(n, np.nan)
-    ballot_of = [found.get(row.pk, Ballot()) for row in rows]
+    answers = answers_of(project)
+    ballot_of = [found.get(row.pk) or Ballot(answers=answers) for row in rows]
     return _Scored(
-        rows=rows, ballot_of=ballot_of, cluster=cluster, cluster_size=np.bincount(cluster)[cluster],
+        answers=answers, rows=rows, ballot_of=ballot_of, cluster=cluster, cluster_size=np.bincount(cluster)[cluster],
         crosses=is_pool & np.isin(cluster, held_out_clusters),
         label=[_label_to_score(row, ballot) for row, ballot in zip(rows, ballot_of, strict=True)],
         quality=nothing.copy(), is_issue=np.zeros(n, dtype=bool), agreement=nothing.copy(),
@@ -97,11 +136,11 @@ def _cluster(rows: list[ExampleRow], found: dict[int, Ballot], embeddings: np.nd
 
 
 def _label_to_score(row: ExampleRow, ballot: Ballot) -> str | None:
-    """The label of a pool example before a model is asked: decided, else most votes, else the first vote."""
+    """The label of a pool example before a model is asked: decided, else what votes say together, else the first."""
     if row.split != Example.Split.pool or ballot.is_excluded:
         return None
     first = ballot.votes[0].label if ballot.votes else None
-    return ballot.decided_label or ballot.majority or first
+    return ballot.decided_label or (ballot.consensus if len(ballot.votes) > 1 else None) or first
 
 
 def _score(scored: _Scored, embeddings: np.ndarray, project: Project, progress: Progress) -> None:
@@ -112,7 +151,7 @@ def _score(scored: _Scored, embeddings: np.ndarray, project: Project, progress: 
     except ValueError as error:  # too few labels: duplicates are still worth a report
         scored.hidden_because = str(error)
         return
-    scored.out_of_sample = found
+    scored.out_of_sample, scored.left_out = found, found.left_out
     if not found.is_better_than_chance:
         scored.hidden_because = (
             f"A model that read the texts agrees with {found.accuracy:.1%} of the labels, hardly more than always "
@@ -155,6 +194,8 @@ def _apply_consensus(scored: _Scored, chosen: np.ndarray, probs: np.ndarray, ord
 
 def _find_neighbours(scored: _Scored, embeddings: np.ndarray, chosen: np.ndarray, progress: Progress) -> None:
     """The nearest labelled pool examples of the rows that somebody will look at first, as evidence."""
+    if not len(chosen):
+        return
     worst = chosen[np.argsort(scored.quality[chosen], kind="stable")][:2000]
     asked = np.union1d(worst, np.flatnonzero(scored.is_issue))
     rows, similarity = nearest(embeddings[asked], embeddings[chosen], k=N_NEIGHBOURS + 1, progress=progress)
@@ -164,13 +205,124 @@ def _find_neighbours(scored: _Scored, embeddings: np.ndarray, chosen: np.ndarray
             for other, cosine in zip(found, cosines, strict=True) if other != row][:N_NEIGHBOURS]
 
 
+def _compare(scored: _Scored, progress: Progress) -> None:
+    """Agreement where a pool example has several answers; what they cannot settle among themselves is to be looked at.
+
+    Quality is that agreement. One answer alone has none: nobody can say how good it is.
+    """
+    answers, mark = scored.answers, LOOK_BELOW[scored.answers.task_type]
+    several = [row for row in np.flatnonzero(scored.has_label).tolist() if len(scored.ballot_of[row].votes) > 1]
+    for number, row in enumerate(several, 1):
+        ballot = scored.ballot_of[row]
+        agreement = answers.kind.agreement([vote.value for vote in ballot.votes])
+        scored.agreement[row] = scored.quality[row] = min(max(agreement, 0.0), 1.0)
+        why = scored.why.setdefault(row, [])
+        if ballot.consensus is None and not ballot.decided_label and not answers.is_free_text:
+            scored.is_issue[row] = True
+            why.append(f"Its {len(ballot.votes)} answers settle nothing between them; the first one stands here.")
+        elif agreement < mark and not ballot.is_settled:
+            scored.is_issue[row] = True
+        if agreement < 1:
+            why.append(f"Its {len(ballot.votes)} answers agree to {agreement:.0%} in {COMPARED[answers.task_type]}.")
+        progress("Comparing answers", number, len(several))
+    if several:
+        said = scored.agreement[several]
+        scored.facts["agreement"] = asdict(bootstrap_interval(
+            lambda rows: float(said[rows].mean()), np.arange(len(said)), seed=SEED))
+
+
+def _score_sets(scored: _Scored, embeddings: np.ndarray, project: Project, progress: Progress) -> None:
+    """Doubt sets of labels label by label; quality is the model's where it has one."""
+    sets = [None if label is None else frozenset(scored.answers.names_in(label)) for label in scored.label]
+    try:
+        found = out_of_sample_sets(embeddings, sets, scored.cluster, labels_order=project.labels, seed=SEED,
+                                   progress=progress)
+    except ValueError as error:
+        scored.hidden_because = str(error)
+        return
+    scored.out_of_sample, scored.left_out = found, found.left_out
+    chosen = np.flatnonzero(found.rows_scored)
+    column = {label: k for k, label in enumerate(found.labels_order)}
+    given = [sorted(column[label] for label in sets[row] or () if label in column) for row in chosen]
+    probs = found.pred_probs[chosen]
+    quality = score_label_sets(given, probs)
+    settled = np.array([scored.ballot_of[row].is_settled for row in chosen], dtype=bool)
+    scored.quality[chosen] = quality.label_quality
+    scored.is_issue[chosen] |= quality.is_label_issue & ~settled
+    for number, row in enumerate(chosen.tolist()):
+        predicted = {found.labels_order[k] for k in np.flatnonzero(probs[number] >= MARKED)}
+        unjudged = (sets[row] or frozenset()) - column.keys()  # the model has no opinion on these
+        if predicted | unjudged:
+            scored.predicted[row] = scored.answers.label(sorted(predicted | unjudged))
+        if quality.is_label_issue[number] and not settled[number]:
+            scored.why.setdefault(row, []).extend(_doubts(given[number], probs[number], found.labels_order))
+
+
+def _doubts(given: list[int], probs: np.ndarray, order: list[str]) -> Iterator[str]:
+    """What a model that has not seen the labels would add and take away."""
+    for k, label in enumerate(order):
+        if k in given and probs[k] < MARKED:
+            yield f"A model that has not seen the labels gives “{label}”, which is given, {probs[k]:.0%}."
+        elif k not in given and probs[k] >= MARKED:
+            yield f"A model that has not seen the labels gives “{label}”, which is not given, {probs[k]:.0%}."
+
+
+def _check(scored: _Scored, progress: Progress) -> None:
+    """Hard checks of every pool answer; what a curator has settled is not brought up again."""
+    progress("Checking answers", 0, 1)
+    rows = np.flatnonzero(scored.has_label).tolist()
+    checked = check_answers([Answered(
+        scored.rows[row].text, scored.label[row] or "", int(scored.cluster[row]), scored.rows[row].asked)
+        for row in rows], scored.answers)
+    for row, reasons in zip(rows, checked.reasons, strict=True):
+        if reasons and not scored.ballot_of[row].is_settled:
+            scored.is_issue[row] = True
+            scored.why.setdefault(row, []).extend(reasons)
+    scored.facts |= {"n_failed": checked.n_failed, "set_aside": checked.set_aside, "names": _counted(scored, rows)}
+
+
+def _counted(scored: _Scored, rows: list[int]) -> dict[str, list[int]]:
+    """Name → how many labelled pool examples have it, and how many of those look wrong; [] where answers have none."""
+    counts: dict[str, list[int]] = {}
+    for row in rows:
+        for name in scored.answers.names_in(scored.label[row] or ""):
+            count = counts.setdefault(name, [0, 0])
+            count[0] += 1
+            count[1] += bool(scored.is_issue[row])
+    return counts
+
+
+def _group(scored: _Scored, embeddings: np.ndarray, progress: Progress) -> None:
+    """Groups of like texts among the pool, which the gold set is spread over; kept in the store by their hash."""
+    pool = np.array([i for i, row in enumerate(scored.rows) if row.split == Example.Split.pool], dtype=np.intp)
+    if not len(pool):
+        return
+    progress("Grouping texts", 0, 1)
+    found = group_texts(embeddings[pool], seed=SEED)
+    names = [f"{k + 1:02}: like “{' '.join(scored.rows[pool[row]].text.split())[:80]}”"
+             for k, row in enumerate(found.central)]
+    content = json.dumps({"names": names, "group_of": dict(zip(
+        (str(scored.rows[row].pk) for row in pool), found.group.tolist(), strict=True))})
+    scored.facts["groups"] = put_object(settings.GOLDPAN_OBJECTS, content.encode())
+
+
+def groups_of(report: QualityReport) -> dict[int, str]:
+    """Example id → the name of its group of like texts, for the pool of a report; {} where there are no groups."""
+    if not (sha256 := report.job.result.get("groups")):
+        return {}
+    with open_object(settings.GOLDPAN_OBJECTS, sha256) as file:
+        stored = json.load(file)
+    return {int(pk): stored["names"][number] for pk, number in stored["group_of"].items()}
+
+
 def _reasons(scored: _Scored, row: int) -> list[str]:
     """Why a curator should look at this example, in plain words."""
-    reasons = []
-    if scored.is_issue[row]:
-        reasons.append("The label looks wrong to a model that has not seen it.")
-    if scored.agreement[row] < 1:
-        reasons.append(f"Annotators disagree: {scored.agreement[row]:.0%} of them gave “{scored.label[row]}”.")
+    reasons = list(scored.why.get(row, ()))
+    if scored.answers.task_type == "classification":
+        if scored.is_issue[row]:
+            reasons.append("The label looks wrong to a model that has not seen it.")
+        if scored.agreement[row] < 1:
+            reasons.append(f"Annotators disagree: {scored.agreement[row]:.0%} of them gave “{scored.label[row]}”.")
     if scored.crosses[row]:
         reasons.append("A near-duplicate of it is held out for testing, so it will not be trained on.")
     return reasons
@@ -185,7 +337,7 @@ def _write(job: Job, scored: _Scored) -> QualityReport:
         n_scored=int(is_scored.sum()), n_issues=int(scored.is_issue.sum()), n_clusters=int((sizes > 1).sum()),
         n_crossing=int(scored.crosses.sum()), duplicate_threshold=DUPLICATE_COSINE,
         accuracy=found.accuracy if found else None, majority_share=found.majority_share if found else None,
-        hidden_because=scored.hidden_because, left_out=found.left_out if found else {}, annotators=scored.annotators)
+        hidden_because=scored.hidden_because, left_out=scored.left_out, annotators=scored.annotators)
     ExampleScore.objects.bulk_create((_score_row(report, scored, row) for row in range(len(scored.rows))), 2000)
     return report
 
@@ -207,4 +359,4 @@ def _or_none(value: Any) -> float | None:
 
 
 def latest_report(project: Project) -> QualityReport | None:
-    return QualityReport.objects.filter(project=project).first()
+    return QualityReport.objects.filter(project=project).select_related("project").first()

@@ -1,28 +1,29 @@
 """Freezing, approving, reading and exporting snapshots.
 
 1. `start_freeze` copies the gold set's rule into a job; `run_freeze` picks the rows and writes the files.
-2. A snapshot is its manifest's sha256; the manifest names the hash of the rows and of their lineage.
+2. A snapshot is its manifest's sha256; the manifest names the hash of the rows, of their lineage, and of the list of
+   what was left out and why.
 3. `approve_snapshot` binds an admin's decision to exactly these bytes.
 4. `read_rows` hashes what it reads, so nothing is trained on bytes that nobody approved.
 """
 
 import hashlib
-import io
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from defusedcsv import csv as safe_csv
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 
+from curation.answers import Answers
 from curation.canonical import canonical_line, manifest_bytes
+from curation.exports import Exported, LeftOut, export_rows, left_out_csv
 from curation.models import Approval, QualityReport, Snapshot, SnapshotRow
 from curation.selection import GoldRule
 from curation.services.gold_sets import GoldPreview, gold_set_of, preview, rule_of
-from curation.services.labels import Ballot, ballots
+from curation.services.labels import Ballot, answers_of, ballots
 from jobs.models import Job
 from jobs.progress import Progress
 from jobs.services import completing, enqueue
@@ -35,18 +36,28 @@ from projects.services import audit
 
 MIN_BLIND_LABELS = 3  # a dev or test label is a majority of at least so many annotators
 MAX_TEST_ROWS = 1000
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had no task type, schema, guideline and list of what was left out
 
 
 @dataclass(frozen=True)
 class FrozenRow:
-    """One row of a snapshot as training reads it. split is train, dev or test; group keeps related rows together."""
+    """One row of a snapshot as training reads it. split is train, dev or test; group keeps related rows together.
+
+    label: the answer as a model should write it. data: what the task shows beside the text; a row of the file has it
+    only where there is some.
+    """
 
     key: str
     text: str
     label: str
     split: str
     group: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The row as it stands in the file."""
+        return {name: value for name, value in asdict(self).items() if name != "data" or value}
 
 
 def start_freeze(project: Project, *, by: User, wake: bool = True) -> Job:
@@ -69,10 +80,11 @@ class _Draft:
     annotation_ids: list[int]
     decision_id: int | None
 
-    @property
-    def record(self) -> dict[str, str]:
-        return {"key": self.example.key, "text": self.example.text, "label": self.label, "split": self.split,
-                "group": self.example.group}
+    def record(self, answers: Answers) -> dict[str, Any]:
+        example = self.example
+        shown = answers.kind.task_data(example.text, example.data)
+        return FrozenRow(example.key, example.text, self.label, self.split, example.group,
+                         {name: value for name, value in shown.items() if name != "text"}).record
 
     @property
     def lineage(self) -> dict[str, Any]:
@@ -84,17 +96,22 @@ def run_freeze(job: Job, progress: Progress) -> None:
     assert by is not None
     progress("Choosing rows", 0, 1)
     chosen = preview(project, GoldRule(**job.params["rule"]))
-    drafts, counts = _draft_rows(project, chosen)
+    drafts, counts, left_out = _draft_rows(project, chosen)
     progress("Writing files", 0, 1)
-    lines = [canonical_line(draft.record) for draft in drafts]
+    answers = answers_of(project)
+    lines = [canonical_line(draft.record(answers)) for draft in drafts]
     rows_sha256 = put_object(settings.GOLDPAN_OBJECTS, b"".join(lines))
     lineage_sha256 = put_object(settings.GOLDPAN_OBJECTS, b"".join(canonical_line(draft.lineage) for draft in drafts))
+    left_out_sha256 = put_object(settings.GOLDPAN_OBJECTS, b"".join(canonical_line(asdict(row)) for row in left_out))
     with completing(job) as result:
         Project.objects.select_for_update().get(pk=project.pk)  # one number per snapshot
         last = Snapshot.objects.filter(project=project).first()
         number = last.number + 1 if last else 1
         manifest = manifest_bytes({
             "format": FORMAT_VERSION, "project": project.name, "number": number, "labels": project.labels,
+            "task_type": project.task_type, "schema": project.schema,
+            "guideline": {"version": project.instructions_version, "text": project.instructions},
+            "left_out": {"sha256": left_out_sha256, "n": len(left_out)},
             "rows": {"sha256": rows_sha256, "n": len(drafts)}, "lineage": {"sha256": lineage_sha256},
             "counts": counts, "rule": job.params["rule"], "report": chosen.report.pk,
             "encoder": chosen.report.encoder, "duplicate_threshold": chosen.report.duplicate_threshold,
@@ -113,72 +130,92 @@ def run_freeze(job: Job, progress: Progress) -> None:
         result |= {"snapshot": snapshot.pk, "sha256": snapshot.sha256}
 
 
-def _draft_rows(project: Project, chosen: GoldPreview) -> tuple[list[_Draft], dict[str, Any]]:
-    found = ballots(project)
+def _draft_rows(project: Project, chosen: GoldPreview) -> tuple[list[_Draft], dict[str, Any], list[LeftOut]]:
+    """The rows to freeze, how many there are of what, and every other example with the reason."""
+    found, answers = ballots(project), answers_of(project)
     held = held_out(project, chosen.report, found)
     for split in (Example.Split.dev, Example.Split.test):
         if not held.label_of[split]:
-            raise UserError(f"No {split} example has {MIN_BLIND_LABELS} labels with a majority. Import or collect "
-                            f"{MIN_BLIND_LABELS} independent labels for each held-out example first.")
+            raise UserError(f"No {split} example has {MIN_BLIND_LABELS} labels with a {answers.joint}. Import or "
+                            f"collect {MIN_BLIND_LABELS} independent labels for each held-out example first.")
     picks: dict[str, dict[int, str]] = {"train": chosen.label_of, **held.label_of}
     examples = Example.objects.in_bulk([pk for label_of in picks.values() for pk in label_of])
     drafts = [_draft(examples[pk], split, label, found.get(pk, Ballot()))
               for split, label_of in picks.items() for pk, label in label_of.items()]
     drafts.sort(key=lambda draft: (draft.split, draft.example.key))
     counts = {split: len(label_of) for split, label_of in picks.items()}
-    labels = {split: {label: n_of[label] for label in project.labels}
-              for split, n_of in ((split, Counter(label_of.values())) for split, label_of in picks.items())}
-    left_out = {"train": {str(reason): n for reason, n in chosen.left_out.items()}, **held.left_out}
-    return drafts, {**counts, "labels": labels, "left_out": left_out}
+    labels = {split: _names_counted(project, answers, list(label_of.values())) for split, label_of in picks.items()}
+    why = {pk: str(reason) for pk, reason in (*chosen.reason_of.items(), *held.reason_of.items())}
+    left_out = [LeftOut(key, split, why.get(pk, "imported after the scoring")) for pk, key, split in
+                Example.objects.filter(project=project).order_by("key").values_list("pk", "key", "split")
+                if pk not in examples]
+    of_train = {str(reason): n for reason, n in chosen.left_out.items()}
+    return drafts, {**counts, "labels": labels, "left_out": {"train": of_train, **held.left_out}}, left_out
+
+
+def _names_counted(project: Project, answers: Answers, labels: list[str]) -> dict[str, int]:
+    """Label → how many rows have it; of a set or of spans each one counts, so rows may count more than once."""
+    n_of = Counter(name for label in labels for name in answers.names_in(label))
+    return {label: n_of[label] for label in project.labels}
 
 
 @dataclass(frozen=True)
 class HeldOut:
     """The dev and test rows that a snapshot would hold now.
 
-    label_of: split → example id → label. left_out: split → reason → how many examples.
+    label_of: split → example id → label. left_out: split → reason → how many examples. reason_of: example id → reason.
     """
 
     label_of: dict[str, dict[int, str]]
     left_out: dict[str, dict[str, int]]
+    reason_of: dict[int, str]
 
 
-def held_out(project: Project, report: QualityReport, found: dict[int, Ballot] | None = None) -> HeldOut:
+def held_out(project: Project, report: QualityReport, found: dict[int, Ballot] | None = None, *,
+             only_count: bool = False) -> HeldOut:
     """Pick the rows of dev and test: labelled blind by enough people, one per duplicate cluster, in a hash's order.
 
     found: everybody's ballots, where the caller has them already.
+    only_count: leave the labels empty and take a tie between free texts for unlikely: to compare them takes seconds.
     """
     if found is None:
         found = ballots(project, among=Example.objects.filter(project=project).exclude(split=Example.Split.pool))
     taken: set[int] = set()
-    test = _held_out_of(Example.Split.test, project, report, found, taken)
-    dev = _held_out_of(Example.Split.dev, project, report, found, taken)  # of a cluster in both, the test row stays
-    return HeldOut(label_of={"dev": dev[0], "test": test[0]}, left_out={"dev": dev[1], "test": test[1]})
+    test = _held_out_of(Example.Split.test, project, report, found, taken, only_count)
+    dev = _held_out_of(Example.Split.dev, project, report, found, taken, only_count)  # of both, the test row stays
+    reason_of = {**dev[1], **test[1]}
+    return HeldOut(
+        label_of={"dev": dev[0], "test": test[0]}, reason_of=reason_of,
+        left_out={"dev": dict(Counter(dev[1].values())), "test": dict(Counter(test[1].values()))})
 
 
 def _held_out_of(split: str, project: Project, report: QualityReport, found: dict[int, Ballot],
-                 taken: set[int]) -> tuple[dict[int, str], dict[str, int]]:
-    left_out = {"fewer than 3 labels": 0, "no majority": 0, "excluded": 0, "duplicate": 0, "beyond the cap": 0}
+                 taken: set[int], only_count: bool) -> tuple[dict[int, str], dict[int, str]]:
+    answers = answers_of(project)
     examples = sorted(report.scores.filter(example__split=split).values_list("example_id", "example__key", "cluster"),
                       key=lambda row: hashlib.sha256(f"{project.split_salt}:{row[1]}".encode()).digest())
     label_of: dict[int, str] = {}
+    reason_of: dict[int, str] = {}
     for pk, _, cluster in examples:
-        ballot = found.get(pk, Ballot())
-        label = ballot.majority or ballot.decided_label
+        ballot = found.get(pk) or Ballot(answers=answers)
         if ballot.is_excluded:
-            left_out["excluded"] += 1
+            reason_of[pk] = "excluded"
         elif len(ballot.votes) < MIN_BLIND_LABELS:
-            left_out["fewer than 3 labels"] += 1
-        elif label is None:
-            left_out["no majority"] += 1
+            reason_of[pk] = f"fewer than {MIN_BLIND_LABELS} labels"
+        elif not ballot.has_blind_label and not ballot.decided_label:
+            reason_of[pk] = f"no {answers.joint}"
         elif cluster in taken:
-            left_out["duplicate"] += 1
+            reason_of[pk] = "duplicate"
         elif split == Example.Split.test and len(label_of) >= MAX_TEST_ROWS:
-            left_out["beyond the cap"] += 1
-        else:
+            reason_of[pk] = "beyond the cap"
+        elif only_count:
+            label_of[pk] = ""
+        elif label := ballot.blind_label or ballot.decided_label:
             label_of[pk] = label
+        else:  # two free texts are equally like all
+            reason_of[pk] = f"no {answers.joint}"
         taken.add(cluster)  # its duplicates are no fresh evidence, used or not
-    return label_of, {reason: n for reason, n in left_out.items() if n}
+    return label_of, reason_of
 
 
 def _draft(example: Example, split: str, label: str, ballot: Ballot) -> _Draft:
@@ -269,23 +306,30 @@ def changes_since(snapshot: Snapshot, earlier: Snapshot) -> Changes:
                    sum(before[pk] != now[pk] for pk in before.keys() & now.keys()))
 
 
-EXPORTS = {"trl": "jsonl", "csv": "csv"}  # format → file ending
-
-
 def export_snapshot(snapshot: Snapshot, *, format: str) -> bytes:
-    """The rows as TRL prompt/completion JSONL, or as CSV with cells that no spreadsheet runs as a formula.
+    """The rows in one of curation.exports.EXPORTS, under the schema and the guideline they were frozen with.
 
-    JSONL is lossless; the CSV puts ' before = + - @ and so changes such texts.
-    Raises UserError for another format.
+    Raises UserError for a format that there is not, or not for this type of task.
     """
-    if format not in EXPORTS:
-        raise UserError(f"The formats are {' and '.join(EXPORTS)}; got “{format}”.")
-    rows = read_rows(snapshot)
-    if format == "trl":
-        return b"".join(canonical_line({"prompt": row.text, "completion": row.label, "split": row.split,
-                                        "key": row.key}) for row in rows)
-    out = io.StringIO()
-    writer = safe_csv.writer(out)
-    writer.writerow(["key", "split", "label", "text"])
-    writer.writerows([row.key, row.split, row.label, row.text] for row in rows)
-    return out.getvalue().encode()
+    return _exported(snapshot, format).content
+
+
+def left_out_of(snapshot: Snapshot, *, format: str) -> bytes:
+    """A CSV of the examples that are not in this export, each with its reason: not frozen, or not of this format.
+
+    Raises UserError as `export_snapshot` does.
+    """
+    of_format = _exported(snapshot, format).left_out
+    stored = read_manifest(snapshot).get("left_out")  # snapshots of format 1 have none
+    content = _checked_bytes(snapshot, stored["sha256"]) if stored else b""
+    return left_out_csv([*(LeftOut(**json.loads(line)) for line in content.split(b"\n") if line), *of_format])
+
+
+def _exported(snapshot: Snapshot, format: str) -> Exported:
+    manifest, project = read_manifest(snapshot), snapshot.project
+    answers = Answers(manifest.get("task_type", project.task_type), manifest.get("schema", project.schema))
+    instructions = manifest.get("guideline", {}).get("text", project.instructions)
+    try:
+        return export_rows(read_rows(snapshot), format, answers=answers, instructions=instructions)
+    except ValueError as error:
+        raise UserError(str(error)) from None

@@ -13,12 +13,15 @@ from django.db.models import Count
 from django.urls import reverse
 
 from curation.models import Approval, Decision, QualityReport, Snapshot
-from curation.services.labels import majority
+from curation.services.adjudication import adjudication_queue
+from curation.services.labels import Ballot, Vote, answers_of
+from curation.services.outdated import outdated
 from curation.services.review import ReviewCounts, review_counts
 from curation.services.scoring import latest_report
 from curation.services.snapshots import MIN_BLIND_LABELS, approval_obstacle
 from jobs.models import Job
-from labeling.models import Annotation, Annotator, Example, LabelStudioLink, Upload
+from labeling.models import Annotation, Annotator, Batch, Example, Upload
+from labeling.services.desks import Exchange, exchange_of
 from projects.models import Project, Role
 from projects.rights import MAY
 from stats.agreement import alpha_interval
@@ -27,6 +30,7 @@ from training.models import Adapter, Evaluation, Run, Verdict
 
 MIN_AGREEMENT = 30  # examples with several labels, below which an interval says next to nothing
 MAX_AGREEMENT = 5_000  # held-out examples, above which the home page would have to wait for it
+MAX_BY_PARTS = 1_500  # the same where answers are compared field by field or span by span
 PACE_DECISIONS = 50  # a curator's last decisions, from which their pace is told
 PAUSE_SECONDS = 120  # a longer gap between two decisions is a pause, not work
 SHOWN_JOBS = 30
@@ -37,7 +41,8 @@ class HeldOut:
     """The votes on dev and test examples.
 
     n_ready: split → examples with enough blind labels and a majority. n_short: with too few labels.
-    n_tied: with enough labels, no majority and no decision. agreement: None below MIN_AGREEMENT such examples.
+    n_tied: with enough labels, no majority and no decision. agreement: alpha; None below MIN_AGREEMENT such examples,
+    and where answers are not one label. joint: what several answers have when they settle a label.
     """
 
     n_ready: dict[str, int]
@@ -45,6 +50,8 @@ class HeldOut:
     n_tied: int
     n_several: int
     agreement: Interval | None
+    has_alpha: bool = True
+    joint: str = "majority"
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,8 @@ class Facts:
     n_labels: int
     n_labelled: int
     n_annotators: int
-    link: LabelStudioLink | None
+    exchange: Exchange | None
+    n_batches: int
     report: QualityReport | None
     counts: ReviewCounts | None
     seconds_per_decision: float | None
@@ -67,6 +75,8 @@ class Facts:
     approval: Approval | None
     obstacle: str
     n_decisions_since: int
+    n_to_adjudicate: int
+    n_outdated: int
     verdict: Verdict | None
     best_prompt: Evaluation | None
     lora: Run | None
@@ -122,12 +132,13 @@ def facts_of(project: Project, user: User, role: Role) -> Facts:
         uploads=list(Upload.objects.filter(project=project).defer("bad_rows", "mapping")),
         n_labels=labels["n"], n_labelled=labels["n_examples"],
         n_annotators=Annotator.objects.filter(project=project).count(),
-        link=LabelStudioLink.objects.filter(project=project).first(),
+        exchange=exchange_of(project), n_batches=Batch.objects.filter(project=project).count(),
         report=report, counts=counts,
         seconds_per_decision=_pace(project, user) if counts and counts.flagged else None,
         held_out=_held_out(project, n_of_split), snapshot=snapshot, approval=approval,
         obstacle=approval_obstacle(snapshot, user) if snapshot and not approval else "",
         n_decisions_since=_n_decisions_since(project, snapshot.created_at) if snapshot else 0,
+        n_to_adjudicate=len(adjudication_queue(project)), n_outdated=len(outdated(project)),
         jobs=list(Job.objects.filter(project=project)[:SHOWN_JOBS]),
         **_training(snapshot if approval else None))
 
@@ -146,25 +157,30 @@ def _pace(project: Project, user: User) -> float | None:
 
 
 def _held_out(project: Project, n_of_split: dict[str, int]) -> HeldOut | None:
+    answers = answers_of(project)
     held_out = {Example.Split.dev, Example.Split.test}
     n_held_out = sum(n_of_split.get(split, 0) for split in held_out)
-    if n_held_out > MAX_AGREEMENT:
+    if n_held_out > (MAX_BY_PARTS if answers.joint == "consensus" else MAX_AGREEMENT):
         return None
-    votes: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
-    for pk, split, label in Annotation.objects.current().filter(
-            example__project=project, example__split__in=held_out).values_list(
-            "example_id", "example__split", "value"):
-        votes[pk, split].append(str(label))
-    enough = {row: majority(labels) for row, labels in votes.items() if len(labels) >= MIN_BLIND_LABELS}
-    tied = [pk for (pk, _), label in enough.items() if label is None]
+    votes: defaultdict[tuple[int, str, str], list[Vote]] = defaultdict(list)
+    needs_text = project.task_type == "spans"
+    columns = ("pk", "annotator_id", "value", "example_id", "example__split", *(("example__text",) * needs_text))
+    for pk, annotator, value, example_id, split, *text in Annotation.objects.current().filter(
+            example__project=project, example__split__in=held_out).values_list(*columns):
+        source = text[0] if text else ""
+        votes[example_id, split, source].append(Vote(pk, annotator, answers.label(value, source=source), value))
+    enough = {(pk, split): Ballot(given, None, answers, text).has_blind_label
+              for (pk, split, text), given in votes.items() if len(given) >= MIN_BLIND_LABELS}
+    tied = [pk for (pk, _), has_label in enough.items() if not has_label]
     decided = Decision.objects.current().filter(example_id__in=tied, verdict__in=Decision.SETTLED)
     settled = decided.count() if tied else 0
-    several = [labels for labels in votes.values() if len(labels) >= 2]
+    several = [[vote.label for vote in given] for given in votes.values() if len(given) >= 2]
     return HeldOut(
-        n_ready={split: sum(of == split and label is not None for (_, of), label in enough.items())
-                 for split in held_out},
+        n_ready={split: sum(of == split and has_label for (_, of), has_label in enough.items()) for split in held_out},
         n_short=n_held_out - len(enough), n_tied=len(tied) - settled, n_several=len(several),
-        agreement=alpha_interval(_vote_counts(several), seed=0) if len(several) >= MIN_AGREEMENT else None)
+        has_alpha=answers.are_labels, joint=answers.joint,
+        agreement=alpha_interval(_vote_counts(several), seed=0)
+        if answers.are_labels and len(several) >= MIN_AGREEMENT else None)
 
 
 def _vote_counts(votes: list[list[str]]) -> np.ndarray:

@@ -63,7 +63,7 @@ def _labelled(facts: Facts) -> tuple[str, str]:
 def _reviewed(facts: Facts) -> tuple[str, str]:
     if facts.counts is None or facts.report is None:
         return UNKNOWN, "what looks wrong"
-    if facts.report.hidden_because:
+    if facts.report.hidden_because and not facts.counts.totals["all"]:
         return UNKNOWN, "no scores to go by"
     if facts.counts.flagged:
         is_frozen = facts.snapshot is not None and facts.snapshot.report_id == facts.report.pk
@@ -125,6 +125,10 @@ def open_items(facts: Facts) -> list[Open]:
             Open("Near-duplicates across the held-out line", facts.report.n_crossing, "Look", quality),
             Open("Examples newer than the last scoring", max(0, facts.n_examples - facts.report.n_examples), "Score",
                  quality)]
+    items += [
+        Open("Answers differ, and nobody else is asked", facts.n_to_adjudicate, "Adjudicate",
+             facts.url("curation:adjudicate")),
+        Open("Labels older than the rule they follow", facts.n_outdated, "Look again", facts.url("curation:guideline"))]
     if facts.n_labels:
         items.append(Open("Examples without a label", facts.n_examples - facts.n_labelled, "Send",
                           f"{examples}?label=+none"))
@@ -132,7 +136,8 @@ def open_items(facts: Facts) -> list[Open]:
         items += [
             Open(f"Held-out examples with fewer than {MIN_BLIND_LABELS} labels", facts.held_out.n_short, "See",
                  f"{examples}?split=test"),
-            Open("Held-out examples without a majority", facts.held_out.n_tied, "Settle", gold_set)]
+            Open(f"Held-out examples without a {facts.held_out.joint}", facts.held_out.n_tied, "Settle",
+                 facts.url("curation:adjudicate"))]
     items.append(Open("Decisions since the last snapshot", facts.n_decisions_since, "Freeze", gold_set))
     return [item for item in items if item.n]
 

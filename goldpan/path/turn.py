@@ -6,13 +6,14 @@ from typing import Literal
 
 from django.urls import reverse
 
+from curation.answers import MODELLED
 from curation.models import Approval, Snapshot
 from curation.services.snapshots import MIN_BLIND_LABELS
 from goldpan.path.facts import Facts
 from jobs.models import Job
-from labeling.models import LabelStudioLink
 from projects.wording import count_words, duration_words
 from training.models import Adapter, Verdict
+from training.services.baseline import training_obstacle
 
 StepName = Literal["Import", "Label", "Review", "Snapshot", "Prompt", "Train", "Live"]
 
@@ -69,20 +70,20 @@ def _import(facts: Facts) -> Turn | None:
 def _label(facts: Facts) -> Turn | None:
     if facts.n_labels:
         return None
-    if job := facts.running("push", "import", "pull"):
+    if job := facts.running("import", "sync"):
         return _wait("Label", job, "Then people can label, or go on labelling.")
-    if facts.link and facts.link.state != LabelStudioLink.State.ok:
-        return Turn("Label", f"Label Studio: {facts.link.get_state_display()}.", facts.link.message,
-                    Action("Try again", facts.url("labeling:pull"), is_post=True),
+    if facts.exchange and not facts.exchange.is_ok:
+        return Turn("Label", f"Label Studio: {facts.exchange.words}.", facts.exchange.message,
+                    Action("Try again", facts.url("labeling:sync"), is_post=True),
                     Action("Import labels instead", facts.url("labeling:import")))
-    if facts.link:
-        return Turn("Label", "Examples are in Label Studio, and no answer has come back yet.",
+    if facts.n_batches:
+        return Turn("Label", "People have been asked, and no answer has come back yet.",
                     "Answers arrive by themselves; fetching them now does no harm.",
-                    Action("Fetch answers", facts.url("labeling:pull"), is_post=True),
-                    Action("Send more examples", facts.url("labeling:example-list", "?there=no")))
+                    Action("See the labelling", facts.url("labeling:board"), "l"),
+                    Action("Ask for more", facts.url("labeling:example-list", "?asked=no")))
     return Turn("Label", f"{count_words(facts.n_examples)} examples, and none is labelled yet.",
-                "Send them to Label Studio, or import labels that exist already.",
-                Action("Choose what to send", facts.url("labeling:example-list", "?there=no"), "p"),
+                "Ask people to label them, or import labels that exist already.",
+                Action("Choose what to ask for", facts.url("labeling:example-list", "?asked=no"), "p"),
                 Action("Import labels", facts.url("labeling:import")))
 
 
@@ -92,20 +93,23 @@ def _score(facts: Facts) -> Turn | None:
     if facts.report:
         return None
     return Turn("Review", f"{count_words(facts.n_labels)} labels are there. Which of them look wrong?",
-                "Scoring reads every text, holds each label against its neighbours and finds repeated texts.",
+                "Scoring reads every text, holds each label against its neighbours and finds repeated texts."
+                if facts.project.task_type in MODELLED else
+                "Scoring holds answers to one text against each other, checks each of them, and finds repeated texts.",
                 Action(f"Score {count_words(facts.n_examples)} examples", facts.url("curation:score"), "s",
                        is_post=True))
 
 
 def _review(facts: Facts) -> Turn | None:
     assert facts.report and facts.counts
-    n = facts.counts.flagged
+    n, n_all = facts.counts.flagged, facts.counts.totals["all"]
     if not n or (facts.snapshot and facts.snapshot.report_id == facts.report.pk):
         return None  # whoever froze with some left has decided that it is enough
+    what = "labels" if facts.project.task_type in MODELLED else "answers"
     pace = (f"At your pace so far, {duration_words(facts.seconds_per_decision)} each, that is about "
             f"{duration_words(60 * max(1, round(n * facts.seconds_per_decision / 60)))}."
             if facts.seconds_per_decision else "The worst come first, with a suggestion and the reasons for each.")
-    return Turn("Review", f"{count_words(n)} of {count_words(facts.report.n_scored)} labels look wrong.", pace,
+    return Turn("Review", f"{count_words(n)} of {count_words(n_all)} {what} look wrong.", pace,
                 Action(f"Review {count_words(n)} example{'' if n == 1 else 's'}", facts.url("curation:review"), "r"),
                 Action("Why these?", facts.url("curation:quality")))
 
@@ -117,12 +121,12 @@ def _freeze(facts: Facts) -> Turn | None:
         return None
     if facts.held_out and not all(facts.held_out.n_ready.values()):
         split = next(split for split, n in sorted(facts.held_out.n_ready.items()) if not n)
-        return Turn("Label", f"No {split} example has {MIN_BLIND_LABELS} labels with a majority yet.",
+        return Turn("Label", f"No {split} example has {MIN_BLIND_LABELS} labels with a {facts.held_out.joint} yet.",
                     f"The held-out examples judge every prompt and model, so {MIN_BLIND_LABELS} people label each of "
                     "them blind before anything can be frozen.",
                     Action("See the held-out examples", facts.url("labeling:example-list", f"?split={split}"), "p"),
                     Action("Import labels", facts.url("labeling:import")))
-    said = facts.report.hidden_because if facts.report and facts.report.hidden_because else ""
+    said = facts.report.hidden_because if facts.report else ""
     headline = "No label can be called wrong by a model yet." if said else "Nothing that looked wrong is left."
     return Turn("Snapshot", f"{headline} Choose the gold set and freeze it.", said,
                 Action("Choose the gold set", facts.url("curation:gold-set"), "g"))
@@ -156,6 +160,10 @@ def _baseline(facts: Facts) -> Turn | None:
     assert facts.snapshot
     if facts.verdict:
         return None
+    if obstacle := training_obstacle(facts.project):
+        return Turn("Snapshot", f"{facts.snapshot} is approved. Export it to train on it.", obstacle,
+                    Action("Export", reverse("curation:snapshot-detail", args=[facts.snapshot.pk]) + "#export", "e"),
+                    is_end=True)
     if job := facts.running("baseline"):
         return _wait("Prompt", job, "Then you read whether fine-tuning is worth it at all.")
     return Turn("Prompt", f"{facts.snapshot} is approved. Try the prompt first.",

@@ -4,56 +4,35 @@ schema: {"labels": [{"name": "refund", "description": "wants the money back"}, �
 value: a label's name, a str.
 """
 
-import itertools
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
-from xml.sax.saxutils import quoteattr
 
-from labeling.texts import normalise
-from projects.schema import FIELD_REFERENCE
+from labeling.task_types.choices import check_known, choices_config, choices_result, chosen_one, named_first
+from labeling.task_types.free_text import one_line
+from labeling.task_types.metrics import Metrics, check_rows, metrics
+from labeling.task_types.prompt import definitions, messages
+from labeling.task_types.voting import mean_over_pairs, plurality
+from projects.schema import label_names
+from stats.classification import accuracy, macro_f1
 
-N_HOTKEYS = 9
+HAS_LABELS = True
 
 
-def label_names(schema: Mapping[str, Any]) -> list[str]:
-    """The names of the labels, in the schema's order."""
-    return [label["name"] for label in schema["labels"]]
+def validate_data(text: str, data: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+    """Nothing but the text is needed."""
 
 
-def validate_value(value: str, schema: Mapping[str, Any]) -> None:
-    """Raises ValueError if the value is none of the schema's labels."""
-    if value not in label_names(schema):
-        raise ValueError(f"“{value}” is none of the labels: {', '.join(label_names(schema))}.")
+def task_data(text: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    return {"text": text}
 
 
 def label_config(schema: Mapping[str, Any], instructions: str = "") -> str:
     """Return Label Studio's XML for this schema, the instructions above the text; keys 1 to 9 choose a label."""
-    many = len(schema["labels"]) > N_HOTKEYS
-    headers = [f'  <Header size="6" value={_attribute(line)}/>' for line in instructions.splitlines() if line.strip()]
-    search = ['  <Filter name="filter" toName="label" minlength="0" placeholder="Find a label"/>'] if many else []
-    choices = [_choice(label, position) for position, label in enumerate(schema["labels"], 1)]
-    return "\n".join([
-        "<View>", *headers, '  <Text name="text" value="$text"/>', *search,
-        '  <Choices name="label" toName="text" choice="single-radio" required="true" '
-        f'showInline="{"false" if many else "true"}">', *choices, "  </Choices>", "</View>"])
-
-
-def _choice(label: Mapping[str, str], position: int) -> str:
-    description = label.get("description", "")
-    hint = f" hint={_attribute(description)}" if description.strip() else ""
-    hotkey = f' hotkey="{position}"' if position <= N_HOTKEYS else ""
-    return f"    <Choice value={quoteattr(label['name'])}{hint}{hotkey}/>"
-
-
-def _attribute(text: str) -> str:
-    """The text on one line as a quoted XML attribute; an unseen character keeps "$100" from being a field's name."""
-    return quoteattr(FIELD_REFERENCE.sub("$\N{WORD JOINER}", " ".join(text.split())))
+    return choices_config(schema, instructions, "single-radio")
 
 
 def to_result(value: str) -> list[dict[str, Any]]:
-    """Return the value as the result of a Label Studio annotation or prediction."""
-    return [{"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": [value]}}]
+    return choices_result([value])
 
 
 def parse(result: Sequence[Any]) -> str:
@@ -61,20 +40,16 @@ def parse(result: Sequence[Any]) -> str:
 
     Raises ValueError, naming what is wrong, unless the result chose exactly one label.
     """
-    chosen: list[object] = []
-    for item in result:
-        if not isinstance(item, Mapping) or not isinstance(item.get("value"), Mapping):
-            raise ValueError(f"a result must be an object with a value, got {item!r:.100}")
-        if item.get("from_name") == "label" and item.get("type") == "choices":
-            choices = item["value"].get("choices")
-            chosen += choices if isinstance(choices, list) else [choices]
-    if not chosen:
-        raise ValueError("no label was chosen")
-    if len(chosen) > 1:
-        raise ValueError(f"{len(chosen)} labels were chosen, expected one: {chosen!r:.100}")
-    if not isinstance(chosen[0], str) or not chosen[0]:
-        raise ValueError(f"a label must be text, got {chosen[0]!r:.100}")
-    return chosen[0]
+    return chosen_one(result)
+
+
+def validate_value(value: str, schema: Mapping[str, Any], *, text: str = "") -> None:
+    """Raises ValueError if the value is none of the schema's labels."""
+    check_known(value, label_names(schema))
+
+
+def canonical(value: str) -> str:
+    return value
 
 
 def agreement(values: Sequence[str]) -> float:
@@ -82,34 +57,39 @@ def agreement(values: Sequence[str]) -> float:
 
     Raises ValueError if there are fewer than two answers.
     """
-    if len(values) < 2:
-        raise ValueError(f"agreement needs at least 2 answers, got {len(values)}")
-    pairs = list(itertools.combinations(values, 2))
-    return sum(a == b for a, b in pairs) / len(pairs)
+    return mean_over_pairs(values, lambda a, b: float(a == b))
 
 
-def consensus(values: Sequence[str]) -> str | None:
-    """Return the label that most answers gave; None on a tie or without an answer."""
-    most = Counter(values).most_common(2)
-    if not most or (len(most) == 2 and most[0][1] == most[1][1]):
-        return None
-    return most[0][0]
+def consensus(values: Sequence[str], weights: Sequence[float] | None = None) -> str | None:
+    """Return the label with the most answers, or the most weight; None on a tie or without an answer."""
+    return plurality(values, weights)
 
 
-def to_completion(value: str) -> str:
-    """Return what a model should write for this value."""
+def render(text: str, data: Mapping[str, Any], schema: Mapping[str, Any],
+           instructions: str = "") -> list[dict[str, str]]:
+    return messages([instructions, definitions(schema), f"Answer with one of: {', '.join(label_names(schema))}."],
+                    text)
+
+
+def to_completion(value: str, *, source: str = "") -> str:
     return value
 
 
-def parse_completion(text: str, schema: Mapping[str, Any]) -> str:
-    """Return the label that a model's answer names, whatever its case, quotes or final full stop.
+def parse_completion(text: str, schema: Mapping[str, Any], *, source: str = "") -> str:
+    """Return the label that a model's answer names, whatever its case, quotes, final full stop or underscores.
 
     Only the first line that is not empty counts, and it must be a label alone: an answer that talks is not an answer.
     Raises ValueError if it is none of the schema's labels.
     """
-    line = next((line for line in text.splitlines() if line.strip()), "")
-    by_name = {normalise(name): name for name in label_names(schema)}
-    for reading in (line, line.strip(" \t\"'`*.,:;!“”‘’")):
-        if (name := by_name.get(normalise(reading))) is not None:
-            return name
-    raise ValueError(f"the answer {line!r:.100} is none of the labels")
+    return named_first(text, label_names(schema))
+
+
+def score(gold: Sequence[str], predicted: Sequence[str | None]) -> Metrics:
+    """Return accuracy (primary) and macro-F1, the mean F1 over the labels that occur in gold or predicted."""
+    check_rows(gold, predicted)
+    labels = sorted({label for label in [*gold, *predicted] if label is not None})
+    return metrics(gold, {"accuracy": accuracy(gold, predicted), "macro_f1": macro_f1(gold, predicted, labels)})
+
+
+def show(value: str, *, source: str = "") -> str:
+    return one_line(value)

@@ -37,6 +37,8 @@ NAVIGATION = (
     ("Home", "projects:detail", "see_project"),
     ("Import", "labeling:import", "import_examples"),
     ("Examples", "labeling:example-list", "see_examples"),
+    ("Labelling", "labeling:board", "see_labeling"),
+    ("Guideline", "curation:guideline", "see_project"),
     ("Review", "curation:review", "review"),
     ("Quality", "curation:quality", "see_quality"),
     ("Gold set", "curation:gold-set", "edit_gold_set"),

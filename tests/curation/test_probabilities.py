@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from curation.probabilities import fit_probe, out_of_sample_probabilities
+from curation.probabilities import fit_probe, out_of_sample_probabilities, probabilities_of_unlabelled
 
 NAMES = ["billing", "card", "refund"]
 
@@ -25,6 +25,20 @@ def test_probabilities_follow_the_label_order_and_are_right_for_easy_labels():
     assert found.majority_share == max(labels.count(name) for name in NAMES) / 600
     assert found.is_better_than_chance
     assert found.rows_scored.all()
+
+
+def test_rows_without_a_label_are_predicted_as_surely_as_labelled_ones():
+    rows, labels = clouds(900, spread=0.6)
+    given = [label if row < 500 else None for row, label in enumerate(labels)]
+    beside = out_of_sample_probabilities(rows, given, np.arange(900), labels_order=["refund", "billing", "card"],
+                                         seed=0)
+    found = probabilities_of_unlabelled(rows, given, rows[500:], beside=beside, seed=0)
+    assert found.shape == (400, 3)
+    assert found.sum(axis=1) == pytest.approx(1)
+    is_right = [beside.labels_order[k] == label for k, label in zip(found.argmax(axis=1), labels[500:], strict=True)]
+    assert np.mean(is_right) == pytest.approx(beside.accuracy, abs=0.05)
+    assert found.max(axis=1).mean() == pytest.approx(np.mean(is_right), abs=0.05)  # the temperature is taken over
+    assert probabilities_of_unlabelled(rows, given, rows[:0], beside=beside, seed=0).shape == (0, 3)
 
 
 def test_labels_that_have_nothing_to_do_with_the_texts_are_not_better_than_chance():

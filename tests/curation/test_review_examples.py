@@ -144,7 +144,7 @@ def test_each_view_holds_its_examples(scored, bob):
     assert len(keys("all")) == 22
     counts = review_counts(scored.report)
     assert (counts.flagged, counts.disagreement, counts.discuss, counts.all, counts.settled) == (3, 2, 1, 22, 1)
-    assert counts.totals == {"flagged": 4, "disagreement": 2, "discuss": 1, "all": 24}
+    assert counts.totals == {"flagged": 4, "disagreement": 2, "discuss": 1, "outdated": 0, "all": 24}
     with pytest.raises(UserError, match="There is no view “odd”"):
         review_queue(scored.report, "odd")
 

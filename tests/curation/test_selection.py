@@ -145,3 +145,17 @@ def test_a_rule_outside_its_range_is_refused(change, message):
 def test_a_column_of_another_length_is_refused():
     with pytest.raises(ValueError, match="clusters must have one value per row, got 1 for 2"):
         select_gold(candidates(["a", "b"], clusters=[0]), rule())
+
+
+def test_quotas_go_by_strata_where_an_answer_is_not_one_label():
+    answers = [f"answer {n}" for n in range(12)]
+    found = select_gold(candidates(answers, strata=["few"] * 3 + ["many"] * 9), rule(size=6, min_per_label=1))
+    assert found.quota == {"few": 2, "many": 4}  # halfway between a share of 1.5 and an equal 3 is 2.25
+    assert sum(row < 3 for row in found.rows) == 2
+
+
+def test_a_row_has_a_stratum_exactly_if_it_has_a_label():
+    with pytest.raises(ValueError, match="row 1 has None and 'b'"):
+        select_gold(candidates(["a", "b"], strata=["x", None]), rule())
+    with pytest.raises(ValueError, match="one name per row, got 1 for 2 rows"):
+        select_gold(candidates(["a", "b"], strata=["x"]), rule())

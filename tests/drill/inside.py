@@ -6,6 +6,7 @@ Each function runs in a process of its own; what it takes and returns is JSON.
 import csv
 import io
 import random
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,9 +20,13 @@ from curation.services.scoring import start_score
 from curation.services.snapshots import approve_snapshot, start_freeze
 from jobs import services as jobs
 from jobs.models import Job
-from labeling.models import Example, LabelStudioLink
+from labeling.label_studio import bootstrap_token
+from labeling.models import Assignment, Desk, Example, LabelingRules
+from labeling.services.batches import Overlap, create_batch
+from labeling.services.desks import annotator_of
 from labeling.services.imports import receive_upload, start_import
-from labeling.services.sync import label_studio, provision_annotator, start_pull, start_push
+from labeling.services.server import label_studio
+from labeling.services.sync import start_sync
 from labeling.task_types.classification import to_result
 from projects.models import Project, Role
 from projects.services import add_member, create_project
@@ -120,15 +125,17 @@ def receipts(snapshot: int) -> list[dict[str, Any]]:
     return list(Adapter.objects.filter(run__snapshot=snapshot).order_by("pk").values_list("receipt", flat=True))
 
 
-def queue_push(project: int) -> int:
-    """Queue everything that is not in Label Studio yet."""
-    its = Project.objects.get(pk=project)
-    ids = Example.objects.filter(project=its, ls_task_id__isnull=True).values_list("pk", flat=True)
-    return start_push(its, list(ids), by=_user("bob")).pk
+def queue_batch(project: int) -> int:
+    """Ask Bob for a label of everything, and queue the round that puts it on his desk."""
+    its, bob = Project.objects.get(pk=project), _user("bob")
+    LabelingRules.objects.create(project=its, open_limit=100_000)
+    pool = Example.objects.filter(project=its, split="pool").values_list("pk", flat=True)
+    create_batch(its, pool, title="all", by=bob, annotators=[annotator_of(its, bob)], overlap=Overlap(1, 0, 1, 1))
+    return start_sync(its, by=bob).pk
 
 
-def queue_pull(project: int) -> int:
-    return start_pull(Project.objects.get(pk=project), by=_user("bob")).pk
+def queue_sync(project: int) -> int:
+    return start_sync(Project.objects.get(pk=project), by=_user("bob")).pk
 
 
 def retry(job: int) -> None:
@@ -137,24 +144,111 @@ def retry(job: int) -> None:
 
 def answer_in_label_studio(project: int, n: int) -> None:
     """Bob answers the first n tasks."""
-    its = Project.objects.get(pk=project)
-    annotator, client = provision_annotator(its, _user("bob")), label_studio()
-    tasks = Example.objects.filter(project=its, ls_task_id__isnull=False).order_by("pk")[:n]
+    client = label_studio()
+    lying = Assignment.objects.filter(annotator__project=project, state=Assignment.State.placed).order_by("pk")[:n]
     with ThreadPoolExecutor(4) as people:
-        list(people.map(lambda example: client.answer(example.ls_task_id, to_result("neutral"),
-                                                      annotator.ls_user_id, 2.0), tasks))
+        list(people.map(lambda assignment: client.answer(assignment.ls_task_id, to_result("neutral"),
+                                                         assignment.annotator.ls_user_id, 2.0),
+                        lying.select_related("annotator")))
 
 
 def tasks_in_label_studio(project: int) -> list[list[Any]]:
     """Key and id of every task that Label Studio holds for the project, by id."""
-    link = LabelStudioLink.objects.get(project=project)
-    return [[task.key, task.ls_task_id] for task in label_studio().scan_identities(link.ls_project_id)]
+    desk = Desk.objects.get(project=project)
+    return [[task.key, task.ls_task_id] for task in label_studio().scan_identities(desk.ls_project_id)]
 
 
 def tasks_here(project: int) -> list[list[Any]]:
-    """Key and task id of every example, by task id."""
-    examples = Example.objects.filter(project=project).order_by("ls_task_id")
-    return [list(pair) for pair in examples.values_list("key", "ls_task_id")]
+    """Key and task id of everything on a desk, by task id."""
+    lying = Assignment.objects.filter(annotator__project=project).order_by("ls_task_id")
+    return [list(pair) for pair in lying.values_list("example__key", "ls_task_id")]
+
+
+def keys_of_the_pool(project: int) -> list[str]:
+    return list(Example.objects.filter(project=project, split="pool").values_list("key", flat=True))
+
+
+def hire(project: int, names: list[str]) -> None:
+    its = Project.objects.get(pk=project)
+    for name in names:
+        add_member(its, User.objects.get_or_create(username=name)[0], Role.annotator, by=_user("alice"))
+
+
+def ask(project: int, n_labels: int, max_labels: int, open_limit: int) -> int:
+    """Ask everybody who labels here about the whole pool; queue the first round and return its job's id."""
+    its = Project.objects.get(pk=project)
+    LabelingRules.objects.update_or_create(project=its, defaults={"open_limit": open_limit})
+    pool = Example.objects.filter(project=its, split="pool").values_list("pk", flat=True)
+    create_batch(its, pool, title="all", by=_user("bob"), overlap=Overlap(n_labels, 0, n_labels, max_labels))
+    return start_sync(its, by=_user("bob")).pk
+
+
+def work_at_desks(project: int, names: list[str], seconds: float) -> dict[str, int]:
+    """Everybody answers what lies on their desk, all at the same time, until nothing has come for so long.
+
+    Each has a connection and a rhythm of their own, and answers what the text says. Returns annotator → answers.
+    """
+    client = label_studio()
+
+    def work(name: str) -> int:
+        draw, n, idle_since = random.Random(name), 0, time.monotonic()
+        while time.monotonic() - idle_since < seconds:
+            lying = list(Assignment.objects.filter(annotator__project=project, annotator__name=name, state="placed")
+                         .exclude(pk__in=done[name]).select_related("example", "annotator")[:5])
+            for assignment in lying:
+                time.sleep(draw.uniform(0, 0.2))
+                client.answer(assignment.ls_task_id, to_result(_mood_of(assignment.example.text)),
+                              assignment.annotator.ls_user_id, 2.0)
+                done[name].add(assignment.pk)
+                n, idle_since = n + 1, time.monotonic()
+            if not lying:
+                time.sleep(0.5)
+        return n
+
+    done: dict[str, set[int]] = {name: set() for name in names}
+    with ThreadPoolExecutor(len(names)) as people:
+        return dict(zip(names, people.map(work, names), strict=True))
+
+
+def _mood_of(text: str) -> str:
+    return next(label for label, words in LABELS.items() if set(words) & set(text.split()))
+
+
+def answer_one(project: int, name: str, label: str = "neutral") -> str:
+    """Somebody answers the next example on their desk; return its key."""
+    assignment = Assignment.objects.filter(annotator__project=project, annotator__name=name, state="placed")[0]
+    label_studio().answer(assignment.ls_task_id, to_result(label), assignment.annotator.ls_user_id, 2.0)
+    return str(assignment.example.key)
+
+
+def desk_of(project: int, name: str) -> dict[str, Any]:
+    """A desk as its pages show it, and the tasks that lie on it: key → Label Studio's id."""
+    desk = Desk.objects.get(project=project, annotator__name=name)
+    lying = Assignment.objects.filter(annotator=desk.annotator_id, state="placed")
+    return {"ls_project_id": desk.ls_project_id, "state": desk.state, "message": desk.message,
+            "tasks": dict(lying.values_list("example__key", "ls_task_id"))}
+
+
+def queue_comparison(project: int) -> int:
+    return start_sync(Project.objects.get(pk=project), by=_user("bob"), reconcile=True).pk
+
+
+def add_label(project: int, label: str) -> None:
+    """The labels change while answers are there: the page at every desk has to follow."""
+    its = Project.objects.get(pk=project)
+    its.schema["labels"].append({"name": label, "description": ""})
+    its.save()
+
+
+def in_label_studio(method: str, arguments: list[Any]) -> Any:
+    """Call the client as an administrator there would act: delete a project or tasks, change a page."""
+    return getattr(label_studio(), method)(*arguments)
+
+
+def revoke_token() -> None:
+    """Somebody makes another token in Label Studio, which ends the one that Goldpan has."""
+    bootstrap_token(settings.GOLDPAN_LABEL_STUDIO_URL, settings.GOLDPAN_LABEL_STUDIO_EMAIL,
+                    settings.GOLDPAN_LABEL_STUDIO_PASSWORD)
 
 
 def session_of(user: str) -> dict[str, str]:
@@ -173,5 +267,7 @@ def _user(name: str) -> User:
 
 def _run(job: int) -> None:
     jobs.run(job)
+    while Job.objects.filter(pk=job, state__in=Job.ACTIVE).exists():  # the worker or the tick was first
+        time.sleep(0.1)
     ended = Job.objects.get(pk=job)
     assert ended.state == Job.State.succeeded, ended.error

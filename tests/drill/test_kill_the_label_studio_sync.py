@@ -12,7 +12,8 @@ from tests.label_studio_fixture import BINARY
 
 pytestmark = [pytest.mark.drill, pytest.mark.labelstudio]
 
-N_TEXTS, N_ANSWERS = 1500, 100
+N_TEXTS, N_ANSWERS = 2400, 100
+PUTTING = "Putting examples on desks"
 
 
 @pytest.fixture(scope="module")
@@ -43,27 +44,27 @@ def tried_again_to_its_end(goldpan: KillableInstallation, job: int) -> JobRow:
 
 
 def test_every_text_becomes_one_task(goldpan: KillableInstallation, project: int) -> None:
-    job = goldpan.inside("queue_push", project=project)
-    goldpan.kill_in_the_middle("worker", job, lambda row: row.stage == "Pushing")
+    job = goldpan.inside("queue_batch", project=project)
+    goldpan.kill_in_the_middle("worker", job, lambda row: row.stage == PUTTING)
     goldpan.start("worker")
-    goldpan.kill_in_the_middle("labelstudio", job, lambda row: row.stage == "Pushing" and row.done >= 500)
+    goldpan.kill_in_the_middle("labelstudio", job, lambda row: row.stage == PUTTING and row.done >= 500)
     goldpan.start_and_wait("labelstudio")
     assert tried_again_to_its_end(goldpan, job).state == "succeeded"
     there = goldpan.inside("tasks_in_label_studio", project=project)
-    assert sorted(key for key, _ in there) == sorted(f"s-{row}" for row in range(N_TEXTS))
+    assert sorted(key for key, _ in there) == sorted(goldpan.inside("keys_of_the_pool", project=project))
     assert goldpan.inside("tasks_here", project=project) == there
     goldpan.assert_all_is_well()
 
 
 def test_every_answer_arrives_once(goldpan: KillableInstallation, project: int) -> None:
     goldpan.inside("answer_in_label_studio", project=project, n=N_ANSWERS)
-    job = goldpan.inside("queue_pull", project=project)
-    goldpan.kill_in_the_middle("worker", job, lambda row: row.stage == "Pulling")
+    job = goldpan.inside("queue_sync", project=project)
+    goldpan.kill_in_the_middle("worker", job, lambda row: row.stage.startswith("Fetching"))
     goldpan.start("worker")
-    goldpan.kill_in_the_middle("labelstudio", job, lambda row: row.stage == "Pulling")
+    goldpan.kill_in_the_middle("labelstudio", job, lambda row: row.stage.startswith("Fetching"))
     goldpan.start_and_wait("labelstudio")
     assert tried_again_to_its_end(goldpan, job).state == "succeeded"
-    again = goldpan.wait_for(goldpan.inside("queue_pull", project=project))
+    again = goldpan.wait_for(goldpan.inside("queue_sync", project=project))
     assert again.state == "succeeded" and again.result["n_new"] == again.result["n_changed"] == 0
     assert goldpan.count("labeling_annotation WHERE source = 'label_studio'") == N_ANSWERS
     assert len(goldpan.rows("SELECT DISTINCT example_id, annotator_id FROM labeling_annotation")) == N_ANSWERS

@@ -149,7 +149,7 @@ REFUSED = {
     "half a surrogate pair": (b"id,text\na,It broke.\nb,\xed\xa0\x80\n", "line 3, is 0xed. Save it again as UTF-8"),
     "two columns of one name": (b"text,text\na,b\n", "Two columns are named “text”. Rename one."),
     "an Excel file": (b"PK\x03\x04" + bytes(50), "Excel or zip file. Save the sheet as CSV"),
-    "one JSON list": (b'[{"text": "a"}]', "one JSON list. Write JSON Lines"),
+    "a JSON list that ends early": (b'[{"text": "a"},\n{"text": "b"}', "a comma or ] was expected on line 2"),
 }
 
 

@@ -1,4 +1,4 @@
-"""The list of examples: its filter stands in the address, and what it shows can be pushed as a whole."""
+"""The list of examples: its filter stands in the address, and people can be asked about all that it shows."""
 
 import hashlib
 
@@ -7,26 +7,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from jobs.models import Job
-from labeling.models import Annotation, Annotator, Example, LabelStudioLink, PushBatch
-from tests.fake_label_studio import FakeLabelStudio
-
-SERVER: list[FakeLabelStudio] = []
-
-
-def the_server(url, token):
-    return SERVER[0]
-
-
-def a_token(url, email, password):
-    return "token"
-
-
-@pytest.fixture
-def server(settings):
-    SERVER[:] = [FakeLabelStudio()]
-    settings.GOLDPAN_LABEL_STUDIO_CLIENT = f"{__name__}.the_server"
-    settings.GOLDPAN_LABEL_STUDIO_BOOTSTRAP = f"{__name__}.a_token"
-    return SERVER[0]
+from labeling.models import Annotation, Annotator, Batch, BatchItem, Example
+from labeling.services.batches import create_batch
 
 
 def new_example(project, key, text, split="pool", labels=(), **more):
@@ -44,11 +26,13 @@ def annotate(example, name, label, **more):
 
 
 @pytest.fixture
-def examples(project):
-    return [
-        new_example(project, "a", "My card is broken", labels=["negative"], ls_task_id=7),
+def examples(project, bob):
+    examples = [
+        new_example(project, "a", "My card is broken", labels=["negative"]),
         new_example(project, "b", "My card works", labels=["positive", "positive", "neutral"], split="test"),
         new_example(project, "c", "The app is blue", split="dev")]
+    create_batch(project, [examples[0].pk], title="first", by=bob)
+    return examples
 
 
 def example_list(client, project, **query):
@@ -73,9 +57,9 @@ def test_curators_and_admins_see_examples(project, examples, request, client_of,
     ({"split": "test"}, ["b"]),
     ({"label": "positive"}, ["b"]),
     ({"label": " none"}, ["c"]),
-    ({"there": "yes"}, ["a"]),
-    ({"there": "no"}, ["b", "c"]),
-    ({"q": "card", "there": "no", "label": "neutral"}, ["b"]),
+    ({"asked": "yes"}, ["a"]),
+    ({"asked": "no"}, ["b", "c"]),
+    ({"q": "card", "asked": "no", "label": "neutral"}, ["b"]),
     ({"q": "100%"}, [])])
 def test_every_filter_stands_in_the_address(project, examples, bob, client_of, query, keys):
     assert listed(client_of(bob), project, **query) == keys
@@ -139,57 +123,58 @@ def test_an_example_shows_its_whole_ledger(project, examples, bob, client_of):
     assert "<b>neutral</b>" in html and "<s>negative</s>" in html and "14\u202fs" in html
 
 
-def test_an_example_leads_to_its_task_and_through_the_list_it_was_opened_from(project, examples, bob, client_of):
-    LabelStudioLink.objects.create(project=project, url="http://label-studio.test", ls_project_id=3,
-                                   config_sha256="0" * 64, webhook_secret="s")
+def test_an_example_leads_through_the_list_it_was_opened_from(project, examples, bob, client_of):
     client = client_of(bob)
     html = client.get(reverse("labeling:example", args=[examples[0].pk]), {"q": "card"}).content.decode()
-    assert "http://label-studio.test/projects/3/data?task=7" in html
     assert f'{reverse("labeling:example", args=[examples[1].pk])}?q=card' in html
     last = client.get(reverse("labeling:example", args=[examples[1].pk]), {"q": "card"}).content.decode()
     assert reverse("labeling:example", args=[examples[2].pk]) not in last, "it does not match the filter"
 
 
-# Pushing what the filter shows
+# Asking about what the filter shows
 
-def push(client, project, query=""):
+ASKED = {"title": "cards", "n_labels": 2, "overlap_share": 0, "overlap_labels": 2, "max_labels": 3,
+         "skips": "next_person"}
+
+
+def ask(client, project, query="", **changed):
     page = reverse("labeling:example-list", args=[project.pk])
-    return client.post(reverse("labeling:push", args=[project.pk]) + query, follow=True,
+    return client.post(reverse("labeling:batch-create", args=[project.pk]) + query, ASKED | changed, follow=True,
                        headers={"Referer": f"http://testserver{page}"})
 
 
 @pytest.mark.parametrize(("who", "status"), [("bob", 200), ("charlie", 403), ("dora", 404)])
-def test_curators_push(project, examples, server, request, client_of, who, status):
-    assert push(client_of(request.getfixturevalue(who)), project).status_code == status
-    assert Job.objects.filter(kind="push").exists() == (status == 200)
+def test_curators_ask(project, examples, request, client_of, who, status):
+    assert ask(client_of(request.getfixturevalue(who)), project).status_code == status
+    assert Job.objects.filter(kind="sync").exists() == (status == 200)
 
 
-def test_the_button_counts_and_pushes_the_whole_filter(project, server, bob, client_of):
+def test_the_button_counts_and_asks_about_the_whole_filter(project, bob, client_of):
     for number in range(60):
         new_example(project, f"e{number}", f"card {number}" if number else "other")
     client = client_of(bob)
-    assert "Push 59 to Label Studio" in example_list(client, project, q="card").content.decode()
-    push(client, project, "?q=card&page=2")
-    assert sum(len(batch.example_ids) for batch in PushBatch.objects.all()) == 59
+    assert "Ask about 59" in example_list(client, project, q="card").content.decode()
+    ask(client, project, "?q=card&page=2")
+    batch = Batch.objects.get()
+    assert (batch.title, batch.n_labels, batch.max_labels, batch.items.count()) == ("cards", 2, 3, 59)
+    assert "all in open batches" in example_list(client, project, q="card").content.decode()
 
 
-def test_a_filter_that_cannot_be_read_pushes_nothing(project, examples, server, bob, client_of):
-    answer = push(client_of(bob), project, "?label=unheard+of")
-    assert "This filter cannot be read" in answer.content.decode() and not PushBatch.objects.exists()
+def test_a_filter_that_cannot_be_read_asks_nothing(project, bob, client_of):
+    new_example(project, "a", "text")
+    answer = ask(client_of(bob), project, "?label=unheard+of")
+    assert "This filter cannot be read" in answer.content.decode() and not BatchItem.objects.exists()
 
 
-def test_a_server_that_is_away_is_told_in_words(project, examples, server, bob, client_of):
-    server.unavailable = True
-    assert not Job.objects.exists()
-    answer = push(client_of(bob), project)
-    assert "Label Studio" in answer.content.decode() and not Job.objects.exists()
+def test_numbers_that_contradict_each_other_are_refused_on_the_page(project, examples, bob, client_of):
+    answer = ask(client_of(bob), project, overlap_labels=1)
+    assert "no smaller than what all get" in answer.content.decode() and Batch.objects.count() == 1
 
 
-def test_answers_are_fetched_on_request(project, examples, bob, client_of):
-    client, url = client_of(bob), reverse("labeling:pull", args=[project.pk])
+def test_answers_are_fetched_on_request(project, bob, client_of):
+    client, url = client_of(bob), reverse("labeling:sync", args=[project.pk])
     home = {"Referer": f"http://testserver{reverse('projects:detail', args=[project.pk])}"}
-    assert "Label Studio is not connected" in client.post(url, follow=True, headers=home).content.decode()
-    LabelStudioLink.objects.create(project=project, url="http://label-studio.test", ls_project_id=3,
-                                   config_sha256="0" * 64, webhook_secret="s")
+    assert "Nobody has been asked" in client.post(url, follow=True, headers=home).content.decode()
+    create_batch(project, [new_example(project, "a", "text").pk], title="t", by=bob)
     client.post(url)
-    assert Job.objects.get().kind == "pull"
+    assert Job.objects.get().kind == "sync"

@@ -7,18 +7,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from labeling.reading import MAX_ROW_CHARS, BadRow, FileRefused, Mapping, Row, read_rows, sniff
+from labeling.reading import BadRow, FileRefused, Mapping, Row, read_rows, sniff
+from labeling.reading.rows import MAX_ROW_CHARS
 
 TEXT_AND_KEY = Mapping(text_column="text", key_column="id")
+SCHEMA = {"labels": [{"name": "a"}, {"name": "b"}]}
 
 
 @pytest.fixture
 def read(tmp_path):
     """A function that writes a file's content and reads it back as a list."""
-    def read(content, mapping=TEXT_AND_KEY, *, format="csv", labels=None, kind="examples"):
+    def read(content, mapping=TEXT_AND_KEY, *, format="csv", labels=("good", "bad"), kind="examples", **asked):
         path = tmp_path / "file"
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return list(read_rows(path, format=format, mapping=mapping, labels=labels, kind=kind))
+        asked.setdefault("schema", {"labels": [{"name": label} for label in labels]})
+        return list(read_rows(path, format=format, mapping=mapping, kind=kind, **asked))
     return read
 
 
@@ -109,7 +112,7 @@ def test_every_text_survives_csv_and_json_lines(tmp_path, texts):
     (tmp_path / "texts.jsonl").write_bytes(lines.encode())
     for format in ("csv", "jsonl"):
         path = tmp_path / f"texts.{format}"
-        rows = read_rows(path, format=format, mapping=Mapping("text"), labels=None, kind="examples")
+        rows = read_rows(path, format=format, mapping=Mapping("text"), schema=SCHEMA, kind="examples")
         assert [row.text for row in rows] == texts
 
 
@@ -187,7 +190,7 @@ def test_a_quote_that_is_never_closed_neither_hangs_nor_fills_the_memory(tmp_pat
     lines = "".join(f"{i},text number {i} of the many that follow the open quote\n" for i in range(20_000))
     path.write_text('id,text\n1,"open\n' + lines)
     tracemalloc.start()
-    rows = read_rows(path, format="csv", mapping=Mapping("text"), labels=None, kind="examples")
+    rows = read_rows(path, format="csv", mapping=Mapping("text"), schema=SCHEMA, kind="examples")
     first = next(rows)
     n_rows = sum(isinstance(row, Row) for row in rows)
     peak = tracemalloc.get_traced_memory()[1]
@@ -211,7 +214,7 @@ def test_a_large_file_is_read_in_flat_memory(tmp_path):
         file.writelines("x" * 1000 + "\n" for _ in range(20_000))
         file.write("y" * 20_000_000 + "\n")
     tracemalloc.start()
-    n_rows = sum(1 for _ in read_rows(path, format="csv", mapping=Mapping("text"), labels=None, kind="examples"))
+    n_rows = sum(1 for _ in read_rows(path, format="csv", mapping=Mapping("text"), schema=SCHEMA, kind="examples"))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert n_rows == 20_001
@@ -268,7 +271,7 @@ def test_whatever_the_bytes_each_line_is_a_row_or_bad_or_the_file_is_refused(tmp
         sniff(path)
         mapping = Mapping("text")
         assert all(isinstance(row, Row | BadRow) for row in
-                   read_rows(path, format=format, mapping=mapping, labels={"a"}, kind="examples"))
+                   read_rows(path, format=format, mapping=mapping, schema=SCHEMA, kind="examples"))
     except FileRefused as refused:
         assert str(refused)
 

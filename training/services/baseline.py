@@ -21,6 +21,7 @@ from jobs.progress import Progress
 from jobs.services import completing, enqueue, work_folder
 from labeling.models import Example
 from projects.errors import UserError
+from projects.models import Project
 from projects.services import audit
 from training.models import Evaluation, Run, TestLook, Verdict
 from training.prompts import Prompt, choose_shots, few_shot, prompt_sha256, prompt_to_json, zero_shot
@@ -44,14 +45,29 @@ SEED = 0
 def start_baseline(snapshot: Snapshot, *, by: User, wake: bool = True) -> Job:
     """Queue the prompt baseline; one that waits or runs already is returned.
 
-    Raises UserError if the snapshot is not approved or has a verdict already.
+    Raises UserError if the snapshot is not approved or has a verdict already, or its task is not classification.
     """
+    require_trainable(snapshot.project)
     require_approved(snapshot)
     _check_unjudged(snapshot)
     waiting = Job.objects.active().filter(project=snapshot.project, kind="baseline", params__snapshot=snapshot.pk)
     return waiting.first() or enqueue(
         "baseline", snapshot.project, title=f"Trying prompts on {snapshot}", requested_by=by,
         params={"snapshot": snapshot.pk}, exclusive=f"baseline:{snapshot.pk}", wake=wake)
+
+
+def training_obstacle(project: Project) -> str:
+    """Why Goldpan tries no prompt and trains nothing for this type of task, in words; "" where it does."""
+    if project.task_type == Project.TaskType.classification:
+        return ""
+    return (f"Prompt baselines and training for “{project.get_task_type_display()}” come with a later version; so far "
+            "they are for one label per text. Review, gold set, freezing, approval and export work.")
+
+
+def require_trainable(project: Project) -> None:
+    """Raises UserError unless prompts can be tried and adapters trained for the project's type of task."""
+    if obstacle := training_obstacle(project):
+        raise UserError(obstacle)
 
 
 def _check_unjudged(snapshot: Snapshot) -> None:

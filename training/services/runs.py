@@ -24,6 +24,7 @@ from training.finetune import TrainingConfig, n_steps
 from training.model_card import package_versions
 from training.models import Adapter, Run, Verdict
 from training.prompts import prompt_to_json, short
+from training.services.baseline import require_trainable
 from training.services.evaluation import queue_evaluation
 
 
@@ -36,6 +37,7 @@ def start_training(snapshot: Snapshot, *, by: User, config: dict[str, Any] | Non
     Raises UserError if the snapshot is not approved, there is no verdict or it says that the prompt is enough and
     no reason is given, a value of the config is out of range, or the same run is on its way already.
     """
+    require_trainable(snapshot.project)
     require_approved(snapshot)
     _check_gate(snapshot, override_reason)
     try:

@@ -10,7 +10,6 @@ from django.core.management.base import BaseCommand
 from goldpan.demo import StepFailed, hand_out_passwords, run_demo
 from goldpan.last_screen import last_screen
 from goldpan.verification import problems
-from labeling.services.sync import decrypt
 from projects.errors import UserError
 
 
@@ -35,8 +34,6 @@ class Command(BaseCommand):
         passwords = hand_out_passwords()
         for user, password in passwords.items():
             self.stdout.write(f"Goldpan       {user:<28} {password}")
-        for annotator in project.annotators.filter(user__username__in=passwords).exclude(ls_password_encrypted=""):
-            self.stdout.write(f"Label Studio  {annotator.ls_email:<28} {decrypt(annotator.ls_password_encrypted)}")
         if not once:
             call_command("addresses", stdout=self.stdout)
             signal.pause()

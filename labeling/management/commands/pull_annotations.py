@@ -2,11 +2,11 @@ from argparse import ArgumentParser
 from typing import Any
 
 from jobs.management.base import GoldpanCommand, add_by, add_project, add_worker, project_of, user_of
-from labeling.services.sync import start_pull
+from labeling.services.sync import start_sync
 
 
 class Command(GoldpanCommand):
-    help = "Fetch new answers from Label Studio into the ledger."
+    help = "Fetch new answers from Label Studio into the ledger, and fill the desks again."
 
     def arguments(self, parser: ArgumentParser) -> None:
         add_project(parser)
@@ -16,6 +16,6 @@ class Command(GoldpanCommand):
 
     def work(self, **options: Any) -> dict[str, Any]:
         project = project_of(options["project"])
-        job = start_pull(project, by=user_of(options["by"], project), reconcile=options["reconcile"],
+        job = start_sync(project, by=user_of(options["by"], project), reconcile=options["reconcile"],
                          wake=options["worker"])
         return self.finish(job, on_worker=options["worker"]).result

@@ -1,0 +1,1 @@
+"""A module per page: `page` is what they share."""
