@@ -1,5 +1,6 @@
 """What a quality report says, made ready to be read: shares with their intervals, labels, histogram, annotators."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import floor
 
@@ -108,8 +109,11 @@ class Quality:
                 "another label")
 
 
-def read_quality(report: QualityReport) -> Quality:
-    """Return the report's figures. Four queries at most, whatever the number of examples."""
+def read_quality(report: QualityReport, names: Mapping[int, str] | None = None) -> Quality:
+    """Return the report's figures. Four queries at most, whatever the number of examples.
+
+    names: annotator pk → what this reader may call them; their own names if left out.
+    """
     is_one_label = report.project.task_type == "classification"
     labels = _labels(report) if is_one_label else _names(report)
     # Hidden scores are not stored, but the model was compared with every label that was not left out.
@@ -118,7 +122,7 @@ def read_quality(report: QualityReport) -> Quality:
     return Quality(
         report=report, n_labelled=n_labelled, agreement=_share(report.accuracy, n_compared),
         baseline=_share(report.majority_share, n_compared), labels=labels, histogram=_histogram(report),
-        annotators=_annotators(report), answers=None if is_one_label else _answer_facts(report))
+        annotators=_annotators(report, names), answers=None if is_one_label else _answer_facts(report))
 
 
 def _answer_facts(report: QualityReport) -> AnswerFacts:
@@ -166,10 +170,14 @@ def _histogram(report: QualityReport) -> Histogram | None:
     return Histogram(counts, [k / N_BINS for k in range(N_BINS + 1)])
 
 
-def _annotators(report: QualityReport) -> list[AnnotatorRow]:
+def _annotators(report: QualityReport, names: Mapping[int, str] | None) -> list[AnnotatorRow]:
     if not report.annotators:
         return []
-    n_of = dict(Annotation.objects.current().filter(annotator__project=report.project_id).order_by()
-                .values_list("annotator__name").annotate(n=Count("pk")))
-    return [AnnotatorRow(name, quality, n_of.get(name, 0))
-            for name, quality in sorted(report.annotators.items(), key=lambda item: item[1])]
+    found = {name: (pk, n) for pk, name, n in Annotation.objects.current().filter(
+        annotator__project=report.project_id).order_by().values_list("annotator", "annotator__name").annotate(
+        n=Count("pk"))}
+    rows = []
+    for name, quality in sorted(report.annotators.items(), key=lambda item: item[1]):
+        pk, n = found.get(name, (0, 0))
+        rows.append(AnnotatorRow(names.get(pk, "an annotator") if names else name, quality, n))
+    return rows

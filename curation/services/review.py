@@ -1,6 +1,7 @@
 """The review queue: what looks wrong, worst first, and the decisions that settle it."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from django.contrib.auth.models import User
@@ -313,8 +314,11 @@ class ReviewItem:
         return [vote for vote in self.votes if vote.label == self.label]
 
 
-def review_item(score: ExampleScore, report: QualityReport) -> ReviewItem:
-    """Gather the evidence about one scored example. Three queries, however many labels and neighbours there are."""
+def review_item(score: ExampleScore, report: QualityReport, names: Mapping[int, str] | None = None) -> ReviewItem:
+    """Gather the evidence about one scored example. Three queries, however many labels and neighbours there are.
+
+    names: annotator pk → what this reader may call them; their own names if left out.
+    """
     score.example.project = report.project  # spares a query
     answers, text = answers_of(report.project), score.example.text
     cosines = {int(pk): cosine for pk, cosine in score.neighbours}
@@ -345,7 +349,8 @@ def review_item(score: ExampleScore, report: QualityReport) -> ReviewItem:
         score=score, label=label, shown=answers.full(label, source=text), suggestion=suggestion,
         suggested=answers.show(suggestion, source=text), draft=answers.draft(label),
         pieces=answers.pieces(label, source=text),
-        votes=[Said(vote.annotator.name, vote.seconds, cast.label, answers.full(cast.label, source=text))
+        votes=[Said(names[vote.annotator_id] if names else vote.annotator.name, vote.seconds, cast.label,
+                    answers.full(cast.label, source=text))
                for vote, cast in zip(given, ballot.votes, strict=True)],
         history=[Past(decision, answers.show(decision.value, source=text)) for decision in history],
         neighbours=neighbours, why=[*filter(None, [outdated_because(score.example)]),

@@ -10,6 +10,7 @@ from curation.services.scoring import latest_report, start_score
 from curation.views.page import Request, open_job
 from jobs.models import Job
 from labeling.models import Example
+from labeling.services.annotators import names_for
 from projects.models import Project
 from projects.rights import on
 
@@ -22,7 +23,8 @@ def quality(request: Request, project: Project) -> HttpResponse:
     return render(request, "curation/quality.html", {
         "project": project, "report": report, "job": open_job(project, "score"),
         "has_examples": report is not None or Example.objects.filter(project=project).exists(),
-        "quality": read_quality(report) if report else None, "counts": review_counts(report) if report else None,
+        "quality": read_quality(report, names_for(project, request.user)) if report else None,
+        "counts": review_counts(report) if report else None,
         "causes": causes_of(project),
         "threshold": gold.min_quality if gold and gold.min_quality > 0 else None})
 

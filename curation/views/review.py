@@ -32,6 +32,7 @@ from curation.services.review import (
 from curation.services.scoring import latest_report
 from curation.views.page import LONG_TEXT, Request, open_job, valid
 from labeling.models import Example
+from labeling.services.annotators import names_for
 from projects.errors import UserError
 from projects.models import Project
 from projects.rights import on
@@ -151,7 +152,7 @@ def _queue_context(project: Project, view: str, counts: ReviewCounts) -> dict[st
 
 def _item_context(request: Request, project: Project, view: str, report: QualityReport,
                   score: ExampleScore, queue: QuerySet[ExampleScore]) -> dict[str, Any]:
-    item = review_item(score, report)
+    item = review_item(score, report, names_for(report.project, request.user))
     is_in_line = score.label_quality is not None or bool(score.label)  # a held-out example is not
     previous = previous_in(queue, score) if is_in_line else None
     following = next_in(queue, score) if is_in_line else first_in(queue)

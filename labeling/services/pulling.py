@@ -46,7 +46,7 @@ def pull_desk(client: Any, desk: Desk, progress: Progress, *, everything: bool =
     started, pulled = timezone.now(), Pulled()
     since = None if everything or desk.cursor is None else desk.cursor - MARGIN
     for chunk in _chunks(client.pull_changes(desk.ls_project_id, since)):
-        progress(f"Fetching answers of {desk.annotator}"[:80], pulled.n_tasks, 0)
+        progress("Fetching answers", pulled.n_tasks, 0)
         with transaction.atomic():
             pulled.add(absorb(desk, chunk))
             desk.cursor = max([task.updated_at for task in chunk] + ([desk.cursor] if desk.cursor else []))

@@ -3,6 +3,7 @@ from django.urls import reverse
 
 from curation.models import Decision, ExampleScore
 from curation.services.review import decide, review_counts, review_item, review_queue
+from labeling.models import Annotation, LabelingRules
 from projects.errors import UserError
 from projects.models import Project
 from tests.curation.conftest import annotate, new_example, new_report
@@ -238,5 +239,13 @@ def test_the_page_asks_as_many_questions_for_many_examples_as_for_few(
         ExampleScore(report=scored.report, example=new_example(scored.project, f"m{k}", "pool"), label="neutral",
                      n_labels=1, label_quality=0.5, is_label_issue=True, cluster=1000 + k, cluster_size=1,
                      neighbours=[[scored.examples["p11"].pk, 0.9]]) for k in range(60)])
-    with django_assert_max_num_queries(18):
+    with django_assert_max_num_queries(20):
         page(client, scored.project, at=scored.score("p01").pk)
+
+
+def test_names_are_hidden_from_curators_where_the_rules_say_so(scored, project, bob, alice, client_of):
+    LabelingRules.objects.create(project=project, hides_names=True)
+    name = Annotation.objects.filter(example__project=project).first().annotator.name
+    page = reverse("curation:review", args=[project.pk])
+    assert name not in client_of(bob).get(page).content.decode()
+    assert name in client_of(alice).get(page).content.decode()
