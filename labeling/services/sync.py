@@ -66,7 +66,8 @@ def poll() -> None:
     stale = timezone.now() - timedelta(seconds=settings.GOLDPAN_POLL_SECONDS)
     in_use = Project.objects.filter(Q(desks__isnull=False) | Q(batches__state=Batch.State.open, batches__vendor=""))
     for project in in_use.distinct():
-        if not Job.objects.filter(project=project, kind="sync", created_at__gt=stale).exists():
+        rounds = Job.objects.filter(project=project, kind="sync")
+        if not rounds.filter(Q(created_at__gt=stale) | Q(state__in=Job.ACTIVE)).exists():  # a long one is enough
             start_sync(project, by=None)
     old = Job.objects.filter(kind="sync", requested_by=None, finished_at__lt=timezone.now() - timedelta(hours=1))
     old.filter(result__n_new=0, result__n_changed=0, result__n_retracted=0, result__n_handed_out=0).delete()

@@ -13,6 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
+from django.db.models import F
 
 from curation.models import Snapshot
 from curation.services.gold_sets import gold_set_of, save_rule
@@ -21,7 +22,7 @@ from curation.services.snapshots import approve_snapshot, start_freeze
 from jobs import services as jobs
 from jobs.models import Job
 from labeling.label_studio import bootstrap_token
-from labeling.models import Assignment, Desk, Example, LabelingRules
+from labeling.models import Assignment, BatchItem, Desk, Example, LabelingRules
 from labeling.services.batches import Overlap, create_batch
 from labeling.services.desks import annotator_of
 from labeling.services.imports import receive_upload, start_import
@@ -184,15 +185,19 @@ def ask(project: int, n_labels: int, max_labels: int, open_limit: int) -> int:
 
 
 def work_at_desks(project: int, names: list[str], seconds: float) -> dict[str, int]:
-    """Everybody answers what lies on their desk, all at the same time, until nothing has come for so long.
+    """Everybody answers what lies on their desk, all at the same time, until all is answered or the time is over.
 
     Each has a connection and a rhythm of their own, and answers what the text says. Returns annotator → answers.
     """
-    client = label_studio()
+    client, end = label_studio(), time.monotonic() + seconds
+
+    def is_over() -> bool:
+        wanted = BatchItem.objects.filter(batch__project=project, n_taken__lt=F("n_wanted"))
+        return not wanted.exists() and not Assignment.objects.open().filter(annotator__project=project).exists()
 
     def work(name: str) -> int:
-        draw, n, idle_since = random.Random(name), 0, time.monotonic()
-        while time.monotonic() - idle_since < seconds:
+        draw, n = random.Random(name), 0
+        while time.monotonic() < end and not is_over():
             lying = list(Assignment.objects.filter(annotator__project=project, annotator__name=name, state="placed")
                          .exclude(pk__in=done[name]).select_related("example", "annotator")[:5])
             for assignment in lying:
@@ -200,7 +205,7 @@ def work_at_desks(project: int, names: list[str], seconds: float) -> dict[str, i
                 client.answer(assignment.ls_task_id, to_result(_mood_of(assignment.example.text)),
                               assignment.annotator.ls_user_id, 2.0)
                 done[name].add(assignment.pk)
-                n, idle_since = n + 1, time.monotonic()
+                n += 1
             if not lying:
                 time.sleep(0.5)
         return n

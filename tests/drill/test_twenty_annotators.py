@@ -19,7 +19,7 @@ def test_twenty_people_at_once_give_every_example_exactly_three_labels(install: 
     first = goldpan.wait_for(goldpan.inside("ask", project=project, n_labels=N_LABELS, max_labels=N_LABELS,
                                             open_limit=ON_A_DESK))
     assert first.state == "succeeded" and first.result["n_handed_out"] == N_PEOPLE * ON_A_DESK
-    answers = goldpan.inside("work_at_desks", project=project, names=PEOPLE, seconds=20)
+    answers = goldpan.inside("work_at_desks", project=project, names=PEOPLE, seconds=400)
     assert goldpan.wait_for(goldpan.inside("queue_sync", project=project)).state == "succeeded"
     compared = goldpan.wait_for(goldpan.inside("queue_comparison", project=project)).result
 
@@ -31,5 +31,5 @@ def test_twenty_people_at_once_give_every_example_exactly_three_labels(install: 
     assert compared["are_equal"] and compared["n_here"] == N_LABELS * n_pool
     assert sum(n > 0 for n in answers.values()) == N_PEOPLE, "everybody had something to do"
     print(f"\n{N_PEOPLE} people, {n_pool} examples, {sum(answers.values())} answers: {N_LABELS} each, no more, no less")
-    goldpan.assert_all_is_well()
+    assert goldpan.manage("verify") == {"problems": []}
     goldpan.stop()
