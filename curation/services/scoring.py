@@ -3,7 +3,8 @@
 1. Texts that have no embedding yet are encoded.
 2. Near-duplicates among all examples are joined into clusters; those that cross the held-out line are marked.
 3. Pool examples with a label get out-of-sample probabilities that leave whole clusters out.
-4. Where pool examples have several labels, CROWDLAB says their consensus.
+4. Where pool examples have several labels, CROWDLAB says their consensus; where nothing can be told from the texts,
+   Dawid-Skene does, if people said enough.
 5. Confident learning flags what looks wrong; the report and its rows are written at once.
 Dev and test examples are clustered, never scored: their labels must not depend on a model.
 
@@ -28,6 +29,7 @@ from curation.label_quality import consensus, score_label_sets, score_labels
 from curation.label_sets import OutOfSampleSets, out_of_sample_sets
 from curation.models import ExampleScore, QualityReport
 from curation.neighbours import nearest
+from curation.people import MIN_VOTES, people_say
 from curation.probabilities import OutOfSample, out_of_sample_probabilities
 from curation.services.embeddings import encoder_name, ensure_embeddings, load_embeddings
 from curation.services.labels import Ballot, ExampleRow, answers_of, ballots, codes, example_rows
@@ -66,6 +68,7 @@ class _Scored:
     """Per example, in the order of `rows`, what will be written; nan and empty where there is nothing to say.
 
     why: what the checks and the comparison of answers say, in words. facts: what the job remembers for the pages.
+    weighed: row → how sure its label is, where it is what people say, weighed by how reliable each is.
     """
 
     answers: Answers
@@ -88,6 +91,7 @@ class _Scored:
     hidden_because: str = ""
     why: dict[int, list[str]] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    weighed: dict[int, float] = field(default_factory=dict)
 
     @property
     def has_label(self) -> np.ndarray:
@@ -103,6 +107,7 @@ def run_score(job: Job, progress: Progress) -> None:
     if project.task_type == "classification":
         _score(scored, embeddings, project, progress)
     else:
+        _ask_people(scored, project)
         _compare(scored, progress)
         if project.task_type == "multilabel":
             _score_sets(scored, embeddings, project, progress)
@@ -150,12 +155,14 @@ def _score(scored: _Scored, embeddings: np.ndarray, project: Project, progress: 
             embeddings, scored.label, scored.cluster, labels_order=project.labels, seed=SEED, progress=progress)
     except ValueError as error:  # too few labels: duplicates are still worth a report
         scored.hidden_because = str(error)
+        _ask_people(scored, project)
         return
     scored.out_of_sample, scored.left_out = found, found.left_out
     if not found.is_better_than_chance:
         scored.hidden_because = (
             f"A model that read the texts agrees with {found.accuracy:.1%} of the labels, hardly more than always "
             f"saying the commonest one ({found.majority_share:.1%}). Its doubts would mislead, so they are not shown.")
+        _ask_people(scored, project)
         return
     chosen = np.flatnonzero(found.rows_scored)
     probs = found.pred_probs[chosen]
@@ -192,6 +199,31 @@ def _apply_consensus(scored: _Scored, chosen: np.ndarray, probs: np.ndarray, ord
             scored.quality[row] = said.consensus_quality[position]
 
 
+def _ask_people(scored: _Scored, project: Project) -> None:
+    """Dawid-Skene for one label out of a fixed list where no classifier can weigh people, if they said enough."""
+    if not scored.answers.kind.HAS_LABELS:
+        return
+    order = {label: k for k, label in enumerate(project.labels)}
+    people = dict(Annotator.objects.filter(project=project, is_person=True).values_list("pk", "name"))
+    ballots_of = [(row, [vote for vote in scored.ballot_of[row].votes if vote.annotator_id in people
+                         and vote.label in order]) for row in np.flatnonzero(scored.has_label).tolist()]
+    chosen = [(row, votes) for row, votes in ballots_of if len(votes) >= MIN_VOTES]
+    if not chosen:
+        return
+    votes = [(position, vote.annotator_id, order[vote.label]) for position, (_, given) in enumerate(chosen)
+             for vote in given]
+    said = people_say(*(np.array(column) for column in zip(*votes, strict=True)), n_examples=len(chosen),
+                      n_labels=len(order))
+    if said is None:
+        return
+    scored.annotators = {people[pk]: round(share, 4) for pk, share in said.reliability.items()}
+    for position, (row, given) in enumerate(chosen):
+        label = project.labels[said.label[position]]
+        if not scored.ballot_of[row].is_settled and label in {vote.label for vote in given}:
+            scored.weighed[row] = float(said.probability[position])
+            scored.label[row] = label
+
+
 def _find_neighbours(scored: _Scored, embeddings: np.ndarray, chosen: np.ndarray, progress: Progress) -> None:
     """The nearest labelled pool examples of the rows that somebody will look at first, as evidence."""
     if not len(chosen):
@@ -217,7 +249,10 @@ def _compare(scored: _Scored, progress: Progress) -> None:
         agreement = answers.kind.agreement([vote.value for vote in ballot.votes])
         scored.agreement[row] = scored.quality[row] = min(max(agreement, 0.0), 1.0)
         why = scored.why.setdefault(row, [])
-        if ballot.consensus is None and not ballot.decided_label and not answers.is_free_text:
+        if row in scored.weighed and ballot.consensus != scored.label[row]:
+            why.append(f"Its {len(ballot.votes)} answers differ; weighed by how reliable each person is they say "
+                       f"“{scored.label[row]}” ({scored.weighed[row]:.0%} sure).")
+        elif ballot.consensus is None and not ballot.decided_label and not answers.is_free_text:
             scored.is_issue[row] = True
             why.append(f"Its {len(ballot.votes)} answers settle nothing between them; the first one stands here.")
         elif agreement < mark and not ballot.is_settled:

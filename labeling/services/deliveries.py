@@ -27,30 +27,36 @@ def deliver(client: Any, project: Project, progress: Progress) -> int:
 
     Raises LabelStudioError; what was under way is looked for there before it is sent again.
     """
-    waiting = Assignment.objects.filter(annotator__project=project, state=Assignment.State.reserved)
-    for delivery in Delivery.objects.filter(desk__project=project).exclude(state=Delivery.State.confirmed):
+    _pack(client, project)
+    open_ones = Delivery.objects.filter(desk__project=project).exclude(state=Delivery.State.confirmed)
+    n_of = {delivery: delivery.assignments.filter(state=Assignment.State.reserved).count()
+            for delivery in open_ones.select_related("desk__project").order_by("pk")}
+    total, done = sum(n_of.values()), 0
+    for delivery, n in n_of.items():
+        progress("Putting examples on desks", done, total)
         bring(client, delivery)
-    by_annotator = groupby(waiting.filter(delivery=None).order_by("annotator", "pk"), key=lambda row: row.annotator_id)
-    todo = [(annotator_id, list(rows)) for annotator_id, rows in by_annotator]
-    total, done = sum(len(rows) for _, rows in todo), 0
-    for annotator_id, rows in todo:
-        annotator = Annotator.objects.select_related("project", "user").get(pk=annotator_id)
+        done += n
+    return total
+
+
+def _pack(client: Any, project: Project) -> None:
+    """Make deliveries of what is reserved and in none yet; desks are made where they are missing."""
+    waiting = Assignment.objects.filter(
+        annotator__project=project, state=Assignment.State.reserved, delivery=None).order_by("annotator", "pk")
+    for annotator_id, found in groupby(waiting, key=lambda row: row.annotator_id):
+        rows, annotator = list(found), Annotator.objects.select_related("project", "user").get(pk=annotator_id)
         desk = open_desk(client, annotator)
         # Shuffled, so that no delivery of several holds all the honeypots; `bring` shuffles within each.
         random.Random(rows[0].pk).shuffle(rows)
         for start in range(0, len(rows), MAX_TASKS):
-            progress("Putting examples on desks", done, total)
-            bring(client, _new_delivery(desk, rows[start:start + MAX_TASKS]))
-            done += len(rows[start:start + MAX_TASKS])
-    return total
+            _new_delivery(desk, rows[start:start + MAX_TASKS])
 
 
 @transaction.atomic
-def _new_delivery(desk: Desk, rows: list[Assignment]) -> Delivery:
+def _new_delivery(desk: Desk, rows: list[Assignment]) -> None:
     delivery = Delivery.objects.create(desk=desk, uuid=uuid.uuid4())
     ids = [row.pk for row in rows]
     Assignment.objects.filter(pk__in=ids, state=Assignment.State.reserved).update(delivery=delivery)
-    return delivery
 
 
 def bring(client: Any, delivery: Delivery) -> None:

@@ -200,8 +200,8 @@ class Compared:
 def compare_desk(client: Any, desk: Desk) -> Compared:
     """Hold the desk's assignments against its tasks; whatever is missing there is freed, and given out again.
 
-    Tasks that no assignment stands for (a delivery that came twice, a task that was given back) are removed if nobody
-    has answered them. Answers stay in the ledger in any case.
+    Tasks of ours that no assignment stands for (a delivery that came twice, one that was given back) are removed there;
+    what was answered on them is in the ledger already, if all of the desk has just been pulled.
     """
     there = {ls_task_id: key for ls_task_id, key, _ in client.scan_identities(desk.ls_project_id)}
     mine = Assignment.objects.filter(annotator=desk.annotator_id, ls_task_id__isnull=False).exclude(
@@ -212,6 +212,7 @@ def compare_desk(client: Any, desk: Desk) -> Compared:
         for row in missing:
             _forget_task(row)
     strange = [ls_task_id for ls_task_id, key in there.items() if ls_task_id not in ours and key is not None]
+    client.delete_tasks(desk.ls_project_id, strange)
     Desk.objects.filter(pk=desk.pk).update(reconciled_at=timezone.now())
     return Compared(len(ours), len(there), len(missing), len(strange))
 

@@ -9,7 +9,7 @@ from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from jobs.models import Job
-from labeling.label_studio import AnnotationOut, AuthFailed
+from labeling.label_studio import AnnotationOut, AuthFailed, TaskIn
 from labeling.models import Annotation, Annotator, Assignment, Delivery, Desk
 from labeling.services import pulling, sync
 from labeling.services.server import decrypt
@@ -105,6 +105,19 @@ def test_a_task_deleted_there_is_given_out_again_and_answers_stay(floor: Floor, 
     assert compared["n_missing_there"] == 2
     assert floor.labels() == ["neutral"]
     assert [task.key for task in server.tasks.values()] == [examples[1].key]
+    assert floor.sync(reconcile=True)["are_equal"]
+
+
+def test_a_task_that_is_there_twice_is_removed_and_its_answer_kept(floor: Floor, server: FakeLabelStudio) -> None:
+    example, = floor.examples(1)
+    floor.ask([example])
+    floor.sync()
+    desk = Desk.objects.get()
+    [twice] = server.import_tasks(desk.ls_project_id, [TaskIn(key=example.key, data={"text": "t"}, batch="lost")])
+    server.answer(twice, to_result("positive"), desk.annotator.ls_user_id or 0, 1.0)
+    compared = floor.sync(reconcile=True)
+    assert (compared["n_strange"], compared["are_equal"]) == (1, False)
+    assert floor.labels() == ["positive"] and twice not in server.tasks
     assert floor.sync(reconcile=True)["are_equal"]
 
 
