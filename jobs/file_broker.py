@@ -24,10 +24,10 @@ BIND_TRIES, BIND_PAUSE_SECONDS = 20, 0.05  # while another process writes the ta
 class Channel(filesystem.Channel):
     """Messages as files in one folder; names sort by age."""
 
-    def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:
+    def _put(self, queue: str, message: Any, **kwargs: Any) -> None:  # type: ignore[override]  # kombu names it twice
         path = Path(self.data_folder_out) / f"{round(time.monotonic() * 1000)}_{uuid.uuid4()}.{queue}.msg"
         part = path.with_name(f"{path.name}.part")
-        part.write_bytes(str_to_bytes(dumps(payload)))
+        part.write_bytes(str_to_bytes(dumps(message)))
         part.rename(path)
 
     def _get(self, queue: str) -> Any:

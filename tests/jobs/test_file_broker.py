@@ -7,7 +7,7 @@ from queue import Empty
 from typing import Any
 
 import pytest
-from kombu import Connection
+from kombu.connection import Connection
 
 from jobs.file_broker import Channel, Transport
 
