@@ -30,7 +30,7 @@ class Channel(filesystem.Channel):
         part.write_bytes(str_to_bytes(dumps(message)))
         part.rename(path)
 
-    def _get(self, queue: str) -> Any:
+    def _get(self, queue: str) -> Any:  # type: ignore[override]  # it has no timeout, whatever the base class says
         for path in sorted(Path(self.data_folder_in).glob(f"*.{queue}.msg")):
             taken = path.with_name(f"{path.name}.taken")
             try:
