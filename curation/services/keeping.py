@@ -16,7 +16,8 @@ def kept(project: Project, name: str, find: Callable[[], set[int]]) -> set[int]:
 
     Answers that came since are missing for so long. What curators decide must not be: leave it to the caller.
     """
-    newest = Annotation.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-    if newest < MANY_ANSWERS:
+    numbers = Annotation.objects.values_list("pk", flat=True)
+    newest, oldest = numbers.order_by("-pk").first(), numbers.order_by("pk").first()
+    if newest is None or oldest is None or newest - oldest < MANY_ANSWERS:
         return find()
     return set(cache.get_or_set(f"{name}:{project.pk}", find, KEPT_SECONDS) or ())

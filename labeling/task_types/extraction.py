@@ -135,13 +135,19 @@ def _closed(part: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _described(part: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """A line for every field: its path, type, whether it is required, its description."""
-    for name, field in part["properties"].items():
+    """A line for every field: its path, type, whether it is required, its description.
+
+    Required ones come first, as the schema lists them, then the others by name: PostgreSQL and frozen manifests do not
+    keep the order in which an object was written.
+    """
+    properties, required_names = part["properties"], part.get("required", [])
+    for name in [*required_names, *sorted(properties.keys() - set(required_names))]:
+        field = properties[name]
         if field.get("type") == "object":
             yield from _described(field, f"{path}{name}.")
             continue
         kind = f"list of: {_kind(field['items'])}" if field.get("type") == "array" else _kind(field)
-        required = "required, " if name in part.get("required", []) else ""
+        required = "required, " if name in required_names else ""
         note = " ".join(field.get("description", "").split())
         yield f"{path}{name} ({required}{kind}){': ' if note else ''}{note}"
 

@@ -145,7 +145,7 @@ def test_no_model_is_shown(scored, bob, client_of, key):
     tie(scored)
     url = reverse("curation:adjudicate", args=[scored.project.pk])
     html = client_of(bob).get(url, {"at": scored.examples[key].pk}, headers=HTMX).content.decode()
-    for word in ("Suggested", "model:", "quality", "Nearest", "91"):
+    for word in ("Suggested", "model:", "quality", "Nearest", "0.91", "91\u202f%"):
         assert word not in html, word
 
 

@@ -62,7 +62,7 @@ def test_a_process_of_the_worker_that_dies_alone_is_replaced(goldpan: KillableIn
 
 
 def test_a_worker_that_slept_past_its_lease_changes_nothing(goldpan: KillableInstallation) -> None:
-    job = goldpan.inside("queue_import", project=goldpan.inside("add_project", name="Sleeps"), n=N_FEW, salt="sleep")
+    job = goldpan.inside("queue_import", project=goldpan.inside("add_project", name="Sleeps"), n=N_ROWS, salt="sleep")
     goldpan.wait_for_moment(job, lambda row: row.stage == "Reading")
     sleeper = goldpan.processes["sleeper"] = goldpan.processes.pop("worker")
     os.killpg(sleeper.pid, signal.SIGSTOP)
@@ -73,7 +73,7 @@ def test_a_worker_that_slept_past_its_lease_changes_nothing(goldpan: KillableIns
     log = goldpan.data / "worker.log"
     wait_until(lambda: f"job {job}: the lease is lost, this attempt (fence 1) stops" in log.read_text(), "the refusal")
     goldpan.kill("sleeper")
-    assert goldpan.count("labeling_example WHERE key LIKE 'sleep-%'") == N_FEW
+    assert goldpan.count("labeling_example WHERE key LIKE 'sleep-%'") == N_ROWS
     assert goldpan.count(f"jobs_jobevent WHERE job_id = {job} AND what = 'succeeded'") == 1
     goldpan.assert_all_is_well()
 

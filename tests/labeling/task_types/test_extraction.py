@@ -29,8 +29,8 @@ SCHEMA = {"json_schema": {
 
 
 def test_the_fields_are_told_above_the_box_and_in_the_prompt():
-    told = ["tenant (required, text): who rents for $rent", "rooms (whole number)", "kind (one of flat, house)",
-            "pets (list of: text)", "address.street (required, text)"]
+    told = ["tenant (required, text): who rents for $rent", "address.street (required, text)",
+            "kind (one of flat, house)", "pets (list of: text)", "rooms (whole number)"]
     config = ET.fromstring(label_config(SCHEMA, "Read."))
     shown = [header.get("value").replace("\N{WORD JOINER}", "") for header in config.findall("Header")]
     assert shown == ["Read.", "Write one JSON object with these fields:", *told,
