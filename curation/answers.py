@@ -13,9 +13,9 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
+from labeling.overlap import FREE_TEXT
 from labeling.task_types import TaskTypeModule, task_type
 
-FREE_TEXT = ("response", "chat")  # two good answers may share no word
 COMPARED_WHOLE = ("classification", "preference")  # an answer is right or wrong as a whole
 WITH_LABELS = ("classification", "multilabel", "preference", "spans")  # made of names that can be counted
 MODELLED = ("classification", "multilabel")  # a classifier on the texts can doubt a label

@@ -8,7 +8,7 @@ from labeling.task_types import task_type
 
 ENOUGH = 0.7  # agreement of answers that have parts, in [0, 1], from which they tell the same
 ALIKE_ENOUGH = 0.25  # free texts by two people that say the same share about so much of their wording
-FREE_TEXT = ("response", "chat")  # where some answer always stands for all, so a consensus proves nothing
+FREE_TEXT = ("response", "chat")  # two good answers may share no word, and one always stands for all
 
 
 def needs_another(values: Sequence[Any], kind: str) -> bool:

@@ -22,11 +22,10 @@ from curation.services.keeping import kept
 from curation.services.labels import answers_of, ballot_of
 from curation.services.review import decide
 from curation.services.scoring import latest_report
-from curation.services.snapshots import MIN_BLIND_LABELS
 from curation.side_by_side import FieldRow, field_rows, stretches
 from labeling.models import Annotation, Annotator, Assignment, Batch, BatchItem, Example
 from labeling.overlap import needs_another
-from labeling.services.batches import most_wanted
+from labeling.services.batches import MIN_HELD_OUT_LABELS, most_wanted
 from labeling.services.bulk import CHUNK
 from projects.errors import UserError
 from projects.models import Membership, Project, Role
@@ -88,7 +87,7 @@ def _disputed(project: Project) -> set[int]:
             "example_id", "example__split", "value")):
         values[pk, split].append(value)
     return {pk for (pk, split), given in values.items()
-            if (split == Example.Split.pool or len(given) >= MIN_BLIND_LABELS)
+            if (split == Example.Split.pool or len(given) >= MIN_HELD_OUT_LABELS)
             and needs_another(given, project.task_type)}
 
 
@@ -234,7 +233,7 @@ def _is_decidable(example: Example) -> bool:
     if example.split == Example.Split.pool:
         return True
     ballot = ballot_of(example)
-    return len(ballot.votes) >= MIN_BLIND_LABELS and ballot.blind_label is None
+    return len(ballot.votes) >= MIN_HELD_OUT_LABELS and ballot.blind_label is None
 
 
 def settle(example: Example, *, verdict: str, by: User, cause: str = "", answer: int | None = None, written: str = "",
@@ -256,7 +255,7 @@ def settle(example: Example, *, verdict: str, by: User, cause: str = "", answer:
     if verdict == Decision.Verdict.relabel:
         if example.split != Example.Split.pool and not _is_decidable(example):
             raise UserError(f"Example {example.key} is held out for {example.split}: its label is the majority of at "
-                            f"least {MIN_BLIND_LABELS} blind answers, and is given by hand only where those tie.")
+                            f"least {MIN_HELD_OUT_LABELS} blind answers, and is given by hand only where those tie.")
         value = _picked(example, answer) if answer else written
     return decide(example, verdict=verdict, value=value, cause=cause, reason=reason, by=by, seen=seen,
                   report=latest_report(example.project))

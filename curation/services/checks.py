@@ -9,8 +9,9 @@ from curation.answers import Answers
 from curation.canonical import canonical_line
 from curation.models import ExampleScore, Snapshot, SnapshotRow
 from curation.services.labels import Ballot, Vote, answers_of
-from curation.services.snapshots import MIN_BLIND_LABELS, read_rows
+from curation.services.snapshots import read_rows
 from labeling.models import Annotation
+from labeling.services.batches import MIN_HELD_OUT_LABELS
 from projects.errors import UserError
 
 HELD_OUT = ("dev", "test")
@@ -71,13 +72,13 @@ def _blind_labels(snapshot: Snapshot, rows: list[SnapshotRow]) -> Check:
         votes = [Vote(pk, annotator, answers.label(value, source=text), value)
                  for pk, (example_id, annotator, value) in ((pk, said[pk]) for pk in row.annotation_ids if pk in said)
                  if example_id == row.example_id]
-        n_few += len({vote.annotator_id for vote in votes}) < MIN_BLIND_LABELS
+        n_few += len({vote.annotator_id for vote in votes}) < MIN_HELD_OUT_LABELS
         n_other += not _is_theirs(row, Ballot(votes, None, answers, text))
     if answers.is_free_text:
-        claim = f"Every dev and test answer is one of at least {MIN_BLIND_LABELS} that people wrote blind."
+        claim = f"Every dev and test answer is one of at least {MIN_HELD_OUT_LABELS} that people wrote blind."
         other = "an answer that none of them gave."
     else:
-        claim = f"Every dev and test label is the {answers.joint} of at least {MIN_BLIND_LABELS} blind labels."
+        claim = f"Every dev and test label is the {answers.joint} of at least {MIN_HELD_OUT_LABELS} blind labels."
         other = f"another label than the {answers.joint} gave."
     return Check(claim, bool(held_out) and not n_few and not n_other,
                  f"Of {len(held_out):,} held-out rows {n_few:,} have fewer labels and {n_other:,} {other}")

@@ -10,7 +10,8 @@ from django.db.models import Count, Exists, OuterRef
 
 from curation.models import Decision
 from labeling.models import Annotation, Annotator, Example, KnownAnswer
-from labeling.services.trust import FREE_WORDS, add_known_answer
+from labeling.overlap import FREE_TEXT
+from labeling.services.trust import add_known_answer
 from labeling.task_types import task_type
 from projects.errors import UserError
 from projects.models import Project
@@ -36,7 +37,7 @@ def candidates(project: Project) -> list[Candidate]:
     Unanimous: two people or more gave the same answer and nobody another, and no decision says otherwise. Of decided
     ones those are left out whose cause was the text or the guideline. Labels take turns, so that all are known.
     """
-    if project.task_type in FREE_WORDS:
+    if project.task_type in FREE_TEXT:
         return []
     agreed = _agreed(project)
     found = [*_in_turns(agreed), *_in_turns(_decided(project))]

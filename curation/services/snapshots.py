@@ -28,13 +28,13 @@ from jobs.models import Job
 from jobs.progress import Progress
 from jobs.services import completing, enqueue
 from labeling.models import Example
+from labeling.services.batches import MIN_HELD_OUT_LABELS
 from projects.errors import UserError
 from projects.models import Project
 from projects.objects import open_object, put_object
 from projects.rights import can
 from projects.services import audit
 
-MIN_BLIND_LABELS = 3  # a dev or test label is a majority of at least so many annotators
 MAX_TEST_ROWS = 1000
 FORMAT_VERSION = 2  # 1 had no task type, schema, guideline and list of what was left out
 
@@ -136,8 +136,8 @@ def _draft_rows(project: Project, chosen: GoldPreview) -> tuple[list[_Draft], di
     held = held_out(project, chosen.report, found)
     for split in (Example.Split.dev, Example.Split.test):
         if not held.label_of[split]:
-            raise UserError(f"No {split} example has {MIN_BLIND_LABELS} labels with a {answers.joint}. Import or "
-                            f"collect {MIN_BLIND_LABELS} independent labels for each held-out example first.")
+            raise UserError(f"No {split} example has {MIN_HELD_OUT_LABELS} labels with a {answers.joint}. Import or "
+                            f"collect {MIN_HELD_OUT_LABELS} independent labels for each held-out example first.")
     picks: dict[str, dict[int, str]] = {"train": chosen.label_of, **held.label_of}
     examples = Example.objects.in_bulk([pk for label_of in picks.values() for pk in label_of])
     drafts = [_draft(examples[pk], split, label, found.get(pk, Ballot()))
@@ -200,8 +200,8 @@ def _held_out_of(split: str, project: Project, report: QualityReport, found: dic
         ballot = found.get(pk) or Ballot(answers=answers)
         if ballot.is_excluded:
             reason_of[pk] = "excluded"
-        elif len(ballot.votes) < MIN_BLIND_LABELS:
-            reason_of[pk] = f"fewer than {MIN_BLIND_LABELS} labels"
+        elif len(ballot.votes) < MIN_HELD_OUT_LABELS:
+            reason_of[pk] = f"fewer than {MIN_HELD_OUT_LABELS} labels"
         elif not ballot.has_blind_label and not ballot.decided_label:
             reason_of[pk] = f"no {answers.joint}"
         elif cluster in taken:

@@ -18,9 +18,10 @@ from curation.services.labels import Ballot, Vote, answers_of
 from curation.services.outdated import outdated
 from curation.services.review import ReviewCounts, review_counts
 from curation.services.scoring import latest_report
-from curation.services.snapshots import MIN_BLIND_LABELS, approval_obstacle
+from curation.services.snapshots import approval_obstacle
 from jobs.models import Job
 from labeling.models import Annotation, Annotator, Batch, Example, Upload
+from labeling.services.batches import MIN_HELD_OUT_LABELS
 from labeling.services.desks import Exchange, exchange_of
 from projects.models import Project, Role
 from projects.rights import MAY
@@ -170,7 +171,7 @@ def _held_out(project: Project, n_of_split: dict[str, int]) -> HeldOut | None:
         source = text[0] if text else ""
         votes[example_id, split, source].append(Vote(pk, annotator, answers.label(value, source=source), value))
     enough = {(pk, split): Ballot(given, None, answers, text).has_blind_label
-              for (pk, split, text), given in votes.items() if len(given) >= MIN_BLIND_LABELS}
+              for (pk, split, text), given in votes.items() if len(given) >= MIN_HELD_OUT_LABELS}
     tied = [pk for (pk, _), has_label in enough.items() if not has_label]
     decided = Decision.objects.current().filter(example_id__in=tied, verdict__in=Decision.SETTLED)
     settled = decided.count() if tied else 0

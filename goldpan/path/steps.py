@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from curation.services.snapshots import MIN_BLIND_LABELS
 from goldpan.path.facts import Facts
 from goldpan.path.turn import StepName, Turn
 from jobs.models import Job
+from labeling.services.batches import MIN_HELD_OUT_LABELS
 from projects.models import Project
 from projects.wording import count_words, percent_words
 from stats.intervals import Interval
@@ -134,7 +134,7 @@ def open_items(facts: Facts) -> list[Open]:
                           f"{examples}?label=+none"))
     if facts.n_labels and facts.held_out:
         items += [
-            Open(f"Held-out examples with fewer than {MIN_BLIND_LABELS} labels", facts.held_out.n_short, "See",
+            Open(f"Held-out examples with fewer than {MIN_HELD_OUT_LABELS} labels", facts.held_out.n_short, "See",
                  f"{examples}?split=test"),
             Open(f"Held-out examples without a {facts.held_out.joint}", facts.held_out.n_tied, "Settle",
                  facts.url("curation:adjudicate"))]

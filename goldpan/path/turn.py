@@ -8,9 +8,9 @@ from django.urls import reverse
 
 from curation.answers import MODELLED
 from curation.models import Approval, Snapshot
-from curation.services.snapshots import MIN_BLIND_LABELS
 from goldpan.path.facts import Facts
 from jobs.models import Job
+from labeling.services.batches import MIN_HELD_OUT_LABELS
 from projects.wording import count_words, duration_words
 from training.models import Adapter, Verdict
 from training.services.baseline import training_obstacle
@@ -121,9 +121,9 @@ def _freeze(facts: Facts) -> Turn | None:
         return None
     if facts.held_out and not all(facts.held_out.n_ready.values()):
         split = next(split for split, n in sorted(facts.held_out.n_ready.items()) if not n)
-        return Turn("Label", f"No {split} example has {MIN_BLIND_LABELS} labels with a {facts.held_out.joint} yet.",
-                    f"The held-out examples judge every prompt and model, so {MIN_BLIND_LABELS} people label each of "
-                    "them blind before anything can be frozen.",
+        return Turn("Label", f"No {split} example has {MIN_HELD_OUT_LABELS} labels with a {facts.held_out.joint} yet.",
+                    f"The held-out examples judge every prompt and model, so {MIN_HELD_OUT_LABELS} people label each "
+                    "of them blind before anything can be frozen.",
                     Action("See the held-out examples", facts.url("labeling:example-list", f"?split={split}"), "p"),
                     Action("Import labels", facts.url("labeling:import")))
     said = facts.report.hidden_because if facts.report else ""

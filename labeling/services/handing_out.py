@@ -1,6 +1,6 @@
 """Who gets which example next. The database decides, Label Studio only shows: so overlap is exact by construction.
 
-1. `take_back_expired` frees what nobody answered in time.
+1. `overdue` and `free`: what nobody answered in time goes to somebody else.
 2. `hand_out` fills every desk up to its limit: an exam first where there is one, then the examples that still want
    answers, first batch first, with honeypots mixed in.
 An example is taken by compare-and-set on its counter, which a database constraint keeps at or below what is wanted.

@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from labeling.models import Annotation, Annotator, Assignment, Batch, Example, KnownAnswer, LabelingRules
+from labeling.overlap import FREE_TEXT
 from labeling.services.batches import ask_once_more, rules_of, take_back
 from labeling.services.bulk import CHUNK
 from labeling.task_types import task_type
@@ -19,7 +20,6 @@ from projects.services import audit
 from stats.honeypots import honeypot_evidence
 
 RIGHT = 0.7  # agreement of an answer that has parts with the known one, in [0, 1], from which it is right
-FREE_WORDS = (Project.TaskType.response, Project.TaskType.chat)  # two right answers rarely read alike
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def add_known_answer(example: Example, value: object, *, by: User) -> KnownAnswe
     Raises UserError for a dev or test example, a value that is no answer in this project, or a project whose answers
     are free words.
     """
-    if example.project.task_type in FREE_WORDS:
+    if example.project.task_type in FREE_TEXT:
         raise UserError(f"Answers to “{example.project.get_task_type_display()}” are free words: nobody can be graded "
                         "by one right wording.")
     if example.split != Example.Split.pool:

@@ -8,10 +8,11 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from labeling.forms import RulesForm
 from labeling.models import KnownAnswer
+from labeling.overlap import FREE_TEXT
 from labeling.services.batches import rules_of
 from labeling.services.known_answers import known_answers, rows_of, stock_of
 from labeling.services.rules import save_rules
-from labeling.services.trust import FREE_WORDS, retire_known_answer
+from labeling.services.trust import retire_known_answer
 from projects.models import Project, Role
 from projects.rights import can, on, role_in
 from projects.views import Request
@@ -30,7 +31,7 @@ def rules(request: Request, project: Project) -> HttpResponse:
         return redirect("labeling:rules", project.pk)
     return render(request, "labeling/rules.html", {
         "form": form, "nav": "labeling:board", "stock": stock_of(project),
-        "is_free_words": project.task_type in FREE_WORDS}, status=422 if form.is_bound and form.errors else 200)
+        "is_free_words": project.task_type in FREE_TEXT}, status=422 if form.is_bound and form.errors else 200)
 
 
 @on(Project, "see_labeling")
@@ -40,7 +41,7 @@ def known_answer_list(request: Request, project: Project) -> HttpResponse:
     return render(request, "labeling/known_answers.html", {
         "nav": "labeling:board", "stock": stock_of(project), "rules": rules_of(project), "page": page,
         "rows": rows_of(page.object_list, project), "axis": (0.0, 1.0),
-        "is_free_words": project.task_type in FREE_WORDS, "may_run": can(request.user, "run_labeling", project)})
+        "is_free_words": project.task_type in FREE_TEXT, "may_run": can(request.user, "run_labeling", project)})
 
 
 @on(KnownAnswer, "run_labeling")
