@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -153,6 +154,14 @@ class LabelStudio:
             raise Invalid(f"Label Studio at {self.url} is version {release}. Update it to {oldest} or newer.")
         return release
 
+    def clock(self) -> datetime:
+        """Return the server's time, which its time stamps are of."""
+        import httpx
+
+        with _errors(self.url, writes=False):
+            answer = httpx.get(f"{self.url}/health", timeout=self._timeout, trust_env=False)
+            return parsedate_to_datetime(answer.headers["Date"])
+
     def whoami(self) -> str:
         """Return the e-mail of the token's user."""
         return str(self._read(lambda sdk: sdk.users.whoami()).email)
@@ -223,8 +232,8 @@ class LabelStudio:
         """Yield the tasks touched at or after `since` (None: all), oldest touch first, each with all its annotations.
 
         A task touched while this runs can come twice; the later one counts. Rows can be committed a little after their
-        stamp, so start about two minutes before the last stamp seen. Deleted tasks do not show here: compare the
-        project's n_tasks, then `scan_identities`.
+        stamp, so start about two minutes before the last stamp or `clock` seen. Deleted tasks do not show here: compare
+        the project's n_tasks, then `scan_identities`.
         """
         operator = "greater_or_equal"
         while True:

@@ -68,6 +68,10 @@ class FakeLabelStudio(LabelStudio):
         self._reach()
         return "1.23.2"
 
+    def clock(self) -> datetime:
+        self._reach()
+        return self._tick()
+
     def whoami(self) -> str:
         self._reach()
         return "admin@goldpan.test"

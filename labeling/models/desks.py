@@ -23,7 +23,7 @@ class Desk(models.Model):
     config_sha256 = models.CharField(max_length=64, help_text="of the labelling page as it was last written there")
     instructions_version = models.PositiveIntegerField(help_text="of the guideline that the page shows")
     webhook_secret = models.CharField(max_length=64)
-    cursor = models.DateTimeField(null=True, help_text="everything up to here has been pulled")
+    cursor = models.DateTimeField(null=True, help_text="everything touched before it has been pulled")
     hinted_at = models.DateTimeField(null=True, help_text="a webhook said that something changed")
     state = models.CharField(max_length=12, choices=State, default=State.ok)
     message = models.TextField(blank=True, help_text="what is wrong and what to do")

@@ -23,6 +23,9 @@ from projects.services import audit
 MIN_HELD_OUT_LABELS = 3  # a dev or test label is the majority of so many blind answers at least
 MAX_HELD_OUT_LABELS = 5
 MAX_LABELS = 20
+BELOW_CAP = Q(example__split=Example.Split.pool, n_wanted__lt=F("batch__max_labels")) | (
+    ~Q(example__split=Example.Split.pool)
+    & (Q(n_wanted__lt=F("batch__max_labels")) | Q(n_wanted__lt=MAX_HELD_OUT_LABELS)))  # items that may want one more
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,9 @@ def annotator_named(project: Project, name: str) -> Annotator:
 def annotators_at_work(project: Project) -> list[Annotator]:
     """Everybody who may be given something to label: members who are not paused; new annotators are registered."""
     members = Membership.objects.filter(project=project).select_related("user")
+    known = set(Annotator.objects.filter(project=project).values_list("user_id", flat=True))
     for member in members:
-        if member.role == Role.annotator:
+        if member.role == Role.annotator and member.user_id not in known:
             annotator_of(project, member.user)
     return list(Annotator.objects.filter(
         project=project, user__in=[member.user_id for member in members], paused_at=None, vendor="").order_by("pk"))

@@ -7,12 +7,13 @@ An example is taken by compare-and-set on its counter, which a database constrai
 """
 
 import random
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from labeling.models import Annotation, Annotator, Assignment, Batch, BatchItem, KnownAnswer, LabelingRules
@@ -37,22 +38,33 @@ class HandedOut:
 def hand_out(project: Project) -> HandedOut:
     """Reserve examples for everybody who labels here, up to the limit of their desk."""
     rules, now = rules_of(project), timezone.now()
-    n_of = {purpose: 0 for purpose in Assignment.Purpose.values}
-    n_starved = 0
+    n_open = _n_per_annotator(Assignment.objects.open(), project)
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    n_today = _n_per_annotator(Assignment.objects.filter(state=Assignment.State.answered, ended_at__gte=today), project)
+    is_wanted = BatchItem.objects.filter(
+        batch__project=project, batch__state=Batch.State.open, batch__vendor="", is_set_aside=False,
+        n_taken__lt=F("n_wanted")).exists()
+    n_of, n_starved = {purpose: 0 for purpose in Assignment.Purpose.values}, 0
     for annotator in annotators_at_work(project):
-        given = _fill_desk(annotator, rules, now)
+        n_free = rules.open_limit - n_open[annotator.pk]
+        if annotator.daily_limit is not None:
+            n_free = min(n_free, annotator.daily_limit - n_today[annotator.pk] - n_open[annotator.pk])
+        has_exam = rules.exam_size and annotator.passed_exam_at is None
+        given = _fill_desk(annotator, n_free, rules, now) if n_free > 0 and (is_wanted or has_exam) else []
         for purpose in given:
             n_of[purpose] += 1
-        n_starved += not given and not annotator.assignments.open().exists()
+        n_starved += not given and not n_open[annotator.pk]
     return HandedOut(n_of["label"], n_of["honeypot"], n_of["exam"], n_starved)
 
 
+def _n_per_annotator(assignments: QuerySet[Assignment], project: Project) -> Counter[int]:
+    counts = assignments.filter(annotator__project=project).order_by().values_list("annotator").annotate(n=Count("pk"))
+    return Counter(dict(counts))
+
+
 @transaction.atomic
-def _fill_desk(annotator: Annotator, rules: LabelingRules, now: datetime) -> list[str]:
-    """Reserve for one person; return the purpose of each new assignment."""
-    n_free = _n_free(annotator, rules, now)
-    if n_free <= 0:
-        return []
+def _fill_desk(annotator: Annotator, n_free: int, rules: LabelingRules, now: datetime) -> list[str]:
+    """Reserve at most `n_free` examples for one person; return the purpose of each new assignment."""
     expires_at = now + timedelta(hours=rules.reservation_hours)
     known = _known_answers(annotator)
     if rules.exam_size and annotator.passed_exam_at is None:
@@ -68,17 +80,6 @@ def _fill_desk(annotator: Annotator, rules: LabelingRules, now: datetime) -> lis
     draw = random.Random(f"{annotator.project.split_salt}:{annotator.pk}:{annotator.assignments.count()}")
     n_honeypots = sum(draw.random() < rules.honeypot_share for _ in given)
     return given + _give(annotator, Assignment.Purpose.honeypot, known[:n_honeypots], expires_at)
-
-
-def _n_free(annotator: Annotator, rules: LabelingRules, now: datetime) -> int:
-    mine = Assignment.objects.filter(annotator=annotator)
-    n_open = mine.open().count()
-    n_free = rules.open_limit - n_open
-    if annotator.daily_limit is not None:
-        today = now.replace(hour=0, minute=0, second=0, microsecond=0)
-        n_today = mine.filter(state=Assignment.State.answered, ended_at__gte=today).count()
-        n_free = min(n_free, annotator.daily_limit - n_today - n_open)
-    return n_free
 
 
 def items_for(annotator: Annotator) -> QuerySet[BatchItem]:

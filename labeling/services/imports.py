@@ -26,6 +26,7 @@ from jobs.services import completing, enqueue
 from labeling.models import Annotation, Annotator, Batch, Example, Upload
 from labeling.reading import FIELDS, Bad, BadRow, FileRefused, Labels, Mapping, Row, read_rows, sniff
 from labeling.services.bulk import CHUNK, STAGING, database_time, execute, one_of, query, staging_table
+from labeling.services.overlap import widen_overlap
 from labeling.services.vendor_answers import Asked, record_answers
 from labeling.texts import content_sha256, split_of
 from projects.errors import UserError
@@ -133,6 +134,8 @@ def _write(upload: Upload) -> dict[str, int]:
         found["n_suggestions"] = _add_suggestions(upload.project)
     if upload.batch is not None:
         record_answers(upload.batch)
+    elif found["n_annotations"]:
+        widen_overlap(upload.project)
     return found
 
 

@@ -7,7 +7,7 @@ a desk is asked for the tasks touched since its cursor, and their answers go int
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -17,12 +17,13 @@ from django.utils import timezone
 from jobs.progress import Progress
 from labeling.label_studio import AnnotationOut, TaskOut
 from labeling.models import Annotation, Annotator, Assignment, Batch, BatchItem, Desk, Example
+from labeling.services.overlap import widen_overlap
 from labeling.task_types import task_type
 from projects.models import Project
 
 log = logging.getLogger(__name__)
 
-MARGIN = timedelta(seconds=120)  # rows can be committed later than their time stamp says
+MARGIN = timedelta(seconds=120)  # after which a row that carries a time stamp has been committed, too
 CHUNK = 200  # tasks per transaction
 
 
@@ -43,20 +44,29 @@ class Pulled:
 
 def pull_desk(client: Any, desk: Desk, progress: Progress, *, everything: bool = False) -> Pulled:
     """Append what is new on a desk, and move its cursor after each chunk. Raises LabelStudioError."""
-    started, pulled = timezone.now(), Pulled()
-    since = None if everything or desk.cursor is None else desk.cursor - MARGIN
-    for chunk in _chunks(client.pull_changes(desk.ls_project_id, since)):
+    started, there, pulled = timezone.now(), client.clock(), Pulled()
+    for chunk in _chunks(client.pull_changes(desk.ls_project_id, None if everything else desk.cursor)):
         progress("Fetching answers", pulled.n_tasks, 0)
         with transaction.atomic():
             pulled.add(absorb(desk, chunk))
-            desk.cursor = max([task.updated_at for task in chunk] + ([desk.cursor] if desk.cursor else []))
-            Desk.objects.filter(pk=desk.pk).update(cursor=desk.cursor)
+            _move_cursor(desk, max(task.updated_at for task in chunk))
+    _move_cursor(desk, there)
     Desk.objects.filter(pk=desk.pk).update(pulled_at=started, state=Desk.State.ok)
     return pulled
 
 
+def _move_cursor(desk: Desk, seen: datetime) -> None:
+    """Read from MARGIN before `seen`, a time on the server's clock, from now on; the cursor never goes back."""
+    if desk.cursor is None or desk.cursor < seen - MARGIN:
+        desk.cursor = seen - MARGIN
+        Desk.objects.filter(pk=desk.pk).update(cursor=desk.cursor)
+
+
 def absorb(desk: Desk, tasks: list[TaskOut]) -> Pulled:
-    """Append what these tasks' annotations say beyond what the ledger has, and end the assignments they answer."""
+    """Append what these tasks' annotations say beyond what the ledger has, and end the assignments they answer.
+
+    Where all answers are in now and differ, one more is asked for.
+    """
     pulled = Pulled(n_tasks=len(tasks))
     examples = {example.key: example for example in Example.objects.filter(
         project=desk.project_id, key__in={task.key for task in tasks if task.key})}
@@ -74,6 +84,7 @@ def absorb(desk: Desk, tasks: list[TaskOut]) -> Pulled:
     for example, answer in said:
         if (assignment := assignments.get(example.pk)) is not None:
             _end(assignment, answer)
+    widen_overlap(desk.project, [example.pk for example, _ in said])
     return pulled
 
 

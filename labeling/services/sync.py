@@ -1,7 +1,7 @@
 """One round with Label Studio, idempotent in both directions: running it twice changes nothing.
 
-1. Fetch the answers of the desks where something may have changed.
-2. Ask for one more answer where people differ; look at the honeypots and the exam.
+1. Fetch the answers of the desks where something may have changed; where people differ, ask for one more.
+2. Look at the honeypots and the exam of whose answers came.
 3. Bring a changed guideline to the desks.
 4. Take back what nobody answered in time, give out what is wanted, put it on the desks.
 Webhooks only say that a round is worth while; the tick makes one where none has been for long.
@@ -94,11 +94,12 @@ def _exchange(job: Job, progress: Progress) -> dict[str, Any]:
     project, reconcile = job.project, job.params["reconcile"]
     with _noted(project):
         client = label_studio()
-        pulled = _pull(client, _desks(project, everything=reconcile or job.requested_by is not None), progress,
-                       everything=reconcile)
+        desks = _desks(project, everything=reconcile or job.requested_by is not None)
+        pulled = _pull(client, desks, progress, everything=reconcile)
         compared = _compare(client, project, progress) if reconcile else []
-        widen_overlap(project)
-        look_at_known_answers(project)
+        if reconcile:
+            widen_overlap(project)
+        look_at_known_answers(project, [desk.annotator_id for desk in desks])
         _turn_pages(client, project, progress)
         n_freed = _take_back(client, project)
         given = hand_out(project)

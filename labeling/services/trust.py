@@ -1,5 +1,6 @@
 """Known answers: honeypots that nobody can tell from other examples, and the entry exam."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,11 +110,16 @@ def counting(annotator: Annotator) -> QuerySet[Assignment]:
     return mine.filter(reserved_at__gte=annotator.trusted_from) if annotator.trusted_from else mine
 
 
-def look_at_known_answers(project: Project) -> list[Annotator]:
-    """Grade exams, pause whoever is proven to be below the floor; return who was paused now."""
+def look_at_known_answers(project: Project, annotator_ids: Collection[int] | None = None) -> list[Annotator]:
+    """Grade exams, pause whoever is proven to be below the floor; return who was paused now.
+
+    annotator_ids: look at these only, whose answers may have changed; None: at everybody.
+    """
     rules, paused = rules_of(project), []
     graded = Assignment.objects.filter(annotator__project=project, ended_at__isnull=False).exclude(
         purpose=Assignment.Purpose.label).values("annotator")
+    if annotator_ids is not None:
+        graded = graded.filter(annotator__in=annotator_ids)
     for annotator in Annotator.objects.filter(pk__in=graded, paused_at=None).select_related("project"):
         failed, proven = exam_obstacle(annotator, rules), honeypot_obstacle(annotator, rules)
         if failed or proven:

@@ -95,8 +95,8 @@ def record_answers(batch: Batch) -> None:
     _count(Counter(items[example] for example, _ in answers if example in items))
     Annotator.objects.filter(pk__in={annotator for _, annotator in answers}, vendor="", user=None).update(
         vendor=batch.vendor)
-    widen_overlap(batch.project)
-    look_at_known_answers(batch.project)
+    widen_overlap(batch.project, {example for example, _ in answers})
+    look_at_known_answers(batch.project, {annotator for _, annotator in answers})
 
 
 def _count(n_of: Counter[int]) -> None:

@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
+from jobs import services as jobs
 from jobs.models import Job
 from labeling.label_studio import AnnotationOut, AuthFailed, TaskIn
 from labeling.models import Annotation, Annotator, Assignment, Delivery, Desk
@@ -261,3 +262,49 @@ def test_a_changed_guideline_reaches_the_desks_and_new_answers_carry_its_version
     floor.answer("charlie", examples[1])
     floor.sync()
     assert list(Annotation.objects.order_by("pk").values_list("instructions_version", flat=True)) == [1, 2]
+
+
+def test_what_was_read_once_is_not_read_again(floor: Floor, server: FakeLabelStudio,
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    examples = floor.examples(3)
+    floor.ask(examples)
+    floor.sync()
+    for example in examples[:2]:
+        floor.answer("charlie", example)
+    now = server.clock()
+    monkeypatch.setattr(server, "clock", lambda: now + pulling.MARGIN + timedelta(seconds=1))
+    assert floor.sync()["n_tasks"] == 3
+    server._now = now + timedelta(hours=1)
+    floor.answer("charlie", examples[2])
+    assert floor.sync()["n_tasks"] == 1
+
+
+def test_a_row_committed_later_than_its_stamp_is_still_read(floor: Floor, server: FakeLabelStudio) -> None:
+    examples = floor.examples(2)
+    floor.ask(examples)
+    floor.sync()
+    floor.answer("charlie", examples[0])
+    stamp = server.clock()
+    floor.sync()
+    floor.answer("charlie", examples[1])
+    assignment = Assignment.objects.get(example=examples[1])
+    server.tasks[assignment.ls_task_id or 0].updated_at = stamp
+    assert floor.sync()["n_new"] == 1
+
+
+def test_a_round_where_little_changed_asks_little(floor: Floor,
+                                                  django_assert_max_num_queries: Any) -> None:
+    """Neither the people nor the examples that are done cost a round anything."""
+    people = [person.username for person in floor.hire(*(f"person{n}" for n in range(8)))]
+    examples = floor.examples(24)
+    floor.ask(examples, n=2, at_most=3)
+    for _ in range(4):
+        floor.sync()
+        for assignment in Assignment.objects.filter(state=Assignment.State.placed).select_related("annotator"):
+            floor.answer(assignment.annotator.name, assignment.example)
+    floor.sync()
+    assert len(floor.labels()) == 48 and people
+    Desk.objects.update(pulled_at=timezone.now())
+    job = sync.start_sync(floor.project, by=None, wake=False)
+    with django_assert_max_num_queries(40):
+        jobs.run(job.pk)
