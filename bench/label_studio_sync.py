@@ -138,8 +138,7 @@ def _import_answered(client: Any, ls_project_id: int, rows: list[Any], ls_user_i
 def _date_back(server: Any) -> None:
     """As if people had answered one by one, every twenty seconds, until yesterday.
 
-    What was touched in the two minutes before a desk's newest answer is read again in every round, and a bulk import
-    touches everything within one.
+    What was touched within the last two minutes is read again in every round, and a bulk import touches everything now.
     """
     with sqlite3.connect(server.data_dir / "label_studio.sqlite3", timeout=60) as database:
         database.execute("UPDATE task SET updated_at = datetime('now', '-8 days', '+' || (id * 20) || ' seconds')")
