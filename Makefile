@@ -19,7 +19,7 @@ run: setup  ## only serves what stands
 	@$(PY) manage.py serve
 
 test: setup browser  ## every test but the fault drills
-	@$(VENV)/bin/pytest -q tests -m "not drill"
+	@$(VENV)/bin/pytest -q tests -m "not drill" -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup  ## style and types
 	$(VENV)/bin/ruff check .

@@ -22,6 +22,12 @@ from projects.services import add_member, create_project
 pytest_plugins = ["tests.label_studio_fixture"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files with real servers and models come first: two processes share the files, and end together."""
+    real = {item.path for item in items if any(map(item.get_closest_marker, ("labelstudio", "models")))}
+    items.sort(key=lambda item: item.path not in real)
+
+
 @pytest.fixture(autouse=True)
 def _own_settings(settings: Any, tmp_path: Path) -> None:
     """Every test has a store of its own, fast passwords, and encodes without a model."""
