@@ -1,14 +1,8 @@
 """How far people agree when several label the same items."""
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
-
 import numpy as np
 
 from stats.intervals import Interval, percentiles, resampled_sums
-from stats.votes import ordered_votes
-
-Value = TypeVar("Value")
 
 
 def krippendorff_alpha(counts: np.ndarray) -> float:
@@ -45,46 +39,6 @@ def raw_agreement(counts: np.ndarray) -> float:
     return float(np.mean((items * (items - 1)).sum(axis=1) / (votes * (votes - 1))))
 
 
-def alpha_of_distances(values: Sequence[Value], item_index: np.ndarray, distance: Callable[[Value, Value], float], *,
-                       seed: int, max_pairs: int = 50_000, n_resamples: int = 1000,
-                       confidence: float = 0.95) -> Interval:
-    """Return Krippendorff's alpha for answers of any kind (spans, JSON, text), with its interval over items.
-
-    values: all answers; item_index: (n_values,) int, equal for answers to the same item.
-    distance: called with two values; symmetric, 0 for equal ones, larger the more they differ. With 0 for equal and 1
-    for unequal labels, alpha is `krippendorff_alpha`; a squared difference gives alpha for numbers.
-    Items with fewer than two answers are ignored; the interval's n counts the others. Disagreement within items is
-    taken over all pairs. The disagreement that chance gives is taken over all pairs of answers if there are at most
-    max_pairs, else over that many drawn by `seed`. nan where undefined: no item has two answers, or no two answers
-    anywhere differ.
-    Source: Krippendorff 2011, Computing Krippendorff's Alpha-Reliability, section E.
-    """
-    if len(values) != len(item_index):
-        raise ValueError(f"values and item_index must have one entry per answer, got {len(values)} and "
-                         f"{len(item_index)}")
-    _, item, n_of_item = np.unique(item_index, return_inverse=True, return_counts=True)
-    kept = np.flatnonzero(n_of_item[item] >= 2)
-    if not len(kept):
-        return Interval(float("nan"), float("nan"), float("nan"), 0, confidence)
-    _, item, n_of_item = np.unique(item[kept], return_inverse=True, return_counts=True)
-    answers = [values[row] for row in kept]
-    random = np.random.default_rng(seed)
-    first, second, n_pairs = _pairs(len(answers), max_pairs, random)
-    apart = np.array([distance(answers[i], answers[j]) for i, j in zip(first, second, strict=True)], dtype=float)
-    observed = _observed_by_item(answers, item, n_of_item, distance)
-
-    def alpha(times: np.ndarray) -> float:
-        """Alpha when each item is drawn `times` (int per item)."""
-        n = float(times @ n_of_item)
-        expected = 2 * float(np.sum(times[item[first]] * times[item[second]] * apart)) * n_pairs / len(apart) / (n - 1)
-        return 1 - float(times @ observed) / expected if expected > 0 else float("nan")
-
-    n_items = len(n_of_item)
-    drawn = random.multinomial(n_items, np.full(n_items, 1 / n_items), size=n_resamples)
-    low, high = percentiles(np.array([alpha(times) for times in drawn]), confidence)
-    return Interval(alpha(np.ones(n_items, dtype=int)), low, high, n_items, confidence)
-
-
 def noise_ceiling(counts: np.ndarray, *, seed: int, n_resamples: int = 1000, confidence: float = 0.95) -> Interval:
     """Return how often one annotator, drawn at random, gives the label that most of the others gave.
 
@@ -103,60 +57,6 @@ def noise_ceiling(counts: np.ndarray, *, seed: int, n_resamples: int = 1000, con
     sums = resampled_sums(agreement, n_resamples=n_resamples, seed=seed)
     low, high = percentiles(sums[:, 0] / len(items), confidence)
     return Interval(float(agreement.mean()), low, high, len(items), confidence)
-
-
-def confusion_between(example_index: np.ndarray, annotator_index: np.ndarray, label_index: np.ndarray, *, first: int,
-                      second: int, n_labels: int) -> np.ndarray:
-    """Return (K, K) int: on examples that both labelled, how often `first` gave the row's, `second` the column's label.
-
-    example_index, annotator_index, label_index: (n_votes,) int arrays, one vote each, at most one of each annotator on
-    an example. first, second: two annotators' numbers.
-    """
-    example, annotator, label = np.asarray(example_index), np.asarray(annotator_index), np.asarray(label_index)
-    of_first, of_second = annotator == first, annotator == second
-    _, at_first, at_second = np.intersect1d(example[of_first], example[of_second], return_indices=True)
-    return _table(label[of_first][at_first], label[of_second][at_second], n_labels)
-
-
-def confusion_with_consensus(example_index: np.ndarray, annotator_index: np.ndarray, label_index: np.ndarray,
-                             consensus_label: np.ndarray, *, n_labels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the annotators' numbers (m,), ascending, and (m, K, K) int: row the consensus, column the given label.
-
-    example_index, annotator_index, label_index: (n_votes,) int arrays, one vote each; every example needs a vote.
-    consensus_label: (n,) int. Its sum over annotators is the confusion of all of them with the consensus. Where it is
-    their own consensus, the diagonal flatters whoever labels alone.
-    """
-    consensus = np.asarray(consensus_label)
-    votes = ordered_votes(example_index, annotator_index, label_index, n_examples=len(consensus), n_labels=n_labels)
-    m = len(votes.annotators)
-    place = (votes.annotator * n_labels + consensus[votes.example]) * n_labels + votes.label
-    return votes.annotators, np.bincount(place, minlength=m * n_labels**2).reshape(m, n_labels, n_labels)
-
-
-def _table(row: np.ndarray, column: np.ndarray, n_labels: int) -> np.ndarray:
-    return np.bincount(row * n_labels + column, minlength=n_labels**2).reshape(n_labels, n_labels)
-
-
-def _pairs(n: int, max_pairs: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return all pairs i < j of n answers, or max_pairs drawn of them (repeats allowed), and how many there are."""
-    n_pairs = n * (n - 1) // 2
-    if n_pairs <= max_pairs:
-        first, second = np.triu_indices(n, k=1)
-        return first, second, n_pairs
-    first = random.integers(n, size=max_pairs)
-    second = (first + random.integers(1, n, size=max_pairs)) % n
-    return first, second, n_pairs
-
-
-def _observed_by_item(answers: Sequence[Value], item: np.ndarray, n_of_item: np.ndarray,
-                      distance: Callable[[Value, Value], float]) -> np.ndarray:
-    """Return (n_items,): the sum of distances over ordered pairs within the item, divided by its answers - 1."""
-    observed = np.zeros(len(n_of_item))
-    rows_of_item = np.split(np.argsort(item, kind="stable"), np.cumsum(n_of_item)[:-1])
-    for k, rows in enumerate(rows_of_item):
-        pairs = (distance(answers[i], answers[j]) for at, i in enumerate(rows) for j in rows[at + 1:])
-        observed[k] = 2 * sum(pairs) / (len(rows) - 1)
-    return observed
 
 
 def _agreement_with_most_others(items: np.ndarray) -> np.ndarray:

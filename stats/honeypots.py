@@ -1,11 +1,8 @@
 """Examples with known answers: when is an annotator's record bad enough to act on, and when is an exam passed."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
-
-from stats.intervals import Interval, wilson, wilson_bounds
 
 N_BETS = 24
 LARGEST_LOG = 700.0  # of an e-value; beyond it floats overflow
@@ -45,36 +42,6 @@ def honeypot_evidence(is_right: np.ndarray, *, floor: float, alpha: float = 0.05
     e_values = np.exp(np.minimum(np.cumsum(growth, axis=0), LARGEST_LOG)).mean(axis=1)
     reached = np.flatnonzero(e_values >= 1 / alpha)
     return HoneypotEvidence(e_values, int(reached[0]) + 1 if len(reached) else None, int(is_right.sum()))
-
-
-class ExamVerdict(StrEnum):
-    passed = "passed"
-    failed = "failed"
-    not_enough_yet = "not enough yet"
-
-
-@dataclass(frozen=True)
-class ExamResult:
-    """`accuracy` is shown with its two-sided 95 % interval; the verdict uses one-sided 95 % bounds."""
-
-    verdict: ExamVerdict
-    accuracy: Interval
-
-
-def exam_result(n_right: int, n_answered: int, *, pass_mark: float) -> ExamResult:
-    """Return whether n_right of n_answered known answers prove an accuracy of pass_mark, or disprove it.
-
-    pass_mark: in (0, 1). Passed if the lower one-sided 95 % Wilson bound reaches it, failed if the upper one stays
-    below it, else there are not enough answers yet. Ask at the end of an exam of fixed length: whoever asks after each
-    answer and stops at the first pass lets too many pass.
-    Raises ValueError unless 0 <= n_right <= n_answered.
-    """
-    if not 0 < pass_mark < 1:
-        raise ValueError(f"pass_mark must be in (0, 1), got {pass_mark}")
-    low, high = wilson_bounds(n_right, n_answered, confidence=0.95)
-    verdict = (ExamVerdict.passed if low >= pass_mark else
-               ExamVerdict.failed if high < pass_mark else ExamVerdict.not_enough_yet)
-    return ExamResult(verdict, wilson(n_right, n_answered))
 
 
 def _bets(floor: float) -> np.ndarray:

@@ -6,9 +6,6 @@ from hypothesis.extra.numpy import arrays
 
 from stats.agreement import (
     alpha_interval,
-    alpha_of_distances,
-    confusion_between,
-    confusion_with_consensus,
     krippendorff_alpha,
     noise_ceiling,
     raw_agreement,
@@ -79,70 +76,6 @@ def test_a_flat_array_is_refused():
         krippendorff_alpha(np.array([1, 2, 3]))
 
 
-def values_of(counts):
-    """Return one answer per vote and the item of each."""
-    item, label = np.nonzero(counts)
-    return np.repeat(label, counts[item, label]).tolist(), np.repeat(item, counts[item, label])
-
-
-def is_different(one, other):
-    return float(one != other)
-
-
-def test_alpha_of_nominal_distances_is_alpha():
-    values, item = values_of(published_counts())
-    found = alpha_of_distances(values, item, is_different, seed=0)
-    assert found.estimate == pytest.approx(krippendorff_alpha(published_counts()), abs=1e-12)
-    plain = alpha_interval(published_counts(), seed=0)
-    assert found.n == plain.n == 11
-    assert (found.low, found.high) == pytest.approx((plain.low, plain.high), abs=0.06)
-
-
-@given(arrays(int, st.tuples(st.integers(1, 6), st.integers(2, 4)), elements=st.integers(0, 3)))
-def test_alpha_of_nominal_distances_is_alpha_for_any_counts(counts):
-    values, item = values_of(counts)
-    found = alpha_of_distances(values, item, is_different, seed=0, n_resamples=2)
-    assert found.estimate == pytest.approx(krippendorff_alpha(counts), abs=1e-9, nan_ok=True)
-
-
-def test_alpha_of_numbers_is_the_published_interval_alpha():
-    # Krippendorff 2011, section E: the same observers with interval distances, alpha = 0.849.
-    values, item = values_of(published_counts())
-    found = alpha_of_distances(values, item, lambda a, b: (a - b) ** 2, seed=0)
-    assert found.estimate == pytest.approx(0.849, abs=5e-4)
-
-
-def test_alpha_of_spans_gives_credit_for_overlap():
-    def apart(one, other):
-        return 1 - len(one & other) / len(one | other)
-
-    spans = [frozenset({1, 2, 3}), frozenset({2, 3}), frozenset({7, 8}), frozenset({7, 8, 9})]
-    item = np.array([0, 0, 1, 1])
-    found = alpha_of_distances(spans, item, apart, seed=0)
-    observed, expected = 2 * (1 / 3 + 1 / 3) / 4, 2 * (1 / 3 + 1 / 3 + 4) / 12
-    assert found.estimate == pytest.approx(1 - observed / expected)
-    assert alpha_of_distances(spans, item, is_different, seed=0).estimate == pytest.approx(0)
-
-
-def test_sampled_pairs_give_nearly_the_same_alpha():
-    random = np.random.default_rng(0)
-    item = np.repeat(np.arange(300), 2)
-    values = (item // 100 + random.normal(0, 0.5, 600)).tolist()
-    exact = alpha_of_distances(values, item, lambda a, b: (a - b) ** 2, seed=0, max_pairs=200_000, n_resamples=50)
-    sampled = alpha_of_distances(values, item, lambda a, b: (a - b) ** 2, seed=0, max_pairs=20_000, n_resamples=50)
-    assert exact.estimate != sampled.estimate
-    assert sampled.estimate == pytest.approx(exact.estimate, abs=0.02)
-    assert (sampled.low, sampled.high) == pytest.approx((exact.low, exact.high), abs=0.03)
-
-
-def test_alpha_of_distances_is_undefined_without_pairs_or_differences():
-    assert np.isnan(alpha_of_distances(["a", "b"], np.array([0, 1]), is_different, seed=0).estimate)
-    assert alpha_of_distances(["a", "b"], np.array([0, 1]), is_different, seed=0).n == 0
-    assert np.isnan(alpha_of_distances(["a", "a"], np.array([0, 0]), is_different, seed=0).estimate)
-    with pytest.raises(ValueError, match="got 1 and 2"):
-        alpha_of_distances(["a"], np.array([0, 0]), is_different, seed=0)
-
-
 def one_against_the_others(counts):
     """Return the noise ceiling by leaving each vote out in turn."""
     shares = []
@@ -179,22 +112,3 @@ def test_the_noise_ceiling_is_near_the_accuracy_of_one_vote_where_many_vote():
     found = noise_ceiling(counts, seed=0)
     assert found.estimate == pytest.approx(0.8, abs=0.01)
     assert found.high - found.low < 0.02
-
-
-VOTES = np.array([(0, 5, 0), (0, 7, 1), (1, 7, 1), (1, 5, 1), (2, 5, 2), (3, 7, 2), (3, 5, 0), (3, 6, 0)]).T
-
-
-def test_confusion_between_two_annotators_counts_shared_examples_only():
-    table = confusion_between(*VOTES, first=5, second=7, n_labels=3)
-    assert table.tolist() == [[0, 1, 1], [0, 1, 0], [0, 0, 0]]
-    assert (confusion_between(*VOTES, first=7, second=5, n_labels=3) == table.T).all()
-    assert confusion_between(*VOTES, first=6, second=8, n_labels=3).sum() == 0
-
-
-def test_confusion_with_the_consensus_is_one_table_per_annotator():
-    annotators, tables = confusion_with_consensus(*VOTES, np.array([1, 1, 2, 0]), n_labels=3)
-    assert annotators.tolist() == [5, 6, 7]
-    assert tables[0].tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
-    assert tables[1].tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 0]]
-    assert tables[2].tolist() == [[0, 0, 1], [0, 2, 0], [0, 0, 0]]
-    assert tables.sum() == 8

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from stats.honeypots import ExamVerdict, exam_result, honeypot_evidence
+from stats.honeypots import honeypot_evidence
 
 
 def flagged_after(accuracy, *, n_annotators, n_answers, floor=0.85, seed=0):
@@ -64,20 +64,3 @@ def test_a_smaller_alpha_asks_for_more():
 def test_a_floor_or_alpha_outside_0_and_1_is_refused(floor, alpha):
     with pytest.raises(ValueError, match="must be in"):
         honeypot_evidence(np.array([True]), floor=floor, alpha=alpha)
-
-
-def test_an_exam_is_passed_failed_or_needs_more_answers():
-    assert exam_result(20, 20, pass_mark=0.8).verdict == ExamVerdict.passed  # lower bound .881
-    assert exam_result(18, 20, pass_mark=0.8).verdict == ExamVerdict.not_enough_yet  # .741 to .966
-    assert exam_result(10, 20, pass_mark=0.8).verdict == ExamVerdict.failed  # upper bound .675
-    assert exam_result(0, 0, pass_mark=0.8).verdict == ExamVerdict.not_enough_yet
-    accuracy = exam_result(18, 20, pass_mark=0.8).accuracy
-    assert (accuracy.estimate, accuracy.n) == (0.9, 20)
-    assert accuracy.low == pytest.approx(0.699, abs=1e-3)  # two-sided 95 %
-
-
-def test_an_exam_that_cannot_be_is_refused():
-    with pytest.raises(ValueError, match="3 of 2"):
-        exam_result(3, 2, pass_mark=0.8)
-    with pytest.raises(ValueError, match="got 1"):
-        exam_result(1, 2, pass_mark=1)
