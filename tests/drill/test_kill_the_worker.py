@@ -51,13 +51,13 @@ def n_audited(goldpan: KillableInstallation, project: int, what: str) -> int:
 
 
 def test_a_process_of_the_worker_that_dies_alone_is_replaced(goldpan: KillableInstallation) -> None:
-    job = goldpan.inside("queue_import", project=goldpan.inside("add_project", name="One dies"), n=N_FEW, salt="one")
+    job = goldpan.inside("queue_import", project=goldpan.inside("add_project", name="One dies"), n=N_ROWS, salt="one")
     goldpan.wait_for_moment(job, lambda row: row.stage == "Reading")
     [(owner,)] = goldpan.rows(f"SELECT owner FROM jobs_job WHERE id = {job}")
     os.kill(int(owner.rsplit(":")[-1]), signal.SIGKILL)
     KILLS["one process of the worker"] += 1
     assert goldpan.wait_for(job).attempt == 2
-    assert goldpan.count("labeling_example WHERE key LIKE 'one-%'") == N_FEW
+    assert goldpan.count("labeling_example WHERE key LIKE 'one-%'") == N_ROWS
     goldpan.assert_all_is_well()
 
 
@@ -79,7 +79,7 @@ def test_a_worker_that_slept_past_its_lease_changes_nothing(goldpan: KillableIns
 
 
 def test_scoring_writes_one_report(goldpan: KillableInstallation) -> None:
-    n = 6000
+    n = 15_000  # so that every stage lasts long enough to be seen on a busy machine
     project = goldpan.inside("add_project", name="Scores")
     goldpan.inside("add_examples", project=project, n=n, salt="scores")
     job = goldpan.inside("queue_score", project=project)
