@@ -14,7 +14,7 @@ from tests.training.tiny_model import write_tiny_model
 
 pytestmark = pytest.mark.drill
 
-N_ROWS, N_FEW = 100_000, 30_000
+N_ROWS = 100_000
 
 
 @pytest.fixture(scope="module")
