@@ -21,7 +21,7 @@ DEFAULT = 0.95  # at .90 short texts chain into large groups: docs/decisions/000
 PRECISION = 0.95
 LOWEST, N_BINS = 0.70, 10
 PER_BIN = 20
-MIN_JUDGED = 60  # of 58 pairs that are all the same, the lower bound of their share would still be below .95
+MIN_JUDGED = 60  # 59 answers, all of them “the same”, are the fewest that speak for a share above .95 at 95 %
 STEPS = 6  # thresholds that are tried within one bin: every .005
 SAMPLED_ROWS = 1024
 _MIDDLES = np.linspace(0.4, 1.1, 71)
@@ -67,7 +67,7 @@ def sample_pairs(embeddings: np.ndarray, rows: np.ndarray, *, seed: int = 0, per
                  progress: Progress = silent) -> PairSample:
     """Draw pairs to be judged: up to SAMPLED_ROWS random rows are compared with all others.
 
-    embeddings: (n, d) float32, every row of length 1. rows: the numbers of those to pair, of different texts, ascending.
+    embeddings: (n, d) float32, every row of length 1. rows: the numbers of those to pair, all of different texts.
     """
     random = np.random.default_rng(seed)
     sampled = np.sort(random.permutation(rows)[:SAMPLED_ROWS])

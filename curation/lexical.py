@@ -5,6 +5,7 @@ Source: Broder 1997, On the resemblance and containment of documents. The only m
 
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from labeling.texts import normalise
 
 SHINGLE = 5
 JACCARD = 0.8
-N_BANDS, BAND = 16, 8  # 128 permutations: a pair of Jaccard .8 becomes a candidate with probability .95, of .85 with .99
+N_BANDS, BAND = 16, 8  # 128 permutations: of pairs of Jaccard .8 95 % become candidates, of .85 99 %
 MAX_COMPARED = 50  # earlier texts of one band that a text is held against; copies of copies need no more
 
 
@@ -65,7 +66,7 @@ def _groups(bands: np.ndarray) -> Iterator[list[int]]:
     for band in bands.T:
         order = np.argsort(band, kind="stable")
         bounds = np.flatnonzero(np.diff(band[order], prepend=~band[order[:1]], append=~band[order[-1:]]))
-        for start, stop in zip(bounds, bounds[1:], strict=False):
+        for start, stop in pairwise(bounds):
             if stop - start > 1:
                 yield order[start:stop].tolist()
 

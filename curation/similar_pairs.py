@@ -1,13 +1,14 @@
 """All pairs of rows with a cosine from a threshold up, exactly, block by block, as work that can be split.
 
-For any projection P, x·y ≤ Px·Py + |x - P'Px| |y - P'Py| (Cauchy–Schwarz). With the first principal directions as P this
-bound costs a few columns instead of all d, and only the pairs that it lets through are computed in full. So nothing is
+For any projection P, x·y ≤ Px·Py + |x - P'Px| |y - P'Py| (Cauchy–Schwarz). With the first principal directions as P
+this bound costs a few columns instead of all d, and only the pairs that it lets through are computed in full. So nothing is
 missed, whatever the width; the width only decides how long it takes. It is chosen by what a sample lets through, and
 where no width pays, blocks are multiplied in full.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def prepare(embeddings: np.ndarray, *, threshold: float, rows: np.ndarray | None
 
 
 def pairs_in_rows(prepared: Prepared, start: int, stop: int) -> Iterator[Pairs]:
-    """Yield every pair (a, b) of compared rows with a cosine of at least the threshold, a at a position in [start, stop).
+    """Yield every pair (a, b) of compared rows with a cosine from the threshold up, a at a position in [start, stop).
 
     start, stop: positions in `prepared.rows`; b comes after a, anywhere. So the pairs of [0, m) are those of any shards
     of it, and no shard needs another. Whether a pair counts is decided by its cosine in double precision; the cosine
@@ -104,7 +105,7 @@ def shards(n: int, n_shards: int) -> list[tuple[int, int]]:
     """
     at = n * (1 - np.sqrt(1 - np.arange(1, n_shards) / n_shards))
     bounds = [0, *(np.round(at / BLOCK).astype(int) * BLOCK).tolist(), n]
-    return [(start, stop) for start, stop in zip(bounds, bounds[1:], strict=False) if start < stop]
+    return [(start, stop) for start, stop in pairwise(bounds) if start < stop]
 
 
 class Search:

@@ -5,6 +5,7 @@ Source: Aslam, Pelekhov & Rus 2004, The star clustering algorithm, J. Graph Algo
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -39,7 +40,7 @@ def star_clusters(embeddings: np.ndarray, cluster: np.ndarray, degree: np.ndarra
     rows = np.arange(n) if rows is None else rows
     order = rows[np.lexsort((rows, -degree[rows], cluster[rows]))]
     bounds = np.flatnonzero(np.diff(cluster[order], prepend=-1, append=-1))
-    for number, (start, stop) in enumerate(zip(bounds, bounds[1:], strict=False)):
+    for number, (start, stop) in enumerate(pairwise(bounds)):
         if stop - start > 1:
             _gather(embeddings, order[start:stop], threshold, alike, centre, similarity)
         if not number % 1000:
