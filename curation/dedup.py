@@ -61,8 +61,8 @@ def find_clusters(embeddings: np.ndarray, content_ids: Sequence[str] | np.ndarra
     components, degree, n_pairs = Components(n), np.zeros(n, dtype=np.intp), 0
     components.join(first, np.arange(n))
     different = np.unique(_keys(np.sort(first[apart], axis=1), n)) if len(apart) else np.empty(0, dtype=np.intp)
-    for linked in (_without(first[links], different, n),):
-        components.join(linked[:, 0], linked[:, 1])
+    linked = _without(first[links], different, n)
+    components.join(linked[:, 0], linked[:, 1])
     found = _Found(embeddings, np.sort(first_of_id), threshold, partition_from, progress)
     for a, b, _ in found.pairs():
         if len(different):

@@ -1,9 +1,9 @@
 """All pairs of rows with a cosine from a threshold up, exactly, block by block, as work that can be split.
 
 For any projection P, x·y ≤ Px·Py + |x - P'Px| |y - P'Py| (Cauchy–Schwarz). With the first principal directions as P
-this bound costs a few columns instead of all d, and only the pairs that it lets through are computed in full. So nothing is
-missed, whatever the width; the width only decides how long it takes. It is chosen by what a sample lets through, and
-where no width pays, blocks are multiplied in full.
+this bound costs a few columns instead of all d, and only the pairs that it lets through are computed in full. So
+nothing is missed, whatever the width; the width only decides how long it takes. It is chosen by what a sample lets
+through, and where no width pays, blocks are multiplied in full.
 """
 
 from collections.abc import Iterator

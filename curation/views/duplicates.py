@@ -128,7 +128,8 @@ def _queue_context(request: Request, project: Project, report: QualityReport, qu
         (DuplicateCluster.What.leak, "in two splits"), (DuplicateCluster.What.conflict, "labels differ"),
         (DuplicateCluster.What.other, "other repeats")))]
     context: dict[str, Any] = {
-        "counts": counts, "wanted": wanted, "form": WantedForm(query), "is_filtered": bool(without), "threshold": current_threshold(project, report), "job": open_job(project, "keep_one"),
+        "counts": counts, "wanted": wanted, "form": WantedForm(query), "is_filtered": bool(without),
+        "threshold": current_threshold(project, report), "job": open_job(project, "keep_one"),
         "found": report.job.result.get("duplicates", {}),
         "tabs": [(words, n, _url(project, without | ({"what": what} if what else {})), what == wanted.what)
                  for what, words, n in tabs],
