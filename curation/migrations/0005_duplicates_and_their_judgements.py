@@ -17,6 +17,23 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name='DuplicateAction',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('members_sha256', models.CharField(max_length=64)),
+                ('verdict', models.CharField(choices=[('keep_one', 'keep one'), ('keep_all', 'keep all: they are different'), ('merge', 'give all the same label')], max_length=8)),
+                ('decisions', models.JSONField(default=list, help_text='ids of the decisions that it wrote, or took back')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('decided_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('job', models.ForeignKey(help_text='that did this to many clusters at once', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='jobs.job')),
+                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='projects.project')),
+                ('undoes', models.OneToOneField(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='curation.duplicateaction')),
+            ],
+            options={
+                'ordering': ['pk'],
+            },
+        ),
+        migrations.CreateModel(
             name='DuplicateCluster',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -30,6 +47,7 @@ class Migration(migrations.Migration):
                 ('n_labels', models.PositiveIntegerField(help_text='different labels among its pool members')),
                 ('urgency', models.FloatField(help_text='size times the entropy of its labels in bits')),
                 ('members_sha256', models.CharField(help_text='of its members, by which later reports know it again', max_length=64)),
+                ('action', models.ForeignKey(help_text='what a curator did about it, unless that was taken back', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='curation.duplicateaction')),
                 ('centre', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='labeling.example')),
                 ('report', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='duplicate_clusters', to='curation.qualityreport')),
             ],
@@ -37,23 +55,10 @@ class Migration(migrations.Migration):
                 'ordering': ['place'],
             },
         ),
-        migrations.CreateModel(
-            name='DuplicateAction',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('members_sha256', models.CharField(max_length=64)),
-                ('verdict', models.CharField(choices=[('keep_one', 'keep one'), ('keep_all', 'keep all: they are different'), ('merge', 'give all the same label')], max_length=8)),
-                ('decisions', models.JSONField(default=list, help_text='ids of the decisions that it wrote, or took back')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('decided_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('job', models.ForeignKey(help_text='that did this to many clusters at once', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='jobs.job')),
-                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='projects.project')),
-                ('undoes', models.OneToOneField(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='curation.duplicateaction')),
-                ('cluster', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='curation.duplicatecluster')),
-            ],
-            options={
-                'ordering': ['pk'],
-            },
+        migrations.AddField(
+            model_name='duplicateaction',
+            name='cluster',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='curation.duplicatecluster'),
         ),
         migrations.CreateModel(
             name='DuplicateMember',
@@ -98,6 +103,14 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['place'],
             },
+        ),
+        migrations.AddIndex(
+            model_name='duplicatecluster',
+            index=models.Index(condition=models.Q(('action__isnull', True)), fields=['report', 'place'], name='duplicates_left'),
+        ),
+        migrations.AddIndex(
+            model_name='duplicatecluster',
+            index=models.Index(condition=models.Q(('action__isnull', True)), fields=['report', 'what', 'place'], name='duplicates_left_by_what'),
         ),
         migrations.AddConstraint(
             model_name='duplicatecluster',

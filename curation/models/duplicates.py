@@ -11,7 +11,7 @@ from projects.models import OfProjectQuerySet, Project
 
 
 class DuplicateCluster(models.Model):
-    """Examples that say the same, gathered around one of them; a report's, never edited."""
+    """Examples that say the same, gathered around one of them; of a report's row only `action` changes."""
 
     class What(models.TextChoices):
         leak = "leak", "in two splits"
@@ -38,9 +38,16 @@ class DuplicateCluster(models.Model):
     n_labels = models.PositiveIntegerField(help_text="different labels among its pool members")
     urgency = models.FloatField(help_text="size times the entropy of its labels in bits")
     members_sha256 = models.CharField(max_length=64, help_text="of its members, by which later reports know it again")
+    action = models.ForeignKey("DuplicateAction", null=True, on_delete=models.PROTECT, related_name="+",
+                               help_text="what a curator did about it, unless that was taken back")
 
     class Meta:
         ordering = ["place"]
+        indexes = [
+            models.Index(fields=["report", "place"], condition=Q(action__isnull=True), name="duplicates_left"),
+            models.Index(fields=["report", "what", "place"], condition=Q(action__isnull=True),
+                         name="duplicates_left_by_what"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["report", "place"], name="one_duplicate_cluster_per_report_and_place"),
             models.CheckConstraint(condition=Q(size__gte=2), name="duplicate_cluster_has_at_least_two_members"),
@@ -83,7 +90,7 @@ class DuplicateAction(models.Model):
         merge = "merge", "give all the same label"
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+", db_index=False)
-    cluster = models.ForeignKey(DuplicateCluster, on_delete=models.PROTECT, related_name="+", db_index=False)
+    cluster = models.ForeignKey(DuplicateCluster, on_delete=models.PROTECT, related_name="+")
     members_sha256 = models.CharField(max_length=64)
     verdict = models.CharField(max_length=8, choices=Verdict)
     decisions = models.JSONField(default=list, help_text="ids of the decisions that it wrote, or took back")

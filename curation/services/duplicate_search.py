@@ -168,8 +168,10 @@ def write_duplicates(report: QualityReport, rows: Sequence[ExampleRow], found: D
               for members in members_of.values() if len(members) > 1]
     drafts.sort(key=lambda draft: (list(What).index(What(draft[0].what)), -draft[0].urgency, -draft[0].size,
                                    draft[1][0]))
+    done = dict(DuplicateAction.objects.standing().filter(project=report.project_id).values_list(
+        "members_sha256", "pk"))
     for place, (cluster, _) in enumerate(drafts):
-        cluster.place = place
+        cluster.place, cluster.action_id = place, done.get(cluster.members_sha256)
     DuplicateCluster.objects.bulk_create([cluster for cluster, _ in drafts], 2000)
     DuplicateMember.objects.bulk_create(_members(rows, found, drafts), 2000)
     PairToJudge.objects.bulk_create(_pairs_to_judge(report, rows, found.to_judge), 2000)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery, Sum
 
 from curation.answers import Answers
 from curation.models import (
@@ -56,9 +56,7 @@ class Wanted:
 
 def cluster_queue(report: QualityReport, wanted: Wanted) -> QuerySet[DuplicateCluster]:
     """The clusters that nobody has settled: leaks, then conflicts by size times entropy, then the largest."""
-    standing = DuplicateAction.objects.standing().filter(
-        project=report.project_id, members_sha256=OuterRef("members_sha256"))
-    queue = report.duplicate_clusters.filter(~Exists(standing)).order_by("place")
+    queue = report.duplicate_clusters.filter(action=None).order_by("place")
     if wanted.what:
         queue = queue.filter(what=wanted.what)
     if wanted.kind:
@@ -143,8 +141,7 @@ def cluster_item(cluster: DuplicateCluster, report: QualityReport, *, shows_all:
     counts = Counter(member.label for member in members if member.label)
     shown = {member.label: member.shown for member in members}
     kept = max(members, key=lambda member: (ORDER[member.example.split], member.state != LEFT_OUT)).example.pk
-    action = DuplicateAction.objects.standing().filter(
-        project=report.project_id, members_sha256=cluster.members_sha256).select_related("decided_by").last()
+    action = DuplicateAction.objects.filter(pk=cluster.action_id).select_related("decided_by").first()
     return ClusterItem(cluster, members, cluster.size - len(members),
                        [(label, shown[label], n) for label, n in counts.most_common()], kept,
                        _may_merge(answers) and bool(counts), action)
@@ -200,6 +197,8 @@ def settle_cluster(cluster: DuplicateCluster, *, verdict: str, by: User, kept: i
     action = DuplicateAction.objects.create(
         project=project, cluster=cluster, members_sha256=cluster.members_sha256, verdict=verdict, decided_by=by,
         decisions=[decision.pk for decision in decisions])
+    cluster.action = action  # its row is locked
+    cluster.save(update_fields=["action"])
     audit(project, by, "settle_duplicates", {"action": action.pk, "cluster": cluster.pk, "verdict": verdict,
                                              "decisions": action.decisions})
     return action
@@ -209,11 +208,10 @@ def _check_open(cluster: DuplicateCluster) -> None:
     report = cluster.report
     if QualityReport.objects.filter(project=report.project_id, pk__gt=report.pk).exists():
         raise UserError("The project has been scored anew since your page was drawn. Reload it and decide there.")
-    standing = DuplicateAction.objects.standing().filter(
-        project=report.project_id, members_sha256=cluster.members_sha256).select_related("decided_by").first()
-    if standing is not None:
-        raise UserError(f"{standing.decided_by} has settled this group already: {standing.get_verdict_display()}. "
-                        f"Reload the page, or go to the next one.")
+    done = DuplicateAction.objects.filter(pk=cluster.action_id).select_related("decided_by").first()
+    if done is not None:
+        raise UserError(f"{done.decided_by} has settled this group already: {done.get_verdict_display()}. Reload the "
+                        f"page, or go to the next one.")
 
 
 def _members(clusters: Sequence[DuplicateCluster]) -> dict[int, list[tuple[int, str]]]:
@@ -288,6 +286,9 @@ def undo_duplicates(project: Project, *, by: User) -> list[DuplicateAction]:
     if last is None:
         raise UserError("You have settled no group of duplicates that could be taken back.")
     actions = list(standing.filter(job=last.job_id)) if last.job_id else [last]
+    DuplicateCluster.objects.filter(
+        action__in=DuplicateAction.objects.filter(Q(job=last.job_id) if last.job_id else Q(pk=last.pk))
+    ).update(action=None)
     back = _take_back([pk for action in actions for pk in action.decisions], by)
     DuplicateAction.objects.bulk_create(DuplicateAction(
         project=project, cluster_id=action.cluster_id, members_sha256=action.members_sha256, verdict=action.verdict,
@@ -369,6 +370,9 @@ def run_keep_one(job: Job, progress: Progress) -> None:
             project=report.project, cluster=cluster, members_sha256=cluster.members_sha256, verdict=Verdict.keep_one,
             decided_by=by, job=job, decisions=[decision_of[pk] for pk in excluded[cluster.pk] if pk in decision_of])
             for cluster in clusters), CHUNK)
+        mine = DuplicateAction.objects.filter(job=job, cluster=OuterRef("pk")).values("pk")
+        DuplicateCluster.objects.filter(report=report, pk__in=DuplicateAction.objects.filter(job=job).values("cluster")
+                                        ).update(action=Subquery(mine[:1]))
         audit(report.project, by, "keep_one", {"job": job.pk, "clusters": len(clusters), "decisions": len(decisions),
                                                "lowest": str(job.params["lowest"])})
         result |= {"n_clusters": len(clusters), "n_examples": len(decisions)}

@@ -172,15 +172,6 @@ def test_a_group_of_an_older_report_is_refused(grouped, scored, alice, bob, clie
     assert response.status_code == 400 and "scored anew" in response.content.decode()
 
 
-def test_a_later_report_knows_a_settled_group_again(grouped, scored, alice, bob, client_of):
-    settle(client_of(bob), grouped["repeat"], verdict="keep_all")
-    later = new_report(scored.project, alice, scored.examples)
-    DuplicateCluster.objects.create(
-        report=later, place=0, what="other", kind="semantic", centre=scored.examples["p12"], size=2, n_held_out=0,
-        n_to_exclude=1, similarity=0.9, n_labels=1, urgency=0, members_sha256=grouped["repeat"].members_sha256)
-    assert duplicate_counts(later).n_settled == 1
-
-
 def test_undo_takes_the_whole_action_back(grouped, scored, bob, client_of):
     client = client_of(bob)
     Decision.objects.create(example=scored.examples["p04"], verdict="relabel", value="positive", decided_by=bob)
@@ -296,11 +287,16 @@ def test_scoring_finds_the_groups_and_heeds_what_people_said(project, bob, clien
     cluster_of = dict(report.scores.values_list("example__key", "cluster"))
     assert cluster_of["p05"] == cluster_of["p06"] != cluster_of["p04"]
     settle(client, report.duplicate_clusters.get(what="other"), verdict="keep_all")
-    settle(client, conflict, verdict="keep_one")
+    settle(client, conflict, label="neutral")
     report, found = score()
-    assert found == [("leak", ["p03", "t00"])]
+    assert found == [("leak", ["p03", "t00"]), ("other", ["p00", "p01", "p02"])]
+    assert duplicate_counts(report).n_settled == 1  # the group is known again, and nobody is asked twice
     cluster_of = dict(report.scores.values_list("example__key", "cluster"))
     assert cluster_of["p05"] != cluster_of["p06"] and cluster_of["p00"] == cluster_of["p02"]
+    client.post(url(project, "duplicates-undo"))
+    assert duplicate_counts(report).n_settled == 0
+    settle(client, report.duplicate_clusters.get(what="leak"), verdict="keep_one")
+    assert score()[1] == [("conflict", ["p00", "p01", "p02"])]
 
 
 def test_enough_judgements_set_the_threshold_of_the_next_scoring(scored, bob, client_of, run_jobs):
