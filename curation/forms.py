@@ -92,7 +92,6 @@ class SettleDuplicatesForm(forms.Form):
 class KeepOneForm(forms.Form):
     lowest = forms.FloatField(
         min_value=0, max_value=1, initial=1, label="Similarity from",
-        help_text="Of the least similar example to the one that stays.",
         widget=forms.NumberInput(attrs={"step": 0.005, "inputmode": "decimal"}))
     kind = forms.ChoiceField(choices=[("", "any"), *DuplicateCluster.Kind.choices], required=False, label="Joined by")
 
