@@ -1,145 +1,145 @@
-"""Rows that say the same: pairs of similar embeddings, and the clusters they make.
+"""Rows that say the same: the components that similar pairs connect.
 
 1. Rows with equal content are one row (`content_ids`).
-2. All pairs of the rest with a cosine from the threshold up are found, exactly, block by block.
-3. Rows connected by such pairs, in however many steps, are one cluster. Over-merging is what a split wants: no
-   pair of similar rows may stand on both sides of the line.
+2. All pairs of the rest with a cosine from the threshold up are found, exactly (`curation.similar_pairs`); above
+   PARTITION_FROM rows within cells of like rows (`curation.cells`), with a recall that is measured.
+3. Rows connected by pairs, in however many steps, are one component. Over-merging is what a split wants: no pair of
+   similar rows may stand on both sides of the line. Representatives come from stars inside the components
+   (`curation.star_clusters`).
+Pairs are used as they come and never kept: a group of g rows has g²/2 of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
+from scipy.sparse.csgraph import connected_components
 
+from curation.cells import PARTITION_FROM, make_cells, pairs_in_cells
+from curation.similar_pairs import BLOCK, Pairs, pairs_in_rows, prepare
 from jobs.progress import Progress, silent
+from stats.intervals import Interval
 
-MAX_PAIRS = 5_000_000  # about 100 MB; a group of g similar rows has g * (g - 1) / 2 of them
-LENGTH_TOLERANCE = 1e-3
-
-
-@dataclass(frozen=True)
-class DuplicatePairs:
-    """Pairs of rows, `rows_a[i] < rows_b[i]`, in the order of (a, b), with their cosine `similarity` in [-1, 1].
-
-    is_complete: False if there were more than MAX_PAIRS; then these are fewer, and still connect the same rows.
-    """
-
-    rows_a: np.ndarray
-    rows_b: np.ndarray
-    similarity: np.ndarray
-    is_complete: bool = True
+HELD_PAIRS = 200_000
+NO_PAIRS = np.empty((0, 2), dtype=np.intp)
 
 
 @dataclass(frozen=True)
 class Clusters:
-    """`cluster` (n,) int: equal for rows of one cluster, numbered from 0 by first row.
+    """`cluster` (n,) int: equal for rows of one component, numbered from 0 by first row.
 
-    pairs: the near-duplicates that made them, between the first rows of each content.
+    first: (n,) int, the first row of the same content. degree: (n,) int, of such a first row how many others have a
+    cosine from the threshold up; 0 for its copies. n_pairs: how many pairs that are.
+    recall: share of the pairs that were found, as a sample says, where not all were compared; None where all were.
     """
 
     cluster: np.ndarray
-    pairs: DuplicatePairs
+    first: np.ndarray
+    degree: np.ndarray
+    n_pairs: int
+    recall: Interval | None
 
 
 def find_clusters(embeddings: np.ndarray, content_ids: Sequence[str] | np.ndarray, *, threshold: float,
+                  links: np.ndarray = NO_PAIRS, apart: np.ndarray = NO_PAIRS, partition_from: int = PARTITION_FROM,
                   progress: Progress = silent) -> Clusters:
     """Return the duplicate clusters of all rows.
 
     embeddings: (n, d) float array, every row of length 1.
-    content_ids: n hashes; rows with equal hashes are one cluster, and only the first of them is in `pairs`.
+    content_ids: n hashes; rows with equal hashes are one cluster, and only the first of them is compared.
     threshold: cosine in (0, 1] from which two rows count as the same.
+    links: (k, 2) rows that count as the same for another reason. apart: (k, 2) rows that people say are different:
+    such a pair does not count, though others may still connect its rows.
+    Memory beside the embeddings: at most 64 MB and 0.4 times theirs, however many pairs there are.
     """
     n = len(embeddings)
     if len(content_ids) != n:
         raise ValueError(f"content_ids must have one id per row, got {len(content_ids)} for {n} rows")
     _, first_of_id, id_of_row = np.unique(np.asarray(content_ids), return_index=True, return_inverse=True)
-    firsts = np.sort(first_of_id)
-    found = near_duplicate_pairs(embeddings[firsts], threshold=threshold, progress=progress)
-    pairs = DuplicatePairs(firsts[found.rows_a], firsts[found.rows_b], found.similarity, found.is_complete)
-    rows_a = np.concatenate([pairs.rows_a, first_of_id[id_of_row]])
-    rows_b = np.concatenate([pairs.rows_b, np.arange(n)])
-    return Clusters(_components(n, rows_a, rows_b), pairs)
+    first = first_of_id[id_of_row]
+    components, degree, n_pairs = Components(n), np.zeros(n, dtype=np.intp), 0
+    components.join(first, np.arange(n))
+    different = np.unique(_keys(np.sort(first[apart], axis=1), n)) if len(apart) else np.empty(0, dtype=np.intp)
+    linked = _without(first[links], different, n)
+    components.join(linked[:, 0], linked[:, 1])
+    found = _Found(embeddings, np.sort(first_of_id), threshold, partition_from, progress)
+    for a, b, _ in found.pairs():
+        if len(different):
+            pair = _without(np.stack([a, b], axis=1), different, n)
+            a, b = pair[:, 0], pair[:, 1]
+        np.add.at(degree, a, 1)
+        np.add.at(degree, b, 1)
+        n_pairs += len(a)
+        components.join(a, b)
+    return Clusters(components.cluster(), first, degree, n_pairs, found.recall)
 
 
-def near_duplicate_pairs(embeddings: np.ndarray, *, threshold: float, block: int = 2048,
-                         progress: Progress = silent) -> DuplicatePairs:
-    """Return every pair of rows with a cosine of at least `threshold`; exact, nothing is sampled or indexed.
+class _Found:
+    """The pairs of a search as they come; `recall` is known once they have."""
 
-    embeddings: (n, d) float array, every row of length 1; products are taken in float32, so a cosine is right to
-    about 1e-6. Time grows with n squared; memory with the input, block squared and the pairs (see MAX_PAIRS).
-    Raises ValueError if a row is not of length 1 or the threshold is outside (0, 1].
-    """
-    if not 0 < threshold <= 1:
-        raise ValueError(f"threshold must be in (0, 1], got {threshold}")
-    vectors = _checked(embeddings)
-    n = len(vectors)
-    blocks = [(i, j) for i in range(0, n, block) for j in range(i, n, block)]
-    parts: list[_Pairs] = []
-    n_held, is_complete = 0, True
-    for n_done, (i, j) in enumerate(blocks, start=1):
-        parts.append(_pairs_of_blocks(vectors, i, j, block, threshold))
-        n_held += len(parts[-1][0])
-        if n_held > MAX_PAIRS:
-            parts = [_connecting_pairs(n, _joined(parts))]
-            n_held, is_complete = len(parts[0][0]), False
-        progress("Looking for duplicates", n_done, len(blocks))
-    rows_a, rows_b, similarity = _joined(parts)
-    order = np.lexsort((rows_b, rows_a))
-    return DuplicatePairs(rows_a[order], rows_b[order], similarity[order], is_complete)
+    def __init__(self, embeddings: np.ndarray, rows: np.ndarray, threshold: float, partition_from: int,
+                 progress: Progress) -> None:
+        self.prepared = prepare(embeddings, threshold=threshold, rows=rows)
+        self.is_partitioned, self.progress = len(rows) > partition_from, progress
+        self.recall: Interval | None = None
+
+    def pairs(self) -> Iterator[Pairs]:
+        prepared, n, progress = self.prepared, self.prepared.n, self.progress
+        if self.is_partitioned:
+            cells = make_cells(prepared, progress=progress)
+            self.recall = cells.recall
+            for cell in range(cells.n):
+                yield from pairs_in_cells(prepared, cells, cell, cell + 1)
+                progress("Looking for duplicates", cell + 1, cells.n)
+            return
+        for start in range(0, n, BLOCK):
+            stop = min(start + BLOCK, n)
+            yield from pairs_in_rows(prepared, start, stop)
+            progress("Looking for duplicates", n * (n - 1) // 2 - (n - stop) * (n - stop - 1) // 2, n * (n - 1) // 2)
 
 
-def clusters(n: int, pairs: DuplicatePairs) -> np.ndarray:
-    """Return (n,) int cluster ids: the connected components of `pairs`, numbered from 0 by their first row."""
-    return _components(n, pairs.rows_a, pairs.rows_b)
+class Components:
+    """Which of n rows are connected, told pair by pair; memory is that of the rows, not of the pairs."""
+
+    def __init__(self, n: int) -> None:
+        self.label = np.arange(n, dtype=np.int32)
+        self._held: list[tuple[np.ndarray, np.ndarray]] = []
+        self._n_held = 0
+
+    def join(self, rows_a: np.ndarray, rows_b: np.ndarray) -> None:
+        for start in range(0, len(rows_a), HELD_PAIRS):
+            a, b = self.label[rows_a[start:start + HELD_PAIRS]], self.label[rows_b[start:start + HELD_PAIRS]]
+            is_news = a != b
+            self._held.append((a[is_news], b[is_news]))
+            self._n_held += int(is_news.sum())
+            if self._n_held > HELD_PAIRS:
+                self._settle()
+
+    def cluster(self) -> np.ndarray:
+        """Return (n,) int: equal for connected rows, numbered from 0 by first row."""
+        self._settle()
+        _, first_row, cluster = np.unique(self.label, return_index=True, return_inverse=True)
+        rank = np.empty(len(first_row), dtype=np.intp)
+        rank[np.argsort(first_row)] = np.arange(len(first_row))
+        return rank[cluster]
+
+    def _settle(self) -> None:
+        """Make the held pairs part of the labels, which then are numbers of components."""
+        if not self._n_held:
+            return
+        a, b = (np.concatenate(column) for column in zip(*self._held, strict=True))
+        self._held, self._n_held = [], 0
+        n = int(self.label.max()) + 1
+        edges = coo_array((np.ones(len(a), dtype=bool), (a, b)), shape=(n, n))
+        self.label = connected_components(edges, directed=False)[1][self.label].astype(np.int32)
 
 
-_Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # rows a, rows b, similarity
+def _keys(pairs: np.ndarray, n: int) -> np.ndarray:
+    keys: np.ndarray = pairs[:, 0].astype(np.int64) * n + pairs[:, 1]
+    return keys
 
 
-def _pairs_of_blocks(vectors: np.ndarray, i: int, j: int, block: int, threshold: float) -> _Pairs:
-    """Return the pairs between the block of rows from i and the block of rows from j >= i."""
-    cosines = vectors[i:i + block] @ vectors[j:j + block].T
-    flat = np.flatnonzero(cosines.ravel() >= np.float32(threshold))  # much faster than nonzero on two dimensions
-    a, b = np.divmod(flat, cosines.shape[1])
-    similarity = cosines.ravel()[flat]
-    if i == j:
-        above = a < b
-        a, b, similarity = a[above], b[above], similarity[above]
-    return a + i, b + j, np.minimum(similarity, np.float32(1))
-
-
-def _joined(parts: list[_Pairs]) -> _Pairs:
-    if not parts:
-        return np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0, np.float32)
-    rows_a, rows_b, similarity = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return rows_a, rows_b, similarity
-
-
-def _connecting_pairs(n: int, pairs: _Pairs) -> _Pairs:
-    """Return at most n - 1 of the pairs, the most similar ones that still connect the same rows."""
-    rows_a, rows_b, similarity = pairs
-    weights = coo_array((2 - similarity.astype(float), (rows_a, rows_b)), shape=(n, n)).tocsr()  # 0 would be no edge
-    tree = minimum_spanning_tree(weights).tocoo()
-    return tree.row.astype(np.intp), tree.col.astype(np.intp), (2 - tree.data).astype(np.float32)
-
-
-def _components(n: int, rows_a: np.ndarray, rows_b: np.ndarray) -> np.ndarray:
-    edges = coo_array((np.ones(len(rows_a), dtype=bool), (rows_a, rows_b)), shape=(n, n))
-    _, component = connected_components(edges, directed=False)
-    _, first_row, cluster = np.unique(component, return_index=True, return_inverse=True)
-    rank = np.empty(len(first_row), dtype=np.intp)
-    rank[np.argsort(first_row)] = np.arange(len(first_row))
-    return rank[cluster]
-
-
-def _checked(embeddings: np.ndarray) -> np.ndarray:
-    if embeddings.ndim != 2:
-        raise ValueError(f"embeddings must be a 2D array, got shape {embeddings.shape}")
-    vectors = np.ascontiguousarray(embeddings, dtype=np.float32)
-    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
-    wrong = np.flatnonzero(~(np.abs(lengths - 1) <= LENGTH_TOLERANCE))  # a nan is wrong as well
-    if len(wrong):
-        raise ValueError(f"embeddings must have length 1, row {wrong[0]} has {lengths[wrong[0]]:.3f}")
-    return vectors
+def _without(pairs: np.ndarray, different: np.ndarray, n: int) -> np.ndarray:
+    """The pairs that nobody said are different."""
+    return pairs[~np.isin(_keys(np.sort(pairs, axis=1), n), different)] if len(different) else pairs

@@ -2,7 +2,7 @@ from typing import Any
 
 from django import forms
 
-from curation.models import Approval, Decision, GoldSet
+from curation.models import Approval, Decision, DuplicateAction, DuplicateCluster, GoldSet
 from curation.next_labels import CAP
 from curation.services.adaptive import MOST
 from labeling.services.batches import MAX_LABELS
@@ -57,6 +57,43 @@ class NextLabelsForm(forms.Form):
     def __init__(self, *args: Any, default_target: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["target"].initial = default_target
+
+
+class WantedForm(forms.Form):
+    """Which groups of duplicates a page shows; what cannot be read is left out."""
+
+    what = forms.ChoiceField(choices=[("", "all groups"), *DuplicateCluster.What.choices], required=False)
+    kind = forms.ChoiceField(choices=[("", "any"), *DuplicateCluster.Kind.choices], required=False, label="Joined by")
+    lowest = forms.FloatField(
+        min_value=0, max_value=1, required=False, label="Similarity from",
+        widget=forms.NumberInput(attrs={"step": 0.01, "inputmode": "decimal"}))
+    highest = forms.FloatField(
+        min_value=0, max_value=1, required=False, label="to",
+        widget=forms.NumberInput(attrs={"step": 0.01, "inputmode": "decimal"}))
+
+
+class SettleDuplicatesForm(forms.Form):
+    """What to do about a group; the button of a label sends `label` and needs no verdict."""
+
+    cluster = forms.IntegerField(min_value=1)
+    verdict = forms.ChoiceField(choices=DuplicateAction.Verdict.choices, required=False)
+    kept = forms.IntegerField(min_value=1, required=False)
+    label = forms.CharField(max_length=MAX_ANSWER_CHARS, required=False, strip=False)
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        if values.get("label"):
+            values["verdict"] = DuplicateAction.Verdict.merge
+        if not values.get("verdict"):
+            raise forms.ValidationError("Say what to do with the group: keep one, keep all, or a label for all.")
+        return values
+
+
+class KeepOneForm(forms.Form):
+    lowest = forms.FloatField(
+        min_value=0, max_value=1, initial=1, label="Similarity from",
+        widget=forms.NumberInput(attrs={"step": 0.005, "inputmode": "decimal"}))
+    kind = forms.ChoiceField(choices=[("", "any"), *DuplicateCluster.Kind.choices], required=False, label="Joined by")
 
 
 class GoldRuleForm(forms.ModelForm):

@@ -1,6 +1,16 @@
 from django.urls import path
 
-from curation.views import adjudication, gold_sets, guidelines, known_answers, next_labels, quality, review, snapshots
+from curation.views import (
+    adjudication,
+    duplicates,
+    gold_sets,
+    guidelines,
+    known_answers,
+    next_labels,
+    quality,
+    review,
+    snapshots,
+)
 
 app_name = "curation"
 urlpatterns = [
@@ -18,6 +28,12 @@ urlpatterns = [
     path("projects/<int:pk>/guideline/ask-again/", guidelines.guideline_ask_again, name="guideline-ask-again"),
     path("projects/<int:pk>/quality/", quality.quality, name="quality"),
     path("projects/<int:pk>/quality/score/", quality.quality_score, name="score"),
+    path("projects/<int:pk>/duplicates/", duplicates.duplicate_list, name="duplicates"),
+    path("projects/<int:pk>/duplicates/settle/", duplicates.duplicates_settle, name="duplicates-settle"),
+    path("projects/<int:pk>/duplicates/undo/", duplicates.duplicates_undo, name="duplicates-undo"),
+    path("projects/<int:pk>/duplicates/keep-one/", duplicates.keep_one, name="keep-one"),
+    path("projects/<int:pk>/duplicates/pairs/", duplicates.pairs, name="pairs"),
+    path("projects/<int:pk>/duplicates/pairs/judge/", duplicates.pairs_judge, name="pairs-judge"),
     path("projects/<int:pk>/labeling/next/", next_labels.next_labels, name="next-labels"),
     path("projects/<int:pk>/known-answers/candidates/", known_answers.known_answer_candidates, name="known-answers"),
     path("projects/<int:pk>/gold-set/", gold_sets.gold_set, name="gold-set"),

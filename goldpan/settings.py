@@ -124,6 +124,7 @@ JOB_KINDS = {
     "import": "labeling.services.imports.run_import",
     "sync": "labeling.services.sync.run_sync",
     "score": "curation.services.scoring.run_score",
+    "keep_one": "curation.services.duplicates.run_keep_one",
     "next_labels": "curation.services.adaptive.run_next_labels",
     "freeze": "curation.services.snapshots.run_freeze",
     "baseline": "training.services.baseline.run_baseline",

@@ -20,7 +20,7 @@ from django.test import Client, RequestFactory
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
-from curation.models import Decision, ExampleScore, QualityReport, Snapshot
+from curation.models import Decision, DuplicateCluster, DuplicateMember, ExampleScore, QualityReport, Snapshot
 from curation.services.gold_sets import gold_set_of, save_rule
 from curation.services.snapshots import approve_snapshot, read_rows, start_freeze
 from goldpan.policies import policy_of
@@ -137,6 +137,18 @@ curation:quality             project    GET     log-in    403     200  200   404
 curation:quality             project    POST    log-in    403     405  405   404
 curation:score               project    GET     log-in    403     405  405   404
 curation:score               project    POST    log-in    403     302  302   404
+curation:duplicates          project    GET     log-in    403     200  200   404
+curation:duplicates          project    POST    log-in    403     405  405   404
+curation:duplicates-settle   project    GET     log-in    403     405  405   404
+curation:duplicates-settle   project    POST    log-in    403     302  302   404
+curation:duplicates-undo     project    GET     log-in    403     405  405   404
+curation:duplicates-undo     project    POST    log-in    403     400  400   404
+curation:keep-one            project    GET     log-in    403     200  200   404
+curation:keep-one            project    POST    log-in    403     400  400   404
+curation:pairs               project    GET     log-in    403     200  200   404
+curation:pairs               project    POST    log-in    403     405  405   404
+curation:pairs-judge         project    GET     log-in    403     405  405   404
+curation:pairs-judge         project    POST    log-in    403     400  400   404
 curation:known-answers       project    GET     log-in    403     200  200   404
 curation:known-answers       project    POST    log-in    403     400  400   404
 curation:next-labels         project    GET     log-in    403     200  200   404
@@ -319,12 +331,24 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
             "curation:decide": {"score": score.pk, "seen": 0, "verdict": "exclude"},
             "curation:adjudicate-settle": {"example": score.example_id, "seen": 0, "verdict": "exclude",
                                            "cause": "slip"},
+            "curation:duplicates-settle": {"cluster": repeated(report).pk, "verdict": "keep_all"},
             "curation:guideline-edit": {"text": "Say it.", "note": "Shorter.", "scope": "wording", "seen": 2},
             "curation:gold-set": {"size": 5, "min_quality": 0, "min_per_label": 1, "seed": 0},
             "curation:next-labels": {"n": 5, "target": 0.9, "cap": 5},
             "curation:snapshot-approve": {"sha256": still_open.sha256, "decision": "approved"},
             "training:train": {"override_reason": "why not"} | training_defaults(),
             "training:promote": {"override_reason": "why not"}})
+
+
+def repeated(report: QualityReport) -> DuplicateCluster:
+    """A group of duplicates: two examples of the pool."""
+    one, other = report.project.examples.filter(split="pool")[:2]
+    cluster = DuplicateCluster.objects.create(
+        report=report, place=1000, what="other", kind="semantic", centre=one, size=2, n_held_out=0, n_to_exclude=1,
+        similarity=0.97, n_labels=1, urgency=0, members_sha256="0" * 64)
+    DuplicateMember.objects.create(cluster=cluster, example=one, similarity=1, kind="exact")
+    DuplicateMember.objects.create(cluster=cluster, example=other, similarity=0.97, kind="semantic")
+    return cluster
 
 
 def scored(project: Project) -> QualityReport:

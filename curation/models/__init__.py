@@ -1,11 +1,19 @@
-"""What we believe, and why: `embeddings`, `quality` reports, `decisions`, the rule of the `gold_sets`, `snapshots`."""
+"""What we believe, and why: `embeddings`, `quality` reports, `duplicates`, `decisions`, the rule of the `gold_sets`,
+`snapshots`."""
 
 from curation.models.decisions import Decision
+from curation.models.duplicates import (
+    DuplicateAction,
+    DuplicateCluster,
+    DuplicateMember,
+    PairJudgement,
+    PairToJudge,
+)
 from curation.models.embeddings import Embedding, EmbeddingShard
 from curation.models.gold_sets import GoldSet
 from curation.models.quality import ExampleScore, QualityReport
 from curation.models.snapshots import Approval, Snapshot, SnapshotRow
 
 __all__ = [
-    "Approval", "Decision", "Embedding", "EmbeddingShard", "ExampleScore", "GoldSet", "QualityReport", "Snapshot",
-    "SnapshotRow"]
+    "Approval", "Decision", "DuplicateAction", "DuplicateCluster", "DuplicateMember", "Embedding", "EmbeddingShard",
+    "ExampleScore", "GoldSet", "PairJudgement", "PairToJudge", "QualityReport", "Snapshot", "SnapshotRow"]

@@ -17,12 +17,12 @@ from django.conf import settings
 from django.contrib.auth.models import User
 
 from curation.answers import COMPARED
-from curation.dedup import find_clusters
 from curation.next_labels import CAP, TARGET, Judged, judge, next_labels, words
 from curation.probabilities import out_of_sample_probabilities, probabilities_of_unlabelled
+from curation.services.duplicate_search import find_components
 from curation.services.embeddings import ensure_embeddings, load_embeddings
 from curation.services.labels import Ballot, ExampleRow, answers_of, ballots, codes, example_rows
-from curation.services.scoring import DUPLICATE_COSINE, SEED
+from curation.services.scoring import SEED
 from jobs.models import Job
 from jobs.progress import Progress
 from jobs.services import completing, enqueue
@@ -116,8 +116,7 @@ class _Pool:
 
 
 def _pool_of(project: Project, rows: list[ExampleRow], embeddings: np.ndarray, progress: Progress) -> _Pool:
-    cluster = find_clusters(embeddings, [row.compared_sha256 for row in rows], threshold=DUPLICATE_COSINE,
-                            progress=progress).cluster
+    cluster = find_components(project, rows, embeddings, progress)[0].cluster
     is_pool = np.array([row.split == Example.Split.pool for row in rows], dtype=bool)
     crosses = np.isin(cluster, cluster[~is_pool])  # never trained on, so no label of it is worth its price
     pool = np.flatnonzero(is_pool)

@@ -23,7 +23,6 @@ from django.conf import settings
 from django.contrib.auth.models import User
 
 from curation.answers import COMPARED, Answers
-from curation.dedup import find_clusters
 from curation.groups import group_texts
 from curation.label_quality import consensus, score_label_sets, score_labels
 from curation.label_sets import OutOfSampleSets, out_of_sample_sets
@@ -31,6 +30,7 @@ from curation.models import ExampleScore, QualityReport
 from curation.neighbours import nearest
 from curation.people import MIN_VOTES, people_say
 from curation.probabilities import OutOfSample, out_of_sample_probabilities
+from curation.services.duplicate_search import Duplicates, search_duplicates, write_duplicates
 from curation.services.embeddings import encoder_name, ensure_embeddings, load_embeddings
 from curation.services.labels import Ballot, ExampleRow, answers_of, ballots, codes, example_rows
 from curation.text_checks import Answered, check_answers
@@ -44,7 +44,6 @@ from projects.objects import open_object, put_object
 from projects.services import audit
 from stats.intervals import bootstrap_interval
 
-DUPLICATE_COSINE = 0.95  # at .90 short texts chain into large groups: docs/decisions/0003
 N_NEIGHBOURS = 5
 SEED = 0
 MARKED = 0.5  # from this probability on a set of labels is predicted to have a label
@@ -74,6 +73,7 @@ class _Scored:
     answers: Answers
     rows: list[ExampleRow]
     ballot_of: list[Ballot]
+    duplicates: Duplicates
     cluster: np.ndarray
     cluster_size: np.ndarray
     crosses: np.ndarray
@@ -119,13 +119,14 @@ def run_score(job: Job, progress: Progress) -> None:
     with completing(job) as result:
         report = _write(job, scored)
         audit(project, job.requested_by, "score", {"report": report.pk, "n_issues": report.n_issues})
-        result |= {"report": report.pk, "n_scored": report.n_scored, "n_issues": report.n_issues, **scored.facts}
+        result |= {"report": report.pk, "n_scored": report.n_scored, "n_issues": report.n_issues, **scored.facts,
+                   "duplicates": scored.duplicates.facts}
 
 
 def _cluster(project: Project, rows: list[ExampleRow], found: dict[int, Ballot], embeddings: np.ndarray,
              progress: Progress) -> _Scored:
-    cluster = find_clusters(embeddings, [row.compared_sha256 for row in rows], threshold=DUPLICATE_COSINE,
-                            progress=progress).cluster
+    duplicates = search_duplicates(project, rows, embeddings, progress)
+    cluster = duplicates.cluster
     n = len(rows)
     is_pool = np.array([row.split == Example.Split.pool for row in rows])
     held_out_clusters = np.unique(cluster[~is_pool])
@@ -133,7 +134,8 @@ def _cluster(project: Project, rows: list[ExampleRow], found: dict[int, Ballot],
     answers = answers_of(project)
     ballot_of = [found.get(row.pk) or Ballot(answers=answers) for row in rows]
     return _Scored(
-        answers=answers, rows=rows, ballot_of=ballot_of, cluster=cluster, cluster_size=np.bincount(cluster)[cluster],
+        answers=answers, rows=rows, ballot_of=ballot_of, duplicates=duplicates, cluster=cluster,
+        cluster_size=np.bincount(cluster)[cluster],
         crosses=is_pool & np.isin(cluster, held_out_clusters),
         label=[_label_to_score(row, ballot) for row, ballot in zip(rows, ballot_of, strict=True)],
         quality=nothing.copy(), is_issue=np.zeros(n, dtype=bool), agreement=nothing.copy(),
@@ -370,10 +372,12 @@ def _write(job: Job, scored: _Scored) -> QualityReport:
     report = QualityReport.objects.create(
         project=job.project, job=job, encoder=encoder_name(settings.GOLDPAN_ENCODER), n_examples=len(scored.rows),
         n_scored=int(is_scored.sum()), n_issues=int(scored.is_issue.sum()), n_clusters=int((sizes > 1).sum()),
-        n_crossing=int(scored.crosses.sum()), duplicate_threshold=DUPLICATE_COSINE,
+        n_crossing=int(scored.crosses.sum()), duplicate_threshold=scored.duplicates.threshold.value,
         accuracy=found.accuracy if found else None, majority_share=found.majority_share if found else None,
         hidden_because=scored.hidden_because, left_out=scored.left_out, annotators=scored.annotators)
     ExampleScore.objects.bulk_create((_score_row(report, scored, row) for row in range(len(scored.rows))), 2000)
+    write_duplicates(report, scored.rows, scored.duplicates, scored.label,
+                     [ballot.is_excluded for ballot in scored.ballot_of])
     return report
 
 

@@ -1,0 +1,298 @@
+"""Near-duplicates: Goldpan's exact search beside plain blocked products and faiss, equal pairs first.
+
+`python -m bench.dedup`, or `python -m bench.dedup full` with up to 1,000,000 synthetic vectors. Every side runs in a
+process of its own with one thread; what counts are CPU seconds, the least of two rounds in turns.
+- Real vectors: MiniLM of banking77 (GOLDPAN_BENCH_DATA, see bench/README.md) with perturbed copies of its questions.
+- Clustered vectors with a falling spectrum and planted copies; hostile ones of even spectrum, and ones that all lie in
+  a cone, so that no bound helps; dense ones, of which a tenth are copies of one.
+Exits with 1 if the pairs of two sides differ, or a goal is missed: on real vectors ≥ 3 × plain products (G1), never
+below 0.9 × (G1h), memory beside the vectors ≤ 64 MB + 0.4 × theirs (G1m), recall of the cells ≥ .99 (G2), planted
+copies found ≥ .95 and joined rightly ≥ .95.
+"""
+
+import argparse
+import csv
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+D, THRESHOLD = 384, 0.95
+GOAL_REAL, GOAL_HOSTILE, GOAL_RECALL, GOAL_PLANTED = 3.0, 0.9, 0.99, 0.95
+SIDES = ("goldpan", "plain", "faiss")
+SIZES = {"small": (12_500, 25_000, 50_000), "full": (100_000, 200_000, 400_000, 1_000_000)}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.dedup")
+    parser.add_argument("size", nargs="?", choices=tuple(SIZES), default="small")
+    size: str = parser.parse_args().size
+    met: list[bool] = []
+    with TemporaryDirectory() as folder:
+        print("set                n   thr.     pairs  goldpan   plain   faiss  x plain (goal)  x faiss  "
+              "MB over the vectors (allowed)", flush=True)
+        real = real_vectors()
+        if real is not None:
+            vectors, copies = real
+            np.save(f"{folder}/real.npy", vectors)
+            met += [compare(f"{folder}/real.npy", "real", threshold, GOAL_REAL if threshold == THRESHOLD else 1.0)
+                    for threshold in (THRESHOLD, 0.90)]
+        for name, make, n in (("clustered", clustered, 50_000), ("hostile, even", even, 25_000),
+                              ("hostile, cone", cone, 25_000), ("dense", dense, 25_000)):
+            np.save(f"{folder}/some.npy", make(n))
+            met.append(compare(f"{folder}/some.npy", name, THRESHOLD, GOAL_HOSTILE))
+        met.append(growth(Path(folder), SIZES[size]))
+        if real is not None:
+            met.append(planted(vectors, *copies))
+    print(f"\ngoals: {'all met' if all(met) else 'not all met'}")
+    return 0 if all(met) else 1
+
+
+# Vectors
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def clustered(n: int) -> np.ndarray:
+    """A spectrum like that of sentence embeddings, 20 rows around a centre, a tenth of the rows near-copies."""
+    draw = np.random.default_rng(0)
+    spectrum = (np.arange(1, D + 1, dtype=np.float32)) ** -0.5
+    centres = draw.standard_normal((n // 20, D), dtype=np.float32) * spectrum
+    rows = centres[draw.integers(0, len(centres), n)]
+    for start in range(0, n, 50_000):
+        part = rows[start:start + 50_000]
+        part += 0.6 * draw.standard_normal(part.shape, dtype=np.float32) * spectrum
+    rows[:n // 10] = rows[n // 10:2 * (n // 10)] + 0.15 * draw.standard_normal((n // 10, D),
+                                                                              dtype=np.float32) * spectrum
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows
+
+
+def even(n: int) -> np.ndarray:
+    return unit(np.random.default_rng(1).normal(size=(n, D)))
+
+
+def cone(n: int, cosine: float = 0.9) -> np.ndarray:
+    rows = even(n) * np.sqrt(1 - cosine)
+    rows[:, 0] += np.sqrt(cosine)
+    return unit(rows)
+
+
+def dense(n: int) -> np.ndarray:
+    rows = clustered(n)
+    rows[:n // 10] = unit(rows[:1] + 0.005 * np.random.default_rng(2).normal(size=(n // 10, D)))
+    np.random.default_rng(3).shuffle(rows)
+    return rows
+
+
+def real_vectors() -> tuple[np.ndarray, tuple[list[str], np.ndarray]] | None:
+    """Embeddings of banking77 and of a perturbed copy of one text in twenty; the texts, and whose copy each is."""
+    folder = Path(os.environ.get("GOLDPAN_BENCH_DATA", "../shared/data")) / "banking77"
+    if not (folder / "train.csv").exists():
+        print(f"real vectors: skipped, {folder / 'train.csv'} is not there; set GOLDPAN_BENCH_DATA")
+        return None
+    from curation.encoder import MiniLMEncoder
+    texts = []
+    for name in ("train.csv", "test.csv"):
+        with (folder / name).open(encoding="utf-8", newline="") as file:
+            texts += [row["text"] for row in csv.DictReader(file)]
+    draw = random.Random(0)
+    chosen = draw.sample(range(len(texts)), len(texts) // 20)
+    copies = [perturbed(texts[row], draw) for row in chosen]
+    copy_of = np.array([-1] * len(texts) + chosen)
+    return MiniLMEncoder().encode(texts + copies), (texts + copies, copy_of)
+
+
+def perturbed(text: str, draw: random.Random) -> str:
+    """A typo, a greeting or another value in a slot; the same question all the same."""
+    kind = draw.choice(("typo", "greeting", "slot"))
+    words = text.split()
+    long = [number for number, word in enumerate(words) if len(word) > 4]
+    if kind == "typo" and long:
+        number = draw.choice(long)
+        at = draw.randrange(1, len(words[number]) - 2)
+        word = words[number]
+        words[number] = word[:at] + word[at + 1] + word[at] + word[at + 2:]
+        return " ".join(words)
+    if kind == "slot":
+        return f"{text} My reference is {draw.randrange(10_000, 99_999)}."
+    return f"{draw.choice(('Hi', 'Hello', 'Good morning'))}, {text[:1].lower()}{text[1:]}"
+
+
+# Sides, each in a process of its own
+
+def one_side(side: str, file: str, threshold: float) -> dict[str, Any]:
+    """What `python -m bench.dedup side …` says: CPU seconds, pairs with a hash, MB over the vectors."""
+    done = subprocess.run([sys.executable, "-m", "bench.dedup", "--side", side, file, str(threshold)],
+                          env=os.environ | THREADS, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def run_side(side: str, file: str, threshold: float) -> None:
+    if side == "faiss":
+        try:
+            import faiss
+            faiss.omp_set_num_threads(1)
+        except ImportError:
+            print(json.dumps({"seconds": None}))
+            return
+    from curation import dedup, similar_pairs
+    vectors = np.load(file)
+    similar_pairs.prepare(vectors[:8192], threshold=threshold)  # warm: BLAS has its buffers
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
+    before = peak_megabytes()
+    started = time.process_time()
+    more: dict[str, Any] = {}
+    if side == "clusters":
+        found = dedup.find_clusters(vectors, np.arange(len(vectors)), threshold=threshold)
+        recall = found.recall
+        more = {"n": found.n_pairs, "recall": [recall.estimate, recall.low, recall.n] if recall else None}
+    else:
+        search = {"goldpan": search_goldpan, "plain": search_plain, "faiss": search_faiss}[side]
+        more = search(vectors, threshold)
+    seconds = time.process_time() - started
+    print(json.dumps({"seconds": seconds, "megabytes": peak_megabytes() - before, **more}))
+
+
+def peak_megabytes() -> float:
+    """The most memory this process has held; ru_maxrss would say what its parent had held before."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
+def counted(parts: Any) -> dict[str, Any]:
+    """How many pairs, and a sum that says which, however they are ordered; pairs are used as they come, as in use."""
+    n, mark = 0, np.uint64(0)
+    for a, b in parts:
+        n += len(a)
+        key = a.astype(np.uint64) * np.uint64(2**32) + b.astype(np.uint64)
+        key ^= key >> np.uint64(31)
+        key *= np.uint64(0x9E3779B97F4A7C15)
+        mark += np.add.reduce(key ^ (key >> np.uint64(29)))
+    return {"n": n, "mark": str(mark)}
+
+
+def search_goldpan(vectors: np.ndarray, threshold: float) -> dict[str, Any]:
+    from curation.similar_pairs import pairs_in_rows, prepare
+    prepared = prepare(vectors, threshold=threshold)
+    return counted((a, b) for a, b, _ in pairs_in_rows(prepared, 0, prepared.n)) | {"width": prepared.width}
+
+
+def search_plain(vectors: np.ndarray, threshold: float, block: int = 1024) -> dict[str, Any]:
+    """Blocks of the upper triangle multiplied in full; a cosine within rounding is decided in doubles, as Goldpan's."""
+    def parts() -> Any:
+        for i in range(0, len(vectors), block):
+            for j in range(i, len(vectors), block):
+                products = (vectors[i:i + block] @ vectors[j:j + block].T).ravel()
+                flat = np.flatnonzero(products >= np.float32(threshold - 4e-6))
+                a, b = np.divmod(flat, min(block, len(vectors) - j))
+                keep = (a + i < b + j) if i == j else np.ones(len(a), dtype=bool)
+                yield decided(vectors, a[keep] + i, b[keep] + j, products[flat[keep]], threshold)
+    return counted(parts())
+
+
+def search_faiss(vectors: np.ndarray, threshold: float, block: int = 1024) -> dict[str, Any]:
+    import faiss
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(vectors)
+
+    def parts() -> Any:
+        for i in range(0, len(vectors), block):
+            limits, cosines, others = index.range_search(vectors[i:i + block], threshold - 4e-6)
+            a, b = np.repeat(np.arange(i, i + len(limits) - 1), np.diff(limits.astype(np.int64))), others
+            keep = a < b
+            yield decided(vectors, a[keep], b[keep], cosines[keep], threshold)
+    return counted(parts())
+
+
+def decided(vectors: np.ndarray, a: np.ndarray, b: np.ndarray, cosine: np.ndarray,
+            threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    keep = cosine >= threshold
+    doubtful = np.flatnonzero(np.abs(cosine - threshold) <= 4e-6)
+    keep[doubtful] = np.einsum("nd,nd->n", vectors[a[doubtful]], vectors[b[doubtful]], dtype=np.float64) >= threshold
+    return a[keep], b[keep]
+
+
+# What is compared
+
+def compare(file: str, name: str, threshold: float, goal: float, rounds: int = 2) -> bool:
+    rows = [{side: one_side(side, file, threshold) for side in SIDES} for _ in range(rounds)]
+    found = {side: min((row[side] for row in rows), key=lambda one: one["seconds"] or 0.0) for side in SIDES}
+    ours, plain, faiss = (found[side] for side in SIDES)
+    n = len(np.load(file, mmap_mode="r"))
+    allowed = 64 + 0.4 * n * D * 4 / 2**20
+    is_equal = all(one["seconds"] is None or (one["n"], one["mark"]) == (ours["n"], ours["mark"])
+                   for one in found.values())
+    ratio = plain["seconds"] / ours["seconds"]
+    faiss_words = "      -        -" if faiss["seconds"] is None else (
+        f"{faiss['seconds']:7.2f}  {faiss['seconds'] / ours['seconds']:7.1f}")
+    seconds, ratio_words = faiss_words[:7], faiss_words[7:]
+    is_met = is_equal and ratio >= goal and ours["megabytes"] <= allowed
+    print(f"{name:14} {n:7,}  {threshold:.2f}  {ours['n']:9,}  {ours['seconds']:7.2f} {plain['seconds']:7.2f} "
+          f"{seconds}  {ratio:7.2f} ({goal:3.1f}) {ratio_words}  {ours['megabytes']:6.0f} ({allowed:.0f})"
+          f"  width {ours['width']}, {'met' if is_met else 'NOT MET' if is_equal else 'PAIRS DIFFER'}", flush=True)
+    return is_met
+
+
+def growth(folder: Path, sizes: tuple[int, ...]) -> bool:
+    """Whole clusterings of more and more vectors: exponent of the time, memory, and recall where cells are used."""
+    print("\nclusters of clustered vectors: n  seconds  exponent  MB over the vectors (allowed)  recall of the pairs",
+          flush=True)
+    is_met, last = True, None
+    for n in sizes:
+        np.save(folder / "growing.npy", clustered(n))
+        found = one_side("clusters", str(folder / "growing.npy"), THRESHOLD)
+        allowed, recall = 64 + 0.4 * n * D * 4 / 2**20, found["recall"]
+        exponent = f"{np.log(found['seconds'] / last[1]) / np.log(n / last[0]):8.2f}" if last else "       -"
+        words = f"{recall[0]:.4f}, from {recall[1]:.4f} (n = {recall[2]:,})" if recall else "1, all compared"
+        print(f"{n:34,}  {found['seconds']:7.1f}  {exponent}  {found['megabytes']:20.0f} ({allowed:.0f})  {words}",
+              flush=True)
+        is_met = is_met and found["megabytes"] <= allowed and (not recall or recall[0] >= GOAL_RECALL)
+        last = n, found["seconds"]
+    return is_met
+
+
+def planted(vectors: np.ndarray, texts: list[str], copy_of: np.ndarray) -> bool:
+    """Whether perturbed copies end up in the cluster of their original, by meaning alone and with wordings."""
+    from curation.dedup import NO_PAIRS, find_clusters
+    from curation.lexical import lexical_links
+    links = lexical_links(texts)
+    print("\nplanted copies (a typo, a greeting, another reference)   found   of what a copy is joined with, rightly")
+    copies = np.flatnonzero(copy_of >= 0)
+    recalls, precisions = [], []
+    for name, joined in (("by meaning", NO_PAIRS), ("by meaning and wording", links)):
+        found = find_clusters(vectors, texts, threshold=THRESHOLD, links=joined).cluster
+        recalls.append(float((found[copies] == found[copy_of[copies]]).mean()))
+        # Right is what the original would be joined with if there were no copies.
+        kept = np.flatnonzero(copy_of < 0)
+        inside = np.isin(joined, kept).all(axis=1)
+        number = np.full(len(texts), -1)
+        number[kept] = np.arange(len(kept))
+        alone = find_clusters(vectors[kept], [texts[row] for row in kept], threshold=THRESHOLD,
+                              links=number[joined[inside]]).cluster
+        pairs = [(alone[number[other]], alone[number[copy_of[row]]]) for row in copies
+                 for other in np.flatnonzero(found == found[row]) if copy_of[other] < 0]
+        precisions.append(float(np.mean([a == b for a, b in pairs])) if pairs else 1.0)
+        print(f"{name:55} {recalls[-1]:7.3f}   {precisions[-1]:.3f}", flush=True)
+    is_met = recalls[-1] >= GOAL_PLANTED and precisions[-1] >= GOAL_PLANTED
+    print(f"goal {GOAL_PLANTED} and {GOAL_PLANTED}: {'met' if is_met else 'NOT MET'}; n = {len(copies)}")
+    return is_met
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--side"]:
+        run_side(sys.argv[2], sys.argv[3], float(sys.argv[4]))
+    else:
+        sys.exit(main())
