@@ -1,11 +1,12 @@
-"""What we believe, and why: `embeddings`, `quality` reports, `decisions`, the rule of the `gold_sets`, `snapshots`."""
+"""What we believe, and why: `embeddings`, `quality` reports and their `flags`, `decisions`, `gold_sets`, `snapshots`."""
 
 from curation.models.decisions import Decision
 from curation.models.embeddings import Embedding, EmbeddingShard
+from curation.models.flags import Flag, ScoreChange
 from curation.models.gold_sets import GoldSet
 from curation.models.quality import ExampleScore, QualityReport
 from curation.models.snapshots import Approval, Snapshot, SnapshotRow
 
 __all__ = [
-    "Approval", "Decision", "Embedding", "EmbeddingShard", "ExampleScore", "GoldSet", "QualityReport", "Snapshot",
-    "SnapshotRow"]
+    "Approval", "Decision", "Embedding", "EmbeddingShard", "ExampleScore", "Flag", "GoldSet", "QualityReport",
+    "ScoreChange", "Snapshot", "SnapshotRow"]
