@@ -94,7 +94,7 @@ def out_of_sample_probabilities(embeddings: np.ndarray, labels: Sequence[str | N
     given, vectors = given_of_row[rows], embeddings[rows].astype(np.float32)
     probs, is_scored = _cross_validated(vectors, given, np.asarray(clusters)[rows], len(order), seed, n_folds, progress)
     given, probs, rows = given[is_scored], probs[is_scored], rows[is_scored]
-    probs, temperature = _tempered(probs, given)
+    probs, temperature = tempered(probs, given)
     pred_probs = np.full((len(labels), len(order)), np.nan)
     pred_probs[rows] = probs
     rows_scored = np.zeros(len(labels), dtype=bool)
@@ -187,7 +187,7 @@ def deal_folds(given: np.ndarray, groups: np.ndarray, *, n_folds: int, seed: int
     return fold[group]
 
 
-def _tempered(probs: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, float]:
+def tempered(probs: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, float]:
     """Return the probabilities at the temperature under which the given labels are most likely, and the temperature.
 
     Source: Guo et al. 2017, On Calibration of Modern Neural Networks, arXiv 1706.04599.

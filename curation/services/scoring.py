@@ -21,6 +21,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,15 @@ class _Scored:
     def is_pool(self) -> np.ndarray:
         return np.array([row.split == Example.Split.pool for row in self.rows], dtype=bool)
 
+    @cached_property
+    def rules(self) -> str:
+        """What the checks read besides an example and its label."""
+        return sha256_of(json.dumps([VERSION, self.answers.task_type, dict(self.answers.schema)]).encode())
+
+    def fingerprint(self, row: int) -> int:
+        """What the checks of an example depend on besides its text, which never changes."""
+        return int(sha256_of(f"{self.rules} {self.label[row] is None} {self.label[row]}".encode())[:15], 16)
+
     def flag(self, row: int, kind: str, reason: str) -> None:
         self.flags.setdefault(int(row), {}).setdefault(kind, []).append(reason)
 
@@ -142,16 +152,17 @@ def run_score(job: Job, progress: Progress) -> None:
     earlier = _earlier(project)
     if project.task_type == "classification":
         _score(scored, embeddings, project, progress)
+        _flag_labels(scored)
+        _check(scored, earlier, progress)
     else:
         _ask_people(scored, project)
         _compare(scored, progress)
         if project.task_type == "multilabel":
             _score_sets(scored, embeddings, project, progress)
+        _check(scored, earlier, progress)
         _find_neighbours(scored, embeddings, np.flatnonzero(scored.has_label), progress)
         if not project.labels:
             _group(scored, embeddings, progress)
-    _flag_labels(scored)
-    _check(scored, earlier, progress)
     _flag_texts(scored, embeddings, progress)
     progress("Writing the report", 0, 1)
     with completing(job) as result:
@@ -362,8 +373,6 @@ def _earlier(project: Project) -> _Earlier:
 
 def _flag_labels(scored: _Scored) -> None:
     """Flag the labels that a model doubts, and annotators who disagree, where there is one label per text."""
-    if scored.answers.task_type != "classification":
-        return  # these were flagged where answers were compared
     for row in np.flatnonzero(scored.is_issue).tolist():
         scored.flag(row, Flag.Kind.label_issue, "The label looks wrong to a model that has not seen it.")
     for row in np.flatnonzero(scored.agreement < 1).tolist():
@@ -376,7 +385,7 @@ def _check(scored: _Scored, earlier: _Earlier, progress: Progress) -> None:
     progress("Checking texts and answers", 0, 1)
     rows = np.flatnonzero(scored.is_pool).tolist()
     old = {row: said for row in rows if (said := earlier.said.get(scored.rows[row].pk))
-           and said.checked == _fingerprint(scored, row)}
+           and said.checked == scored.fingerprint(row)}
     checked = check_answers(
         [Answered(scored.rows[row].text, scored.label[row], int(scored.cluster[row]), scored.rows[row].asked)
          for row in rows], scored.answers,
@@ -397,12 +406,6 @@ def _check(scored: _Scored, earlier: _Earlier, progress: Progress) -> None:
     scored.facts |= {"n_failed": checked.n_failed, "set_aside": checked.set_aside, "n_checked": len(new)}
     if scored.answers.task_type != "classification":
         scored.facts["names"] = _counted(scored, [row for row in rows if scored.label[row] is not None])
-
-
-def _fingerprint(scored: _Scored, row: int) -> int:
-    """What the checks of one example depend on besides its text, which never changes."""
-    read = [VERSION, scored.label[row], scored.answers.task_type, dict(scored.answers.schema)]
-    return int(sha256_of(json.dumps(read, sort_keys=True).encode())[:15], 16)
 
 
 def _written(scored: _Scored, row: int) -> str:
@@ -530,7 +533,7 @@ def _score_row(report: QualityReport, scored: _Scored, row: int) -> ExampleScore
         neighbours=scored.neighbours.get(row, []), reasons=_reasons(scored, row),
         nearest_cosine=_or_none(scored.outliers.nearest_cosine[row]) if scored.outliers else None,
         language=scored.language[row], failures=scored.outcomes.get(row, []),
-        checked=_fingerprint(scored, row) if row in scored.outcomes else None)
+        checked=scored.fingerprint(row) if row in scored.outcomes else None)
 
 
 def _or_none(value: Any) -> float | None:
