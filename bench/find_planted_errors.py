@@ -112,8 +112,8 @@ def duplicates_and_strangers(clean: RealText, others: RealText) -> None:
     is_told = np.array([n + number in conflicts for number in range(N_COPIES)])
     is_outlier = find_outliers(embeddings, clusters, seed=0).is_outlier
     before = {conflict.row for conflict in find_conflicts(clean.clusters, [clean.names[code] for code in clean.truth])}
-    print(f"copies of {N_COPIES} texts with small changes: {is_copied.mean():.3f} found as near-duplicates; of those under "
-          f"another label {is_told[::2].mean():.3f} as conflicts")
+    print(f"copies of {N_COPIES} texts with small changes: {is_copied.mean():.3f} found as near-duplicates; of those "
+          f"under another label {is_told[::2].mean():.3f} as conflicts")
     print(f"{N_STRANGERS} tweets among the questions: {is_outlier[n + N_COPIES:].mean():.3f} found as outliers, beside "
           f"{is_outlier[:n].mean():.4f} of the questions themselves")
     print(f"{clean.name} as it is: {len(before)} texts conflict with a near-duplicate under another label")

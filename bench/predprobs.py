@@ -53,9 +53,10 @@ def one_world(world: RealText) -> bool:
     ratio = fit_seconds / quick_seconds
     is_met = ratio >= MIN_RATIO and scores[1] >= scores[0] - MAX_LOSS
     name = f"{world.name} {len(given):,} × {n_labels}"
-    print(f"{name:22}{world.is_wrong.mean():6.1%} |      {fit_seconds:7.2f}s{quick_seconds:8.2f}s{ratio:6.1f}× |      "
-          f"{(split_seconds + fit_seconds) / whole_seconds:7.1f}× |         {fit_seconds / ridge_seconds:7.1f}× |        "
-          f"{scores[0]:8.4f}{scores[1]:9.4f}{scores[2]:8.4f}  {'met' if is_met else 'NOT MET'}", flush=True)
+    whole, ridge_ratio = (split_seconds + fit_seconds) / whole_seconds, fit_seconds / ridge_seconds
+    print(f"{name:22}{world.is_wrong.mean():6.1%} |      {fit_seconds:7.2f}s{quick_seconds:8.2f}s{ratio:6.1f}× |       "
+          f"{whole:6.1f}× |           {ridge_ratio:6.1f}× |         "
+          f"{scores[0]:7.4f}{scores[1]:9.4f}{scores[2]:8.4f}  {'met' if is_met else 'NOT MET'}", flush=True)
     return is_met
 
 

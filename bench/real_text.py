@@ -5,6 +5,7 @@ by 20 people, the demo's download. Embeddings are kept in bench/out by the hash 
 """
 
 import csv
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ def tweets() -> RealText | None:
 
 def embed(texts: list[str]) -> np.ndarray:
     """Return (n, d) float32 embeddings of length 1, from the cache if these texts were embedded before."""
-    path = CACHE / f"embeddings-{sha256_of(''.join(f'{text}\n' for text in texts).encode())[:16]}.npy"
+    path = CACHE / f"embeddings-{sha256_of(json.dumps(texts).encode())[:16]}.npy"
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         np.save(path, MiniLMEncoder().encode(texts))
