@@ -14,11 +14,14 @@ _EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,5}\.[^\W\d_]{
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z\d]{4}){2,7}(?: ?[A-Z\d]{1,3})?\b")
 _CARD = re.compile(r"(?<![\w.-])\d(?:[ -]?\d){12,18}(?![\w-])")
 _PHONE = re.compile(
-    r"(?<![\w.,/-])(?:"
+    r"(?<![\w.,/-])(?<!\d )(?:"
     r"(?:\+|00)\d(?:[ ().\-/]{0,2}\d){7,14}"  # +49 (0)30 123456
     r"|\(\d{3}\) ?\d{3}[ .-]\d{4}|\d{3}([.-])\d{3}\1\d{4}"  # (212) 555-0123, 212-555-0123
     r"|\(?0\d{2,4}\)?[ /-]\d{3,4}[ -]?\d{3,5}"  # 030/1234567, (020) 7946 0958
-    r")(?![\w-])")
+    r")(?![\w-])(?! \d)")
+
+_CARD_LENGTHS = {2: (16,), 4: (13, 16, 19), 5: (16,), 6: (16, 17, 18, 19), 30: (14,), 34: (15,), 36: (14,), 37: (15,),
+                 38: (14,)}  # first digits → digits in all
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,14 @@ class Found:
 def find_personal_data(text: str) -> list[Found]:
     """Return what looks like personal data, in the order of the text, nothing twice."""
     found: list[Found] = []
+    is_taken = bytearray(len(text))  # the digits of a card are no phone number
     for what, pattern, is_right in ((EMAIL, _EMAIL, None), (IBAN, _IBAN, is_iban), (CARD, _CARD, is_card),
                                     (PHONE, _PHONE, None)):
         for match in pattern.finditer(text):
-            is_free = all(match.end() <= other.start or other.end <= match.start() for other in found)
-            if is_free and (is_right is None or is_right(match.group())):
-                found.append(Found(what, match.start(), match.end()))
+            start, end = match.span()
+            if not any(is_taken[start:end]) and (is_right is None or is_right(match.group())):
+                found.append(Found(what, start, end))
+                is_taken[start:end] = b"\1" * (end - start)
     return sorted(found, key=lambda one: one.start)
 
 
@@ -49,12 +54,13 @@ def is_iban(written: str) -> bool:
 
 
 def is_card(written: str) -> bool:
-    """Whether it is a number as card networks give out, 13 to 19 digits from 2 to 6 on, that passes Luhn's test.
+    """Whether it is as long as the network of its first digits gives out, and passes Luhn's test.
 
     Source: ISO/IEC 7812-1.
     """
     digits = [int(letter) for letter in written if letter.isdigit()]
-    if not 13 <= len(digits) <= 19 or not 2 <= digits[0] <= 6 or len(set(digits)) < 3:
+    lengths = _CARD_LENGTHS.get(digits[0]) if digits[0] != 3 else _CARD_LENGTHS.get(10 * digits[0] + digits[1])
+    if lengths is None or len(digits) not in lengths or len(set(digits)) == 1:
         return False
     doubled = [digit * 2 for digit in digits[-2::-2]]
     return (sum(digits[-1::-2]) + sum(digit - 9 if digit > 9 else digit for digit in doubled)) % 10 == 0

@@ -20,6 +20,7 @@ DOORS = {  # library -> the modules that may import it
     "trl": {"training.finetune"},
     "sentence_transformers": {"curation.encoder"},
     "cleanlab": {"curation.label_quality"},
+    "py3langid": {"curation.languages"},
     "label_studio_sdk": {"labeling.label_studio"},
     "openai": {"training.openai_endpoint"},
 }
