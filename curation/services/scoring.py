@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from django.conf import settings
@@ -134,12 +134,20 @@ class _Scored:
         self.remarks.setdefault(int(row), []).append(words)
 
 
+class _Known(NamedTuple):
+    """What an earlier report found in an example by itself, which holds as long as the fingerprint is the same."""
+
+    fingerprint: int | None
+    failures: list[tuple[str, str]]
+    language: str
+
+
 @dataclass(frozen=True)
 class _Earlier:
     """The report before, and what it says of each example by its id."""
 
     report: QualityReport | None
-    said: dict[int, ExampleScore]
+    known: dict[int, _Known]
     judged: dict[int, Judged]
 
 
@@ -361,14 +369,15 @@ def _earlier(project: Project) -> _Earlier:
     report = latest_report(project)
     if report is None:
         return _Earlier(None, {}, {})
-    said = {score.example_id: score for score in report.scores.only(
-        "example_id", "label", "label_quality", "language", "checked", "failures").iterator(BATCH)}
-    example_of = {score.pk: score.example_id for score in said.values()}
     flags: dict[int, dict[str, str]] = {}
-    for pk, kind, reason in report.flags.order_by().values_list("score_id", "kind", "reason").iterator(BATCH):
-        flags.setdefault(example_of[pk], {})[kind] = reason
-    return _Earlier(report, said, {pk: Judged(score.label, score.label_quality, flags.get(pk, {}))
-                                   for pk, score in said.items()})
+    for score, kind, reason in report.flags.order_by().values_list("score_id", "kind", "reason").iterator(BATCH):
+        flags.setdefault(score, {})[kind] = reason
+    known, judged = {}, {}
+    for score, example, label, quality, *found in report.scores.order_by().values_list(
+            "pk", "example_id", "label", "label_quality", "checked", "failures", "language").iterator(BATCH):
+        known[example] = _Known(*found)
+        judged[example] = Judged(label, quality, flags.get(score, {}))
+    return _Earlier(report, known, judged)
 
 
 def _flag_labels(scored: _Scored) -> None:
@@ -384,8 +393,8 @@ def _check(scored: _Scored, earlier: _Earlier, progress: Progress) -> None:
     """Hard checks of every pool text and answer; an answer that a curator has settled is not brought up again."""
     progress("Checking texts and answers", 0, 1)
     rows = np.flatnonzero(scored.is_pool).tolist()
-    old = {row: said for row in rows if (said := earlier.said.get(scored.rows[row].pk))
-           and said.checked == scored.fingerprint(row)}
+    old = {row: known for row in rows if (known := earlier.known.get(scored.rows[row].pk))
+           and known.fingerprint == scored.fingerprint(row)}
     checked = check_answers(
         [Answered(scored.rows[row].text, scored.label[row], int(scored.cluster[row]), scored.rows[row].asked)
          for row in rows], scored.answers,
@@ -401,7 +410,7 @@ def _check(scored: _Scored, earlier: _Earlier, progress: Progress) -> None:
     scored.language = [""] * len(scored.rows)
     new = [row for row in rows if row not in old]
     told = languages_of([_written(scored, row) for row in new], progress=progress)
-    for row, language in [*((row, said.language) for row, said in old.items()), *zip(new, told, strict=True)]:
+    for row, language in [*((row, known.language) for row, known in old.items()), *zip(new, told, strict=True)]:
         scored.language[row] = language
     scored.facts |= {"n_failed": checked.n_failed, "set_aside": checked.set_aside, "n_checked": len(new)}
     if scored.answers.task_type != "classification":
@@ -445,10 +454,11 @@ def _flag_conflicts(scored: _Scored) -> None:
     groups = [row.content_sha256 for row in scored.rows] if by_wording else scored.cluster
     for found in find_conflicts(groups, scored.label):
         if not scored.ballot_of[found.row].is_settled:
-            shown = answers.show(found.other, source=scored.rows[found.row].text)
-            scored.flag(found.row, Flag.Kind.conflict, f"{found.n_against:,} of the {found.n_others:,} other labelled "
-                        f"examples that say {'' if by_wording else 'nearly '}the same carry another label, "
-                        f"“{shown:.80}”.")
+            same = "the same" if by_wording else "nearly the same"
+            shown = answers.show(found.other, source=scored.rows[found.row].text)[:80]
+            scored.flag(found.row, Flag.Kind.conflict, f"Another example that says {same} carries “{shown}”."
+                        if found.n_others == 1 else f"Of {found.n_others:,} other labelled examples that say {same} "
+                        f"{found.n_against:,} carry another label, mostly “{shown}”.")
 
 
 def _counted(scored: _Scored, rows: list[int]) -> dict[str, list[int]]:
