@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-BENCHES = ("import_examples", "find_planted_errors", "dedup", "crowd", "truth_finding",
+BENCHES = ("import_examples", "find_planted_errors", "predprobs", "dedup", "crowd", "truth_finding",
            "label_studio_sync")
 
 

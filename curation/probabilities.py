@@ -1,8 +1,10 @@
 """What a simple classifier on embeddings believes about rows that it has not seen.
 
 1. Labels with too few duplicate clusters are left out.
-2. A logistic regression is fitted on four fifths of the clusters and predicts the other fifth, five times.
-3. A temperature makes the probabilities as sure as they are right.
+2. Whole clusters are dealt into five folds, label by label.
+3. A logistic regression is fitted on four folds and predicts the fifth, five times, in a few steps each
+   (`softmax_regression`).
+4. A temperature makes the probabilities as sure as they are right.
 """
 
 from collections.abc import Sequence
@@ -12,8 +14,8 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold
 
+from curation.softmax_regression import fit_softmax, principal_components, softmax_in_place
 from jobs.progress import Progress, silent
 from stats.classification import accuracy
 
@@ -92,7 +94,7 @@ def out_of_sample_probabilities(embeddings: np.ndarray, labels: Sequence[str | N
     given, vectors = given_of_row[rows], embeddings[rows].astype(np.float32)
     probs, is_scored = _cross_validated(vectors, given, np.asarray(clusters)[rows], len(order), seed, n_folds, progress)
     given, probs, rows = given[is_scored], probs[is_scored], rows[is_scored]
-    probs, temperature = _tempered(probs, given)
+    probs, temperature = tempered(probs, given)
     pred_probs = np.full((len(labels), len(order)), np.nan)
     pred_probs[rows] = probs
     rows_scored = np.zeros(len(labels), dtype=bool)
@@ -105,7 +107,7 @@ def out_of_sample_probabilities(embeddings: np.ndarray, labels: Sequence[str | N
 
 
 def probabilities_of_unlabelled(embeddings: np.ndarray, labels: Sequence[str | None], unlabelled: np.ndarray, *,
-                                beside: OutOfSample, seed: int) -> np.ndarray:
+                                beside: OutOfSample) -> np.ndarray:
     """Return (u, K) probabilities of rows without a label, comparable with those of the labelled rows.
 
     embeddings, labels: as they were given to `out_of_sample_probabilities`, which returned `beside`.
@@ -115,11 +117,10 @@ def probabilities_of_unlabelled(embeddings: np.ndarray, labels: Sequence[str | N
     column = {label: k for k, label in enumerate(beside.labels_order)}
     rows = np.flatnonzero(beside.rows_scored)
     given = np.array([column[str(labels[row])] for row in rows])
-    pred_probs = np.zeros((len(unlabelled), len(column)))
-    if len(unlabelled):
-        model = _logistic_regression(INVERSE_REGULARISATION, seed).fit(embeddings[rows].astype(np.float32), given)
-        pred_probs[:, model.classes_] = model.predict_proba(unlabelled.astype(np.float32))
-    return np.asarray(softmax(np.log(np.maximum(pred_probs, 1e-12)) / beside.temperature, axis=1))
+    components = principal_components(embeddings[rows])
+    weights = fit_softmax(components, np.arange(len(rows)), given, len(column),
+                          inverse_regularisation=INVERSE_REGULARISATION)
+    return np.asarray(softmax((components.turn(unlabelled) @ weights).astype(float) / beside.temperature, axis=1))
 
 
 def fit_probe(train_embeddings: np.ndarray, train_labels: Sequence[str], dev_embeddings: np.ndarray,
@@ -159,17 +160,34 @@ def _cross_validated(vectors: np.ndarray, given: np.ndarray, groups: np.ndarray,
     """Return (m, K) out-of-fold probabilities and (m,) whether the row's label was seen in every fit of its folds."""
     n_repeats = N_REPEATS_IF_SMALL if len(given) < SMALL_N else 1
     probs, is_scored = np.zeros((len(given), n_labels)), np.ones(len(given), dtype=bool)
+    components = principal_components(vectors)
     for repeat in range(n_repeats):
-        splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed + repeat)
-        for fold, (fit_rows, rows) in enumerate(splitter.split(vectors, given, groups)):
-            model = _logistic_regression(INVERSE_REGULARISATION, seed).fit(vectors[fit_rows], given[fit_rows])
-            probs[np.ix_(rows, model.classes_)] += model.predict_proba(vectors[rows]) / n_repeats
-            is_scored[rows] &= np.isin(given[rows], model.classes_)
+        fold_of = deal_folds(given, groups, n_folds=n_folds, seed=seed + repeat)
+        for fold in range(n_folds):
+            fit_rows, rows = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
+            weights = fit_softmax(components, fit_rows, given[fit_rows], n_labels,
+                                  inverse_regularisation=INVERSE_REGULARISATION)
+            probs[rows] += softmax_in_place(components.scores[rows] @ weights) / n_repeats
+            is_scored[rows] &= np.isin(given[rows], given[fit_rows])
             progress("Scoring labels", repeat * n_folds + fold + 1, n_repeats * n_folds)
     return probs, is_scored
 
 
-def _tempered(probs: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, float]:
+def deal_folds(given: np.ndarray, groups: np.ndarray, *, n_folds: int, seed: int) -> np.ndarray:
+    """Return (m,) int, the fold of each row: whole groups, each label spread evenly.
+
+    given: (m,) label codes; a group counts for the label of its first row. groups: (m,) int.
+    Groups are dealt like cards, label after label, the largest first, equal ones by lot. scikit-learn's
+    StratifiedGroupKFold weighs every group against every fold, which takes longer than all the fits.
+    """
+    _, first, group, size = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
+    order = np.lexsort((np.random.default_rng(seed).random(len(first)), -size, given[first]))
+    fold = np.empty(len(first), dtype=np.intp)
+    fold[order] = np.arange(len(first)) % n_folds
+    return fold[group]
+
+
+def tempered(probs: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, float]:
     """Return the probabilities at the temperature under which the given labels are most likely, and the temperature.
 
     Source: Guo et al. 2017, On Calibration of Modern Neural Networks, arXiv 1706.04599.
@@ -186,14 +204,11 @@ def _tempered(probs: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, float]:
 
 def _fitted_probe(train_embeddings: np.ndarray, train_labels: Sequence[str], dev_embeddings: np.ndarray,
                   dev_labels: Sequence[str], c: float, seed: int) -> Probe:
-    model = _logistic_regression(c, seed).fit(train_embeddings.astype(np.float32), np.asarray(train_labels))
+    model = LogisticRegression(C=c, max_iter=1000, random_state=seed).fit(
+        train_embeddings.astype(np.float32), np.asarray(train_labels))
     weights, bias = model.coef_, model.intercept_
     if len(weights) == 1:  # of two labels the model keeps only the second one's scores
         weights, bias = np.vstack([np.zeros_like(weights), weights]), np.concatenate([np.zeros_like(bias), bias])
     probe = Probe(tuple(str(label) for label in model.classes_), weights.astype(np.float32), bias.astype(np.float32),
                   c, dev_accuracy=float("nan"))
     return replace(probe, dev_accuracy=accuracy(dev_labels, probe.predict(dev_embeddings)))
-
-
-def _logistic_regression(c: float, seed: int) -> LogisticRegression:
-    return LogisticRegression(C=c, max_iter=1000, random_state=seed)

@@ -27,6 +27,7 @@ urlpatterns = [
     path("projects/<int:pk>/guideline/preview/", guidelines.guideline_preview, name="guideline-preview"),
     path("projects/<int:pk>/guideline/ask-again/", guidelines.guideline_ask_again, name="guideline-ask-again"),
     path("projects/<int:pk>/quality/", quality.quality, name="quality"),
+    path("projects/<int:pk>/quality/changes/", quality.quality_changes, name="quality-changes"),
     path("projects/<int:pk>/quality/score/", quality.quality_score, name="score"),
     path("projects/<int:pk>/duplicates/", duplicates.duplicate_list, name="duplicates"),
     path("projects/<int:pk>/duplicates/settle/", duplicates.duplicates_settle, name="duplicates-settle"),

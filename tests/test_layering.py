@@ -21,6 +21,7 @@ DOORS = {  # library -> the modules that may import it
     "sentence_transformers": {"curation.encoder"},
     "cleanlab": {"curation.label_quality"},
     "datasketch": {"curation.lexical"},
+    "py3langid": {"curation.languages"},
     "label_studio_sdk": {"labeling.label_studio"},
     "openai": {"training.openai_endpoint"},
 }

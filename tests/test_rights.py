@@ -135,6 +135,8 @@ curation:guideline-ask-again project    GET     log-in    403     405  405   404
 curation:guideline-ask-again project    POST    log-in    403     302  302   404
 curation:quality             project    GET     log-in    403     200  200   404
 curation:quality             project    POST    log-in    403     405  405   404
+curation:quality-changes     project    GET     log-in    403     200  200   404
+curation:quality-changes     project    POST    log-in    403     405  405   404
 curation:score               project    GET     log-in    403     405  405   404
 curation:score               project    POST    log-in    403     302  302   404
 curation:duplicates          project    GET     log-in    403     200  200   404

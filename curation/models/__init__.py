@@ -1,19 +1,14 @@
-"""What we believe, and why: `embeddings`, `quality` reports, `duplicates`, `decisions`, the rule of the `gold_sets`,
-`snapshots`."""
+"""What we believe, and why: a file for each subject."""
 
 from curation.models.decisions import Decision
-from curation.models.duplicates import (
-    DuplicateAction,
-    DuplicateCluster,
-    DuplicateMember,
-    PairJudgement,
-    PairToJudge,
-)
+from curation.models.duplicates import DuplicateAction, DuplicateCluster, DuplicateMember, PairJudgement, PairToJudge
 from curation.models.embeddings import Embedding, EmbeddingShard
+from curation.models.flags import Flag, ScoreChange
 from curation.models.gold_sets import GoldSet
 from curation.models.quality import ExampleScore, QualityReport
 from curation.models.snapshots import Approval, Snapshot, SnapshotRow
 
 __all__ = [
     "Approval", "Decision", "DuplicateAction", "DuplicateCluster", "DuplicateMember", "Embedding", "EmbeddingShard",
-    "ExampleScore", "GoldSet", "PairJudgement", "PairToJudge", "QualityReport", "Snapshot", "SnapshotRow"]
+    "ExampleScore", "Flag", "GoldSet", "PairJudgement", "PairToJudge", "QualityReport", "ScoreChange", "Snapshot",
+    "SnapshotRow"]

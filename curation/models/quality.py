@@ -23,6 +23,11 @@ class QualityReport(models.Model):
     hidden_because = models.TextField(blank=True, help_text="why no scores are shown, if so")
     left_out = models.JSONField(default=dict, help_text="label → why its examples have no score")
     annotators = models.JSONField(default=dict, help_text="annotator → quality by CROWDLAB, where there are overlaps")
+    n_flags = models.JSONField(default=dict, help_text="kind of flag → how many pool examples have it")
+    n_changes = models.JSONField(default=dict, help_text="what, or “what kind” of a flag → how many since `previous`")
+    previous = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="+", db_index=False)
+    outlier_cosine = models.FloatField(null=True, help_text="an outlier is below it, as measured on this project")
+    language = models.CharField(max_length=8, blank=True, help_text="that most texts are in, as ISO 639")
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = OfProjectQuerySet.as_manager()
@@ -52,6 +57,10 @@ class ExampleScore(models.Model):
     crosses_split = models.BooleanField(default=False, help_text="its cluster reaches into dev or test")
     neighbours = models.JSONField(default=list, help_text="nearest pool examples: [example id, cosine]")
     reasons = models.JSONField(default=list, help_text="why it is flagged, in plain words")
+    nearest_cosine = models.FloatField(null=True, help_text="mean cosine to the nearest texts; low is unlike others")
+    language = models.CharField(max_length=8, blank=True, help_text="ISO 639, where the text is long enough to tell")
+    checked = models.BigIntegerField(null=True, help_text="hash of what the checks read; equal: `failures` still hold")
+    failures = models.JSONField(default=list, help_text="[check, reason] of all it fails, before any is set aside")
 
     class Meta:
         constraints = [

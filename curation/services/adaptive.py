@@ -183,7 +183,7 @@ def _judge(pool: _Pool, project: Project, progress: Progress) -> _Judgement:
     unlabelled = np.flatnonzero(pool.n_answers == 0)
     pred_probs = found.pred_probs.copy()
     pred_probs[unlabelled] = probabilities_of_unlabelled(
-        pool.embeddings, given, pool.embeddings[unlabelled], beside=found, seed=SEED)
+        pool.embeddings, given, pool.embeddings[unlabelled], beside=found)
     votes = [(row, vote.annotator_id, vote.label) for row, ballot in enumerate(pool.ballot_of)
              for vote in ballot.votes]
     label = codes([label for _, _, label in votes], found.labels_order)

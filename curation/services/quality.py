@@ -1,16 +1,20 @@
 """What a quality report says, made ready to be read: shares with their intervals, labels, histogram, annotators."""
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import floor
+from urllib.parse import urlencode
 
-from django.db.models import Count, F, Q
+from django.db.models import Count, F, Q, QuerySet
 from django.db.models.functions import Floor
 
 from curation.answers import COMPARED, MODELLED
-from curation.models import QualityReport
+from curation.models import Decision, Flag, QualityReport, ScoreChange
 from curation.services.labels import answers_of
 from labeling.models import Annotation
+from labeling.services.bulk import CHUNK
+from projects.errors import UserError
 from stats.intervals import Interval, wilson
 
 N_BINS = 20
@@ -64,6 +68,48 @@ class AnswerFacts:
 
 
 @dataclass(frozen=True)
+class FlagRow:
+    """One kind of flag: how many pool examples have it, and how many of those nobody has decided about."""
+
+    kind: str
+    name: str
+    why: str
+    n: int
+    n_left: int
+
+
+@dataclass(frozen=True)
+class ChangeRow:
+    """How many examples changed in one way since the report before. query: what the page of changes is asked for."""
+
+    name: str
+    n: int
+    query: str
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a report says otherwise than the one before: flags by kind (newly, no longer), labels and qualities."""
+
+    n_new: int
+    newly: list[ChangeRow]
+    cleared: list[ChangeRow]
+    others: list[ChangeRow]
+
+    @property
+    def n_newly(self) -> int:
+        return sum(row.n for row in self.newly)
+
+    @property
+    def n_cleared(self) -> int:
+        return sum(row.n for row in self.cleared)
+
+    @property
+    def is_nothing(self) -> bool:
+        return not (self.n_new or self.newly or self.cleared or self.others)
+
+
+@dataclass(frozen=True)
 class Quality:
     """agreement: of the model's out-of-sample predictions with the given labels; baseline: of always saying the
     commonest label. Both None where the model could not be fitted, histogram None where scores are hidden.
@@ -77,11 +123,18 @@ class Quality:
     histogram: Histogram | None
     annotators: list[AnnotatorRow]
     answers: AnswerFacts | None = None
+    flags: list[FlagRow] = field(default_factory=list)
+    changes: Changes | None = None
 
     @property
     def is_modelled(self) -> bool:
         """Whether quality is what a model says of a label; elsewhere it is how far people agree."""
         return self.report.project.task_type in MODELLED
+
+    @property
+    def knows_kinds(self) -> bool:
+        """Whether the report was written by a scoring that flags every kind."""
+        return "language" in self.report.job.result
 
     @property
     def shows_flagged(self) -> bool:
@@ -110,7 +163,7 @@ class Quality:
 
 
 def read_quality(report: QualityReport, names: Mapping[int, str] | None = None) -> Quality:
-    """Return the report's figures. Four queries at most, whatever the number of examples.
+    """Return the report's figures. Six queries at most, whatever the number of examples.
 
     names: annotator pk → what this reader may call them; their own names if left out.
     """
@@ -122,7 +175,66 @@ def read_quality(report: QualityReport, names: Mapping[int, str] | None = None) 
     return Quality(
         report=report, n_labelled=n_labelled, agreement=_share(report.accuracy, n_compared),
         baseline=_share(report.majority_share, n_compared), labels=labels, histogram=_histogram(report),
-        annotators=_annotators(report, names), answers=None if is_one_label else _answer_facts(report))
+        annotators=_annotators(report, names), answers=None if is_one_label else _answer_facts(report),
+        flags=flag_rows(report), changes=_changes(report) if report.previous_id else None)
+
+
+WHY = {
+    Flag.Kind.label_issue: "A model that has not seen the label would give another.",
+    Flag.Kind.disagreement: "People who answered do not agree.",
+    Flag.Kind.conflict: "Texts that say the same, or nearly, carry different labels.",
+    Flag.Kind.invalid: "The answer does not fit the schema as it is now.",
+    Flag.Kind.not_in_source: "A field holds what its text does not say.",
+    Flag.Kind.span: "A span cuts a word, takes in a space or overlaps.",
+    Flag.Kind.empty: "There is no letter and no digit in it.",
+    Flag.Kind.truncated: "It ends in mid-sentence.",
+    Flag.Kind.refusal: "The answer declines to answer.",
+    Flag.Kind.copied: "The answer repeats its text, or many texts share it.",
+    Flag.Kind.language: "Most are in one language, and this is in another.",
+    Flag.Kind.pii: "An e-mail address, a phone, IBAN or card number by its pattern. It is not hidden.",
+    Flag.Kind.leak: "It repeats a dev or test example, so it is never trained on.",
+    Flag.Kind.duplicate: "It says nearly what another example says.",
+    Flag.Kind.outlier: "Its nearest texts are far away from it.",
+}
+
+
+def flag_rows(report: QualityReport) -> list[FlagRow]:
+    """Every kind of flag that the report has, in the order of Flag.Kind. Two queries while few are decided.
+
+    Counted from the decisions up: there are few of these and many flags.
+    """
+    decided = list(Decision.objects.current().filter(
+        example__project=report.project_id, verdict__in=(*Decision.SETTLED, Decision.Verdict.discuss))
+        .order_by().values_list("example_id", flat=True)) if report.n_flags else []
+    gone: Counter[str] = Counter()
+    for start in range(0, len(decided), CHUNK):
+        gone.update(dict(report.flags.filter(score__report=report, score__example__in=decided[start:start + CHUNK])
+                         .order_by().values_list("kind").annotate(n=Count("pk"))))
+    return [FlagRow(kind.value, kind.label, WHY[kind], n, n - gone[kind.value])
+            for kind in Flag.Kind if (n := report.n_flags.get(kind.value, 0))]
+
+
+def _changes(report: QualityReport) -> Changes:
+    rows: dict[str, list[ChangeRow]] = {what: [] for what in ScoreChange.What.values}
+    for what in ScoreChange.What:
+        kinds = Flag.Kind if what in (ScoreChange.What.flagged, ScoreChange.What.cleared) else [None]
+        for kind in kinds:
+            if n := report.n_changes.get(f"{what} {kind}" if kind else what.value, 0):
+                query = {"what": what.value, **({"kind": kind.value} if kind else {})}
+                rows[what].append(ChangeRow(kind.label if kind else what.label, n, urlencode(query)))
+    return Changes(report.n_changes.get("new", 0), rows["flagged"], rows["cleared"],
+                   [*rows["relabelled"], *rows["better"], *rows["worse"]])
+
+
+def changed_scores(report: QualityReport, *, what: str, kind: str) -> QuerySet[ScoreChange]:
+    """The examples that changed in this way since the report before, in the order of their scores.
+
+    what: of ScoreChange.What. kind: of Flag.Kind where flags came or went, else "".
+    Raises UserError for another one.
+    """
+    if what not in ScoreChange.What or (kind and kind not in Flag.Kind):
+        raise UserError(f"There is no change “{what} {kind}”. Follow a link of the quality page.")
+    return report.changes.filter(what=what, kind=kind).select_related("score__example").order_by("score")
 
 
 def _answer_facts(report: QualityReport) -> AnswerFacts:

@@ -5,7 +5,11 @@
 3. Pool examples with a label get out-of-sample probabilities that leave whole clusters out.
 4. Where pool examples have several labels, CROWDLAB says their consensus; where nothing can be told from the texts,
    Dawid-Skene does, if people said enough.
-5. Confident learning flags what looks wrong; the report and its rows are written at once.
+5. Confident learning flags what looks wrong.
+6. Checks, neighbours and clusters flag what needs no model: personal data, outliers, conflicts, leaks and the like.
+7. The report, its rows, their flags and what changed since the report before are written at once.
+What a text or answer that has not changed was found to be is taken over from the report before: its embedding, its
+language, what it fails in the checks. Clusters, neighbours and probabilities depend on all rows, so they are new.
 Dev and test examples are clustered, never scored: their labels must not depend on a model.
 
 Steps 3 to 5 are for one label per text. Other answers are held against each other and against hard checks; sets of
@@ -14,26 +18,33 @@ say how probable a record, a set of spans or a sentence is.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from django.conf import settings
 from django.contrib.auth.models import User
 
-from curation.answers import COMPARED, Answers
+from curation.answers import COMPARED, COMPARED_WHOLE, Answers
+from curation.canonical import sha256_of
+from curation.conflicts import find_conflicts
 from curation.groups import group_texts
 from curation.label_quality import consensus, score_label_sets, score_labels
 from curation.label_sets import OutOfSampleSets, out_of_sample_sets
-from curation.models import ExampleScore, QualityReport
+from curation.languages import dominant_language, languages_of
+from curation.models import ExampleScore, Flag, QualityReport, ScoreChange
 from curation.neighbours import nearest
+from curation.outliers import Outliers, find_outliers
 from curation.people import MIN_VOTES, people_say
 from curation.probabilities import OutOfSample, out_of_sample_probabilities
+from curation.report_changes import Judged, changes
 from curation.services.duplicate_search import Duplicates, search_duplicates, write_duplicates
 from curation.services.embeddings import encoder_name, ensure_embeddings, load_embeddings
 from curation.services.labels import Ballot, ExampleRow, answers_of, ballots, codes, example_rows
-from curation.text_checks import Answered, check_answers
+from curation.text_checks import OF_THE_TEXT, VERSION, Answered, check_answers, kind_of
 from jobs.models import Job
 from jobs.progress import Progress
 from jobs.services import completing, enqueue
@@ -46,6 +57,7 @@ from stats.intervals import bootstrap_interval
 
 N_NEIGHBOURS = 5
 SEED = 0
+BATCH = 2000  # rows written at a time
 MARKED = 0.5  # from this probability on a set of labels is predicted to have a label
 
 # Below such an agreement a pair of answers is looked at. Half of the labels, fields or spans: then they have more apart
@@ -66,7 +78,8 @@ def start_score(project: Project, *, by: User, wake: bool = True) -> Job:
 class _Scored:
     """Per example, in the order of `rows`, what will be written; nan and empty where there is nothing to say.
 
-    why: what the checks and the comparison of answers say, in words. facts: what the job remembers for the pages.
+    flags: row → kind of flag → its reasons. remarks: row → what else is to be said. language: of the text, of free text
+    the answer's. outcomes: row → what the checks found. facts: what the job remembers for the pages.
     weighed: row → how sure its label is, where it is what people say, weighed by how reliable each is.
     """
 
@@ -89,13 +102,53 @@ class _Scored:
     out_of_sample: OutOfSample | OutOfSampleSets | None = None
     left_out: dict[str, str] = field(default_factory=dict)
     hidden_because: str = ""
-    why: dict[int, list[str]] = field(default_factory=dict)
+    flags: dict[int, dict[str, list[str]]] = field(default_factory=dict)
+    remarks: dict[int, list[str]] = field(default_factory=dict)
+    outliers: Outliers | None = None
+    language: list[str] = field(default_factory=list)
+    outcomes: dict[int, list[tuple[str, str]]] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     weighed: dict[int, float] = field(default_factory=dict)
 
     @property
     def has_label(self) -> np.ndarray:
         return np.array([label is not None for label in self.label], dtype=bool)
+
+    @property
+    def is_pool(self) -> np.ndarray:
+        return np.array([row.split == Example.Split.pool for row in self.rows], dtype=bool)
+
+    @cached_property
+    def rules(self) -> str:
+        """What the checks read besides an example and its label."""
+        return sha256_of(json.dumps([VERSION, self.answers.task_type, dict(self.answers.schema)]).encode())
+
+    def fingerprint(self, row: int) -> int:
+        """What the checks of an example depend on besides its text, which never changes."""
+        return int(sha256_of(f"{self.rules} {self.label[row] is None} {self.label[row]}".encode())[:15], 16)
+
+    def flag(self, row: int, kind: str, reason: str) -> None:
+        self.flags.setdefault(int(row), {}).setdefault(kind, []).append(reason)
+
+    def remark(self, row: int, words: str) -> None:
+        self.remarks.setdefault(int(row), []).append(words)
+
+
+class _Known(NamedTuple):
+    """What an earlier report found in an example by itself, which holds as long as the fingerprint is the same."""
+
+    fingerprint: int | None
+    failures: list[tuple[str, str]]
+    language: str
+
+
+@dataclass(frozen=True)
+class _Earlier:
+    """The report before, and what it says of each example by its id."""
+
+    report: QualityReport | None
+    known: dict[int, _Known]
+    judged: dict[int, Judged]
 
 
 def run_score(job: Job, progress: Progress) -> None:
@@ -104,20 +157,24 @@ def run_score(job: Job, progress: Progress) -> None:
     ensure_embeddings(job, {row.compared_sha256: row.compared for row in rows}, progress)
     embeddings = load_embeddings([row.compared_sha256 for row in rows])
     scored = _cluster(project, rows, ballots(project), embeddings, progress)
+    earlier = _earlier(project)
     if project.task_type == "classification":
         _score(scored, embeddings, project, progress)
+        _flag_labels(scored)
+        _check(scored, earlier, progress)
     else:
         _ask_people(scored, project)
         _compare(scored, progress)
         if project.task_type == "multilabel":
             _score_sets(scored, embeddings, project, progress)
-        _check(scored, progress)
+        _check(scored, earlier, progress)
         _find_neighbours(scored, embeddings, np.flatnonzero(scored.has_label), progress)
         if not project.labels:
             _group(scored, embeddings, progress)
+    _flag_texts(scored, embeddings, progress)
     progress("Writing the report", 0, 1)
     with completing(job) as result:
-        report = _write(job, scored)
+        report = _write(job, scored, earlier)
         audit(project, job.requested_by, "score", {"report": report.pk, "n_issues": report.n_issues})
         result |= {"report": report.pk, "n_scored": report.n_scored, "n_issues": report.n_issues, **scored.facts,
                    "duplicates": scored.duplicates.facts}
@@ -250,17 +307,21 @@ def _compare(scored: _Scored, progress: Progress) -> None:
         ballot = scored.ballot_of[row]
         agreement = answers.kind.agreement([vote.value for vote in ballot.votes])
         scored.agreement[row] = scored.quality[row] = min(max(agreement, 0.0), 1.0)
-        why = scored.why.setdefault(row, [])
+        n, is_disputed = len(ballot.votes), answers.task_type in COMPARED_WHOLE and agreement < 1
         if row in scored.weighed and ballot.consensus != scored.label[row]:
-            why.append(f"Its {len(ballot.votes)} answers differ; weighed by how reliable each person is they say "
-                       f"“{scored.label[row]}” ({scored.weighed[row]:.0%} sure).")
+            scored.remark(row, f"Its {n} answers differ; weighed by how reliable each person is they say "
+                               f"“{scored.label[row]}” ({scored.weighed[row]:.0%} sure).")
         elif ballot.consensus is None and not ballot.decided_label and not answers.is_free_text:
-            scored.is_issue[row] = True
-            why.append(f"Its {len(ballot.votes)} answers settle nothing between them; the first one stands here.")
+            scored.is_issue[row] = is_disputed = True
+            scored.remark(row, f"Its {n} answers settle nothing between them; the first one stands here.")
         elif agreement < mark and not ballot.is_settled:
-            scored.is_issue[row] = True
+            scored.is_issue[row] = is_disputed = True
         if agreement < 1:
-            why.append(f"Its {len(ballot.votes)} answers agree to {agreement:.0%} in {COMPARED[answers.task_type]}.")
+            words = f"Its {n} answers agree to {agreement:.0%} in {COMPARED[answers.task_type]}."
+            if is_disputed:
+                scored.flag(row, Flag.Kind.disagreement, words)
+            else:
+                scored.remark(row, words)
         progress("Comparing answers", number, len(several))
     if several:
         said = scored.agreement[several]
@@ -292,7 +353,8 @@ def _score_sets(scored: _Scored, embeddings: np.ndarray, project: Project, progr
         if predicted | unjudged:
             scored.predicted[row] = scored.answers.label(sorted(predicted | unjudged))
         if quality.is_label_issue[number] and not settled[number]:
-            scored.why.setdefault(row, []).extend(_doubts(given[number], probs[number], found.labels_order))
+            for doubt in _doubts(given[number], probs[number], found.labels_order):
+                scored.flag(row, Flag.Kind.label_issue, doubt)
 
 
 def _doubts(given: list[int], probs: np.ndarray, order: list[str]) -> Iterator[str]:
@@ -304,18 +366,101 @@ def _doubts(given: list[int], probs: np.ndarray, order: list[str]) -> Iterator[s
             yield f"A model that has not seen the labels gives “{label}”, which is not given, {probs[k]:.0%}."
 
 
-def _check(scored: _Scored, progress: Progress) -> None:
-    """Hard checks of every pool answer; what a curator has settled is not brought up again."""
-    progress("Checking answers", 0, 1)
-    rows = np.flatnonzero(scored.has_label).tolist()
-    checked = check_answers([Answered(
-        scored.rows[row].text, scored.label[row] or "", int(scored.cluster[row]), scored.rows[row].asked)
-        for row in rows], scored.answers)
-    for row, reasons in zip(rows, checked.reasons, strict=True):
-        if reasons and not scored.ballot_of[row].is_settled:
-            scored.is_issue[row] = True
-            scored.why.setdefault(row, []).extend(reasons)
-    scored.facts |= {"n_failed": checked.n_failed, "set_aside": checked.set_aside, "names": _counted(scored, rows)}
+def _earlier(project: Project) -> _Earlier:
+    """The report before this one, with what is compared or taken over."""
+    report = latest_report(project)
+    if report is None:
+        return _Earlier(None, {}, {})
+    flags: dict[int, dict[str, str]] = {}
+    for score, kind, reason in report.flags.order_by().values_list("score_id", "kind", "reason").iterator(BATCH):
+        flags.setdefault(score, {})[kind] = reason
+    known, judged = {}, {}
+    for score, example, label, quality, *found in report.scores.order_by().values_list(
+            "pk", "example_id", "label", "label_quality", "checked", "failures", "language").iterator(BATCH):
+        known[example] = _Known(*found)
+        judged[example] = Judged(label, quality, flags.get(score, {}))
+    return _Earlier(report, known, judged)
+
+
+def _flag_labels(scored: _Scored) -> None:
+    """Flag the labels that a model doubts, and annotators who disagree, where there is one label per text."""
+    for row in np.flatnonzero(scored.is_issue).tolist():
+        scored.flag(row, Flag.Kind.label_issue, "The label looks wrong to a model that has not seen it.")
+    for row in np.flatnonzero(scored.agreement < 1).tolist():
+        scored.flag(row, Flag.Kind.disagreement,
+                    f"Annotators disagree: {scored.agreement[row]:.0%} of them gave “{scored.label[row]}”.")
+
+
+def _check(scored: _Scored, earlier: _Earlier, progress: Progress) -> None:
+    """Hard checks of every pool text and answer; an answer that a curator has settled is not brought up again."""
+    progress("Checking texts and answers", 0, 1)
+    rows = np.flatnonzero(scored.is_pool).tolist()
+    old = {row: known for row in rows if (known := earlier.known.get(scored.rows[row].pk))
+           and known.fingerprint == scored.fingerprint(row)}
+    checked = check_answers(
+        [Answered(scored.rows[row].text, scored.label[row], int(scored.cluster[row]), scored.rows[row].asked)
+         for row in rows], scored.answers,
+        known=[[(check, reason) for check, reason in old[row].failures] if row in old else None for row in rows])
+    scored.outcomes = dict(zip(rows, checked.outcomes, strict=True))
+    for row, failures in zip(rows, checked.failures, strict=True):
+        for check, reason in failures:
+            if check in OF_THE_TEXT:
+                scored.flag(row, kind_of(check), reason)
+            elif not scored.ballot_of[row].is_settled:
+                scored.flag(row, kind_of(check), reason)
+                scored.is_issue[row] |= scored.answers.task_type != "classification"  # there only a model's doubt
+    scored.language = [""] * len(scored.rows)
+    new = [row for row in rows if row not in old]
+    told = languages_of([_written(scored, row) for row in new], progress=progress)
+    for row, language in [*((row, known.language) for row, known in old.items()), *zip(new, told, strict=True)]:
+        scored.language[row] = language
+    scored.facts |= {"n_failed": checked.n_failed, "set_aside": checked.set_aside, "n_checked": len(new)}
+    if scored.answers.task_type != "classification":
+        scored.facts["names"] = _counted(scored, [row for row in rows if scored.label[row] is not None])
+
+
+def _written(scored: _Scored, row: int) -> str:
+    """The text whose language counts: of free text the answer, since people may ask in any language."""
+    return scored.label[row] or "" if scored.answers.is_free_text else scored.rows[row].text
+
+
+def _flag_texts(scored: _Scored, embeddings: np.ndarray, progress: Progress) -> None:
+    """Flag what other texts show about a pool text: conflicts, leaks, near-duplicates, outliers, other languages."""
+    rows = np.flatnonzero(scored.is_pool).tolist()
+    _flag_conflicts(scored)
+    scored.facts["language"] = common = dominant_language([scored.language[row] for row in rows])
+    written = "answer" if scored.answers.is_free_text else "text"
+    scored.outliers = find_outliers(embeddings, scored.cluster, seed=SEED, progress=progress)
+    is_outlier, near = scored.outliers.is_outlier, scored.outliers.nearest_cosine
+    for row in rows:
+        if common and scored.language[row] not in ("", common):
+            scored.flag(row, Flag.Kind.language, f"Its {written} seems to be in another language "
+                        f"({scored.language[row]}) than most ({common}).")
+        if scored.crosses[row]:
+            scored.flag(row, Flag.Kind.leak,
+                        "A near-duplicate of it is held out for testing, so it will not be trained on.")
+        if scored.cluster_size[row] > 1:
+            scored.flag(row, Flag.Kind.duplicate, f"It is one of {scored.cluster_size[row]:,} examples that say nearly "
+                                                  "the same.")
+        if is_outlier[row]:
+            scored.flag(row, Flag.Kind.outlier, f"It is unlike all other texts: its nearest have a mean cosine of "
+                        f"{near[row]:.2f}, and {scored.outliers.cutoff:.2f} is far out in this project.")
+
+
+def _flag_conflicts(scored: _Scored) -> None:
+    """Near-duplicates with different labels; of records and spans, which follow the wording, equal texts only."""
+    answers = scored.answers
+    if answers.is_free_text:
+        return  # two good answers may share hardly a word
+    by_wording = answers.task_type in ("extraction", "spans")
+    groups = [row.content_sha256 for row in scored.rows] if by_wording else scored.cluster
+    for found in find_conflicts(groups, scored.label):
+        if not scored.ballot_of[found.row].is_settled:
+            same = "the same" if by_wording else "nearly the same"
+            shown = answers.show(found.other, source=scored.rows[found.row].text)[:80]
+            scored.flag(found.row, Flag.Kind.conflict, f"Another example that says {same} carries “{shown}”."
+                        if found.n_others == 1 else f"Of {found.n_others:,} other labelled examples that say {same} "
+                        f"{found.n_against:,} carry another label, mostly “{shown}”.")
 
 
 def _counted(scored: _Scored, rows: list[int]) -> dict[str, list[int]]:
@@ -354,28 +499,37 @@ def groups_of(report: QualityReport) -> dict[int, str]:
 
 def _reasons(scored: _Scored, row: int) -> list[str]:
     """Why a curator should look at this example, in plain words."""
-    reasons = list(scored.why.get(row, ()))
-    if scored.answers.task_type == "classification":
-        if scored.is_issue[row]:
-            reasons.append("The label looks wrong to a model that has not seen it.")
-        if scored.agreement[row] < 1:
-            reasons.append(f"Annotators disagree: {scored.agreement[row]:.0%} of them gave “{scored.label[row]}”.")
-    if scored.crosses[row]:
-        reasons.append("A near-duplicate of it is held out for testing, so it will not be trained on.")
-    return reasons
+    return [*scored.remarks.get(row, ()), *(reason for found in scored.flags.get(row, {}).values() for reason in found)]
 
 
-def _write(job: Job, scored: _Scored) -> QualityReport:
-    found = scored.out_of_sample
+def _write(job: Job, scored: _Scored, earlier: _Earlier) -> QualityReport:
+    found, far_out = scored.out_of_sample, scored.outliers
     is_scored = ~np.isnan(scored.quality)
     sizes = np.bincount(scored.cluster) if len(scored.cluster) else np.zeros(0, dtype=int)
+    judged = [Judged(scored.label[row] or "", _or_none(scored.quality[row]), {
+        kind: " ".join(reasons) for kind, reasons in scored.flags.get(row, {}).items()})
+        for row in range(len(scored.rows))]
+    moved = [(row, change) for row, (example, now) in enumerate(zip(scored.rows, judged, strict=True))
+             for change in changes(earlier.judged.get(example.pk), now)] if earlier.report else []
+    n_changes = Counter(f"{change.what} {change.kind}".strip() for _, change in moved)
+    if earlier.report:
+        n_changes["new"] = sum(example.pk not in earlier.judged for example in scored.rows)
     report = QualityReport.objects.create(
         project=job.project, job=job, encoder=encoder_name(settings.GOLDPAN_ENCODER), n_examples=len(scored.rows),
         n_scored=int(is_scored.sum()), n_issues=int(scored.is_issue.sum()), n_clusters=int((sizes > 1).sum()),
         n_crossing=int(scored.crosses.sum()), duplicate_threshold=scored.duplicates.threshold.value,
         accuracy=found.accuracy if found else None, majority_share=found.majority_share if found else None,
-        hidden_because=scored.hidden_because, left_out=scored.left_out, annotators=scored.annotators)
-    ExampleScore.objects.bulk_create((_score_row(report, scored, row) for row in range(len(scored.rows))), 2000)
+        hidden_because=scored.hidden_because, left_out=scored.left_out, annotators=scored.annotators,
+        n_flags=Counter(kind for one in judged for kind in one.flags), n_changes=n_changes, previous=earlier.report,
+        outlier_cosine=far_out.cutoff if far_out else None, language=scored.facts["language"])
+    ExampleScore.objects.bulk_create((_score_row(report, scored, row) for row in range(len(scored.rows))), BATCH)
+    score_of = dict(report.scores.order_by().values_list("example_id", "pk"))
+    Flag.objects.bulk_create((
+        Flag(report=report, score_id=score_of[example.pk], kind=kind, label_quality=now.quality, reason=reason)
+        for example, now in zip(scored.rows, judged, strict=True) for kind, reason in now.flags.items()), BATCH)
+    ScoreChange.objects.bulk_create((
+        ScoreChange(report=report, score_id=score_of[scored.rows[row].pk], what=change.what, kind=change.kind,
+                    before=change.before, after=change.after) for row, change in moved), BATCH)
     write_duplicates(report, scored.rows, scored.duplicates, scored.label,
                      [ballot.is_excluded for ballot in scored.ballot_of])
     return report
@@ -390,7 +544,10 @@ def _score_row(report: QualityReport, scored: _Scored, row: int) -> ExampleScore
         predicted_probability=_or_none(scored.predicted_probability[row]),
         annotator_agreement=_or_none(scored.agreement[row]), cluster=int(scored.cluster[row]),
         cluster_size=int(scored.cluster_size[row]), crosses_split=bool(scored.crosses[row]),
-        neighbours=scored.neighbours.get(row, []), reasons=_reasons(scored, row))
+        neighbours=scored.neighbours.get(row, []), reasons=_reasons(scored, row),
+        nearest_cosine=_or_none(scored.outliers.nearest_cosine[row]) if scored.outliers else None,
+        language=scored.language[row], failures=scored.outcomes.get(row, []),
+        checked=scored.fingerprint(row) if row in scored.outcomes else None)
 
 
 def _or_none(value: Any) -> float | None:

@@ -37,7 +37,7 @@ def probe_answers(job: Job, report: QualityReport, asked: Sequence[Example], pro
     row_of = {row[0]: number for number, row in enumerate(labelled)}
     new = [example for example in asked if example.pk not in row_of]
     probs = probabilities_of_unlabelled(embeddings, given, load_embeddings([one.content_sha256 for one in new]),
-                                        beside=found, seed=SEED)
+                                        beside=found)
     names = found.labels_order
     answers = {one.pk: names[k] for one, k in zip(new, probs.argmax(axis=1), strict=True)}
     answers |= {one.pk: names[int(found.pred_probs[row].argmax())] for one in asked

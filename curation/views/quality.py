@@ -2,15 +2,17 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from curation.models import GoldSet
+from curation.models import Flag, GoldSet, ScoreChange
 from curation.services.causes import causes_of
-from curation.services.quality import read_quality
+from curation.services.labels import answers_of
+from curation.services.quality import changed_scores, read_quality
 from curation.services.review import review_counts
 from curation.services.scoring import latest_report, start_score
-from curation.views.page import Request, open_job
+from curation.views.page import ROWS_PER_PAGE, Request, open_job
 from jobs.models import Job
 from labeling.models import Example
 from labeling.services.annotators import names_for
+from projects.errors import UserError
 from projects.models import Project
 from projects.rights import on
 
@@ -27,6 +29,26 @@ def quality(request: Request, project: Project) -> HttpResponse:
         "counts": review_counts(report) if report else None,
         "causes": causes_of(project),
         "threshold": gold.min_quality if gold and gold.min_quality > 0 else None})
+
+
+@on(Project, "see_quality")
+@require_GET
+def quality_changes(request: Request, project: Project) -> HttpResponse:
+    what, kind = request.GET.get("what", ScoreChange.What.flagged), request.GET.get("kind", "")
+    report = latest_report(project)
+    if report is None:
+        raise UserError("Nothing is scored yet, so nothing has changed. Score the labels first.")
+    rows = changed_scores(report, what=what, kind=kind)
+    after = request.GET.get("after", "")
+    found = list((rows.filter(score__gt=int(after)) if after.isdecimal() else rows)[:ROWS_PER_PAGE + 1])
+    answers = answers_of(project)
+    return render(request, "curation/quality_changes.html", {
+        "project": project, "report": report, "what": what, "kind": kind, "change": ScoreChange.What(what).label,
+        "name": Flag.Kind(kind).label if kind else "", "n": report.n_changes.get(f"{what} {kind}".strip(), 0),
+        "rows": [(row, *(answers.show(label, source=row.score.example.text) for label in (row.before, row.after)))
+                 if what == ScoreChange.What.relabelled else (row, row.before, row.after)
+                 for row in found[:ROWS_PER_PAGE]],
+        "next": found[ROWS_PER_PAGE - 1].score_id if len(found) > ROWS_PER_PAGE else None})
 
 
 @on(Project, "score")

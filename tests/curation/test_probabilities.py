@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from curation.probabilities import fit_probe, out_of_sample_probabilities, probabilities_of_unlabelled
+from curation.probabilities import deal_folds, fit_probe, out_of_sample_probabilities, probabilities_of_unlabelled
 
 NAMES = ["billing", "card", "refund"]
 
@@ -32,13 +32,13 @@ def test_rows_without_a_label_are_predicted_as_surely_as_labelled_ones():
     given = [label if row < 500 else None for row, label in enumerate(labels)]
     beside = out_of_sample_probabilities(rows, given, np.arange(900), labels_order=["refund", "billing", "card"],
                                          seed=0)
-    found = probabilities_of_unlabelled(rows, given, rows[500:], beside=beside, seed=0)
+    found = probabilities_of_unlabelled(rows, given, rows[500:], beside=beside)
     assert found.shape == (400, 3)
     assert found.sum(axis=1) == pytest.approx(1)
     is_right = [beside.labels_order[k] == label for k, label in zip(found.argmax(axis=1), labels[500:], strict=True)]
     assert np.mean(is_right) == pytest.approx(beside.accuracy, abs=0.05)
     assert found.max(axis=1).mean() == pytest.approx(np.mean(is_right), abs=0.05)  # the temperature is taken over
-    assert probabilities_of_unlabelled(rows, given, rows[:0], beside=beside, seed=0).shape == (0, 3)
+    assert probabilities_of_unlabelled(rows, given, rows[:0], beside=beside).shape == (0, 3)
 
 
 def test_labels_that_have_nothing_to_do_with_the_texts_are_not_better_than_chance():
@@ -90,19 +90,26 @@ def test_rows_without_a_label_are_not_scored():
 
 
 def test_a_label_whose_clusters_share_a_fold_is_not_scored_there(monkeypatch):
-    class OneFoldForLoans:
-        def __init__(self, *args, **kwargs):
-            pass
+    def one_fold_for_loans(given, groups, *, n_folds, seed):
+        return np.where(given == 3, 0, np.arange(len(given)) % n_folds)
 
-        def split(self, rows, given, groups):
-            folds = np.where(given == 3, 0, np.arange(len(given)) % 5)
-            return [(np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)) for fold in range(5)]
-
-    monkeypatch.setattr("curation.probabilities.StratifiedGroupKFold", OneFoldForLoans)
+    monkeypatch.setattr("curation.probabilities.deal_folds", one_fold_for_loans)
     rows, labels = clouds(100)
     labels[:6] = ["loan"] * 6
     found = out_of_sample_probabilities(rows, labels, np.arange(100), labels_order=[*NAMES, "loan"], seed=0)
     assert found.rows_scored.tolist() == [False] * 6 + [True] * 94
+
+
+def test_folds_keep_groups_whole_and_spread_every_label_evenly():
+    random = np.random.default_rng(0)
+    groups = np.sort(random.integers(0, 300, 700))
+    given = (groups * 7) % 3  # one label a group
+    fold = deal_folds(given, groups, n_folds=5, seed=0)
+    assert all(len(set(fold[groups == group])) == 1 for group in set(groups))
+    for label in range(3):
+        n_groups = [len(set(groups[(given == label) & (fold == number)])) for number in range(5)]
+        assert max(n_groups) - min(n_groups) <= 1
+    assert (fold != deal_folds(given, groups, n_folds=5, seed=1)).any()
 
 
 def test_an_overconfident_classifier_is_cooled():

@@ -2,16 +2,22 @@ import pytest
 
 from curation.answers import Answers
 from curation.text_checks import (
+    CUT_TEXT,
     CUT_WORD,
+    EMPTY_TEXT,
     MID_SENTENCE,
     NOT_VALID,
+    NOTHING,
     OVERLAP,
+    PERSONAL,
     PROMPT,
+    REFUSES,
     REPEATED,
     SPACE,
     Answered,
     check_answers,
     ends_in_mid_sentence,
+    kind_of,
     not_said,
 )
 
@@ -47,6 +53,52 @@ def test_an_answer_that_repeats_its_text_is_told():
     assert not failed("Where?", "Where? In Paris.", WRITING)
     last = "Where is the old house?"
     assert check_answers([Answered(f"user: Hello\nuser: {last}", last, 0, last)], WRITING).n_failed == {PROMPT: 1}
+
+
+@pytest.mark.parametrize(("answer", "refuses"), [
+    ("I’m sorry, but I can’t help with that.", True), ("As an AI language model, I have no opinion.", True),
+    ("I cannot provide legal advice.", True), ("Unfortunately, I am unable to assist.", True),
+    ("Es tut mir leid, aber ich kann das nicht.", True), ("Lo siento, pero no puedo.", True),
+    ("Sorry, we are closed on Sundays.", False), ("You cannot provide it later.", False),
+    ("I cannot find my keys.", False), ("The AI cannot help.", False)])
+def test_an_answer_that_declines_is_told(answer, refuses):
+    assert failed("Where is it?", answer, WRITING) == ({REFUSES} if refuses else set())
+
+
+def test_an_answer_of_dots_says_nothing():
+    assert failed("Where is it?", "…", WRITING) == {NOTHING}
+
+
+def test_texts_are_checked_with_and_without_an_answer():
+    rows = [Answered("?!", None, 0), Answered("Write to ada@mail.org.", None, 1), Answered("Where?", "To a@b.org.", 2)]
+    checked = check_answers(rows, WRITING)
+    assert [[check for check, _ in found] for found in checked.failures] == [[EMPTY_TEXT], [PERSONAL], [PERSONAL]]
+    assert checked.reasons[2] == ["Its answer holds what looks like an e-mail address (pattern check)."]
+    assert not checked.n_failed  # these are no answers that fail
+
+
+def test_personal_data_is_no_question_of_style():
+    checked = check_answers([Answered(f"Write to ada{n}@mail.org.", "Yes.", n) for n in range(30)], WRITING)
+    assert all(checked.failures) and not checked.set_aside
+
+
+def test_texts_that_pile_up_at_the_greatest_length_were_cut_there():
+    rows = [Answered((f"text {n} goes on and on " * 9)[:120], None, n) for n in range(8)]
+    assert {check for found in check_answers(rows, WRITING).failures for check, _ in found} == {CUT_TEXT}
+    assert not any(check_answers(rows[:4], WRITING).failures)  # four can be as long by chance
+    assert not any(check_answers([*rows, Answered("word " * 30, None, 9)], WRITING).failures)
+
+
+def test_what_was_found_before_is_not_found_again():
+    rows = [Answered(f"Text {n}", f"{LONG} {n}", n) for n in range(20)]
+    first = check_answers(rows, WRITING)
+    assert check_answers(rows, WRITING, known=first.outcomes) == first
+    assert check_answers(rows, WRITING, known=[[(PROMPT, "Taken over.")], *[None] * 19]).reasons[0] == ["Taken over."]
+
+
+def test_every_check_is_of_a_kind():
+    assert kind_of(not_said("party")) == "not_in_source" and kind_of(NOT_VALID) == "invalid"
+    assert kind_of(SPACE) == "span" and kind_of(REFUSES) == "refusal" and kind_of(PERSONAL) == "pii"
 
 
 def test_the_same_answer_to_three_unlike_texts_is_told_and_to_copies_of_one_text_is_not():

@@ -1,0 +1,27 @@
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curation.conflicts import Conflict, find_conflicts
+
+
+def test_each_row_of_a_group_says_what_the_others_carry():
+    found = find_conflicts([7, 7, 7, 8, 8, 9], ["card", "card", "refund", "card", "card", "refund"])
+    assert found == [Conflict(0, "refund", 1, 2), Conflict(1, "refund", 1, 2), Conflict(2, "card", 2, 2)]
+
+
+def test_rows_without_a_label_contradict_nobody():
+    assert find_conflicts(["a", "a", "a"], ["card", None, "card"]) == []
+    assert find_conflicts([], []) == []
+
+
+def test_of_equally_frequent_labels_the_first_by_name_is_named():
+    assert find_conflicts([1, 1, 1], ["c", "b", "a"])[0].other == "a"
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["a", "b", None])), max_size=30))
+def test_a_row_is_in_conflict_iff_its_group_has_another_label(rows):
+    found = {conflict.row for conflict in find_conflicts([group for group, _ in rows], [label for _, label in rows])}
+    n_labels = Counter(group for group, label in {(group, label) for group, label in rows if label})
+    assert found == {row for row, (group, label) in enumerate(rows) if label and n_labels[group] > 1}
