@@ -36,11 +36,17 @@ STRANGE = {
 def project(project):
     for n in range(N):
         label = NAMES[n % 3]
-        add(project, f"p{n:02}", f"{WORDS[label]}, says number {n * 7919}", label)
-    add(project, "wrong", f"{WORDS['positive']}, says number 1234567", "negative")
+        add(project, f"p{n:02}", said(label, n), label)
+    add(project, "p00 again", f"{said('negative', 0)}!", "negative")
+    add(project, "wrong", said("positive", N), "negative")
     for key, (text, label, split) in STRANGE.items():
         add(project, key, text, label, split)
     return project
+
+
+def said(label, n):
+    """A text of its own, with little of its wording in common with the label's others but what tells the label."""
+    return f"{WORDS[label]}, says number {n * 7919} of {n * 104729} and {n * 1299709}"
 
 
 def add(project, key, text, label, split="pool"):
