@@ -75,6 +75,27 @@ def find_clusters(embeddings: np.ndarray, content_ids: Sequence[str] | np.ndarra
     return Clusters(components.cluster(), first, degree, n_pairs, found.recall)
 
 
+@dataclass(frozen=True)
+class DuplicatePairs:
+    """Pairs of rows, `rows_a[i] < rows_b[i]`, in the order of (a, b), with their cosine `similarity` in [-1, 1]."""
+
+    rows_a: np.ndarray
+    rows_b: np.ndarray
+    similarity: np.ndarray
+
+
+def near_duplicate_pairs(embeddings: np.ndarray, *, threshold: float, progress: Progress = silent) -> DuplicatePairs:
+    """Return every pair of rows with a cosine from the threshold up, all of them at once: for few rows, or few pairs.
+
+    embeddings: (n, d) float array, every row of length 1.
+    """
+    found = _Found(embeddings, np.arange(len(embeddings)), threshold, len(embeddings), progress)
+    nothing = np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0, np.float32)
+    rows_a, rows_b, similarity = (np.concatenate(column) for column in zip(nothing, *found.pairs(), strict=True))
+    order = np.lexsort((rows_b, rows_a))
+    return DuplicatePairs(rows_a[order], rows_b[order], similarity[order])
+
+
 class _Found:
     """The pairs of a search as they come; `recall` is known once they have."""
 

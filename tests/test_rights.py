@@ -334,6 +334,7 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
             "curation:adjudicate-settle": {"example": score.example_id, "seen": 0, "verdict": "exclude",
                                            "cause": "slip"},
             "curation:duplicates-settle": {"cluster": repeated(report).pk, "verdict": "keep_all"},
+            "curation:pairs-judge": {"answer": "undo"},
             "curation:guideline-edit": {"text": "Say it.", "note": "Shorter.", "scope": "wording", "seen": 2},
             "curation:gold-set": {"size": 5, "min_quality": 0, "min_per_label": 1, "seed": 0},
             "curation:next-labels": {"n": 5, "target": 0.9, "cap": 5},

@@ -3,7 +3,7 @@ import pytest
 
 from curation import dedup
 from curation.cells import make_cells, pairs_in_cells
-from curation.dedup import Components, find_clusters
+from curation.dedup import Components, find_clusters, near_duplicate_pairs
 from curation.similar_pairs import prepare
 from tests.curation.test_similar_pairs import all_pairs, on_circle, random_rows
 
@@ -54,6 +54,15 @@ def test_pairs_told_in_any_number_of_steps_connect_the_same(monkeypatch):
     for start in range(0, 300, 11):
         in_steps.join(a[start:start + 11], b[start:start + 11])
     assert (at_once.cluster() == in_steps.cluster()).all() and at_once.cluster().max() > 50
+
+
+def test_all_pairs_at_once_come_in_order():
+    rows = random_rows(2500, dimension=12)
+    found = near_duplicate_pairs(rows, threshold=0.97)
+    wanted = sorted(all_pairs(prepare(rows, threshold=0.97)))
+    assert list(zip(found.rows_a.tolist(), found.rows_b.tolist(), strict=True)) == wanted and len(wanted) > 1000
+    assert found.similarity == pytest.approx(np.einsum("nd,nd->n", rows[found.rows_a], rows[found.rows_b]), abs=1e-6)
+    assert not len(near_duplicate_pairs(rows[:0], threshold=0.9).rows_a)
 
 
 def test_planted_copies_are_found():
