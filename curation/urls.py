@@ -1,6 +1,16 @@
 from django.urls import path
 
-from curation.views import adjudication, gold_sets, guidelines, known_answers, next_labels, quality, review, snapshots
+from curation.views import (
+    adjudication,
+    gold_sets,
+    guidelines,
+    known_answers,
+    maps,
+    next_labels,
+    quality,
+    review,
+    snapshots,
+)
 
 app_name = "curation"
 urlpatterns = [
@@ -18,6 +28,13 @@ urlpatterns = [
     path("projects/<int:pk>/guideline/ask-again/", guidelines.guideline_ask_again, name="guideline-ask-again"),
     path("projects/<int:pk>/quality/", quality.quality, name="quality"),
     path("projects/<int:pk>/quality/score/", quality.quality_score, name="score"),
+    path("projects/<int:pk>/map/", maps.map_page, name="map"),
+    path("projects/<int:pk>/map/draw/", maps.map_draw, name="map-draw"),
+    path("maps/<int:pk>/points/", maps.map_points, name="map-points"),
+    path("maps/<int:pk>/point/", maps.map_point, name="map-point"),
+    path("maps/<int:pk>/table/", maps.map_table, name="map-table"),
+    path("maps/<int:pk>/select/", maps.map_select, name="map-select"),
+    path("selections/<int:pk>/batch/", maps.selection_batch, name="selection-batch"),
     path("projects/<int:pk>/labeling/next/", next_labels.next_labels, name="next-labels"),
     path("projects/<int:pk>/known-answers/candidates/", known_answers.known_answer_candidates, name="known-answers"),
     path("projects/<int:pk>/gold-set/", gold_sets.gold_set, name="gold-set"),
