@@ -1,8 +1,8 @@
 """How fast are texts embedded, beside what one would write by hand, and do their near-duplicates stay the same?
 
 `python -m bench.embed`: every third text of banking77 (the folder GOLDPAN_BENCH_DATA). One thread, the sides take
-turns, the least CPU seconds of ROUNDS count. Peers: sentence-transformers as it comes (torch, float32, batches of 32) and a
-bare ONNX Runtime session (float32, sorted by length, batches of 64; onnxruntime is optional, requirements-fast.txt).
+turns, the least CPU seconds of ROUNDS count. Peers: sentence-transformers as it comes (torch, float32, batches of 32)
+and a bare ONNX Runtime session (float32, sorted by length, batches of 64; onnxruntime is optional, requirements-fast.txt).
 Before a time counts the vectors are held against sentence-transformers': a verdict is a pair that one side calls a
 near-duplicate, it flips if the other does not. Exits with 1 if the fastest sound runtime flips more than 0.5 % or
 misses a ratio.

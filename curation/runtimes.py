@@ -2,7 +2,8 @@
 
 1. Texts become tokens; batches are filled up to a budget of padded tokens, longest texts first.
 2. A short self-test embeds the same made-up texts with each runtime that is installed. One whose verdicts
-   “near-duplicate or not” differ from torch's in float32 by more than MAX_FLIPS is out; the fastest of the rest is used.
+   “near-duplicate or not” differ from torch's in float32 by more than MAX_FLIPS is out; the fastest of the rest is
+   used.
 3. The choice is kept in a file under the machine and the packages' versions, and is made anew when one of them changes.
 The precision is no choice: it is part of a vector's name (see `MiniLMEncoder`), and a runtime has to have it.
 """

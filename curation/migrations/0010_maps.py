@@ -2,6 +2,7 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
+from curation.migrations._counting import keep_counts
 from projects.immutable import forbid_change
 
 
@@ -10,6 +11,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('curation', '0009_snapshot_checks_comments_and_tombstones'),
         ('jobs', '0001_initial'),
+        ('labeling', '0007_desks_are_read_from_their_cursor'),
         ('projects', '0005_a_metric_per_task_type'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
@@ -53,4 +55,19 @@ class Migration(migrations.Migration):
             },
         ),
         forbid_change("curation_map", "curation_selection"),
+        migrations.CreateModel(
+            name='ExampleCount',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('split', models.CharField(choices=[('pool', 'Pool'), ('dev', 'Dev'), ('test', 'Test')], max_length=4)),
+                ('n_examples', models.PositiveIntegerField()),
+                ('n_labels', models.PositiveIntegerField(help_text='answers that count: the newest of each person on each example')),
+                ('n_labelled', models.PositiveIntegerField(help_text='examples with at least one')),
+                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='example_counts', to='projects.project')),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('project', 'split'), name='one_count_per_project_and_split')],
+            },
+        ),
+        keep_counts(),
     ]
