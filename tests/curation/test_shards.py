@@ -13,7 +13,7 @@ from curation.shards import here, shards_of
 from jobs.child import run_child
 from jobs.progress import silent
 from tests.curation.conftest import new_job
-from tests.fakes import HashingEncoder
+from tests.fakes import HashingEncoder, backwards
 
 ENCODER = "tests.fakes.HashingEncoder"
 TEXTS = [f"Text number {k} about cards and parcels" for k in range(23)]
@@ -22,11 +22,6 @@ TEXTS = [f"Text number {k} about cards and parcels" for k in range(23)]
 def doubled(shared, piece, progress):
     progress("Doubling", 1, 1)
     return shared * piece
-
-
-def backwards(work, pieces, *, shared, sizes, stage, progress=silent):
-    """A Spread whose pieces come back in another order, as a cluster's do."""
-    yield from reversed([(number, work(shared, piece, silent)) for number, piece in enumerate(pieces)])
 
 
 def unit_rows(n, d=8, seed=0):
@@ -73,7 +68,7 @@ def test_the_child_finds_the_pairs_of_a_file(tmp_path):
 def test_texts_embedded_in_pieces_are_in_their_order(tmp_path):
     (tmp_path / "texts.jsonl").write_text("".join(json.dumps(text) + "\n" for text in TEXTS))
     run_child("curation.encoder", {"encoder": ENCODER, "name": "hashing 3-grams", "texts_file": "texts.jsonl",
-                                   "texts_per_piece": 5, "shards": f"{__name__}.backwards"}, folder=tmp_path)
+                                   "texts_per_piece": 5, "shards": "tests.fakes.backwards"}, folder=tmp_path)
     assert np.load(tmp_path / "embeddings.npy") == pytest.approx(HashingEncoder().encode(TEXTS), abs=1e-3)
 
 
