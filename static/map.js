@@ -16,8 +16,8 @@
     dark: ["#56b4e9", "#ff8f4a", "#2fc79a", "#e79bc8", "#f2c14e", "#a9dcff", "#b9a1ea", "#d8a56a"],
   };
   const RAMP = {
-    light: ["#b2400a", "#e08a3c", "#b9b09c", "#6f9fd0", "#15508f"],
-    dark: ["#ff7a3d", "#f0b076", "#8b8f99", "#7db4e6", "#b5dcff"],
+    light: ["#b2400a", "#e08a3c", "#d9c26a", "#6f9fd0", "#15508f"],
+    dark: ["#ff7a3d", "#f0b076", "#f1e3a4", "#7db4e6", "#3f8fdc"],
   };
   const COLOURS = {  // column → its words, and how its numbers become the entries of the legend
     label: { words: "Label", none: "no label" },
