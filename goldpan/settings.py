@@ -125,6 +125,7 @@ JOB_KINDS = {
     "sync": "labeling.services.sync.run_sync",
     "score": "curation.services.scoring.run_score",
     "keep_one": "curation.services.duplicates.run_keep_one",
+    "map": "curation.services.maps.run_map",
     "next_labels": "curation.services.adaptive.run_next_labels",
     "freeze": "curation.services.snapshots.run_freeze",
     "baseline": "training.services.baseline.run_baseline",
@@ -155,6 +156,7 @@ GOLDPAN_LLM_URL = env("GOLDPAN_LLM_URL", default="")  # an OpenAI-compatible end
 GOLDPAN_LLM_MODEL = env("GOLDPAN_LLM_MODEL", default="")
 GOLDPAN_LLM_KEY = env("GOLDPAN_LLM_KEY", default="")
 GOLDPAN_ALLOWED_ORIGINS = env.list("GOLDPAN_ALLOWED_ORIGINS", default=[])  # where requests may go, beside Label Studio
+GOLDPAN_BACKENDS = env("GOLDPAN_BACKENDS", default="curation.shards.here")  # what spreads embedding over machines
 GOLDPAN_THREADS = env.int("GOLDPAN_THREADS", default=2)  # of one model subprocess
 
 # Import limits

@@ -1,7 +1,8 @@
 """Stand-ins for the network and for models; never for our own code."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -25,3 +26,9 @@ class HashingEncoder:
             vectors[row, 0] += 0.5  # an empty text has a direction too
             progress("Embedding", row + 1, len(texts))
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def backwards(work: Any, pieces: Sequence[Any], *, shared: Any, sizes: Sequence[int], stage: str,
+              progress: Progress = silent) -> Iterator[tuple[int, Any]]:
+    """A Spread whose pieces come back in another order, as a cluster's may."""
+    yield from reversed([(number, work(shared, piece, silent)) for number, piece in enumerate(pieces)])

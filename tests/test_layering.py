@@ -14,11 +14,16 @@ DJANGO_NAMES = {  # files and folders that may hold Django; every other module i
     "management", "templatetags", "context_processors", "middleware", "rights", "immutable",
 }
 DOORS = {  # library -> the modules that may import it
-    "torch": {"curation.encoder", "training.language_model", "training.label_scoring", "training.finetune"},
+    "torch": {"curation.runtimes", "training.language_model", "training.label_scoring", "training.finetune"},
     "transformers": {"training.language_model", "training.label_scoring", "training.finetune"},
     "peft": {"training.language_model", "training.finetune"},
     "trl": {"training.finetune"},
-    "sentence_transformers": {"curation.encoder"},
+    "sentence_transformers": {"curation.runtimes"},
+    "onnxruntime": {"curation.runtimes"},
+    "openvino": {"curation.runtimes"},
+    "ray": {"curation.ray_shards"},
+    "pacmap": {"curation.projection"},
+    "umap": {"curation.projection"},
     "cleanlab": {"curation.label_quality"},
     "datasketch": {"curation.lexical"},
     "py3langid": {"curation.languages"},

@@ -4,6 +4,7 @@ A new URL fails here until it has a row and its view a declared policy. `log-in`
 other number is the status. What another project owns is a 404, as if it did not exist, never a 403.
 """
 
+import base64
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
@@ -20,8 +22,9 @@ from django.test import Client, RequestFactory
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
-from curation.models import Decision, DuplicateCluster, DuplicateMember, ExampleScore, QualityReport, Snapshot
+from curation.models import Decision, DuplicateCluster, DuplicateMember, ExampleScore, Map, QualityReport, Snapshot
 from curation.services.gold_sets import gold_set_of, save_rule
+from curation.services.maps import create_selection, start_map
 from curation.services.snapshots import approve_snapshot, read_rows, start_freeze
 from goldpan.policies import policy_of
 from jobs import services as jobs
@@ -155,6 +158,20 @@ curation:known-answers       project    GET     log-in    403     200  200   404
 curation:known-answers       project    POST    log-in    403     400  400   404
 curation:next-labels         project    GET     log-in    403     200  200   404
 curation:next-labels         project    POST    log-in    403     302  302   404
+curation:map                 project    GET     log-in    403     200  200   404
+curation:map                 project    POST    log-in    403     405  405   404
+curation:map-draw            project    GET     log-in    403     405  405   404
+curation:map-draw            project    POST    log-in    403     302  302   404
+curation:map-points          map        GET     log-in    403     200  200   404
+curation:map-points          map        POST    log-in    403     405  405   404
+curation:map-point           map        GET     log-in    403     404  404   404
+curation:map-point           map        POST    log-in    403     405  405   404
+curation:map-table           map        GET     log-in    403     200  200   404
+curation:map-table           map        POST    log-in    403     405  405   404
+curation:map-select          map        GET     log-in    403     405  405   404
+curation:map-select          map        POST    log-in    403     302  302   404
+curation:selection-batch     selection  GET     log-in    403     200  200   404
+curation:selection-batch     selection  POST    log-in    403     302  302   404
 curation:gold-set            project    GET     log-in    403     200  200   404
 curation:gold-set            project    POST    log-in    403     302  302   404
 curation:gold-set-preview    project    GET     log-in    403     200  200   404
@@ -312,13 +329,18 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
                                 finished_at=timezone.now())
     example = Example.objects.filter(project=project).first()
     assert example is not None
+    start_map(project, by=bob, wake=False)
+    jobs.run(Job.objects.get(kind="map").pk, heartbeat=False)
+    drawn = Map.objects.get()
+    every_id = np.array(Example.objects.filter(project=project).values_list("pk", flat=True))
+    picked = create_selection(project, every_id, by=bob, drawn=drawn)
     publish_guideline(project, text="Say the mood you hear.", note="Tone.", by=bob, seen=1, changes_all=True)
     return World(
         people={"alice": alice, "bob": bob, "charlie": charlie, "dora": dora},
         objects={"project": project.pk, "example": example.pk, "upload": upload.pk, "desk": desk.pk, "batch": batch.pk,
                  "handed_out": handed_out.pk, "known": known.pk, "annotator": desk.annotator_id, "paused": paused.pk,
                  "job": job.pk, "failed_job": failed.pk, "snapshot": snapshot.pk, "untried": untried.pk,
-                 "open": still_open.pk,
+                 "open": still_open.pk, "map": drawn.pk, "selection": picked.pk,
                  "run": run.pk, "adapter": adapter.pk},
         posts={
             "projects:members": {"name": "dora", "role": "annotator"},
@@ -337,6 +359,9 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
             "curation:pairs-judge": {"answer": "undo"},
             "curation:guideline-edit": {"text": "Say it.", "note": "Shorter.", "scope": "wording", "seen": 2},
             "curation:gold-set": {"size": 5, "min_quality": 0, "min_per_label": 1, "seed": 0},
+            "curation:map-select": {"rows": base64.b64encode(b"\xff" * -(-drawn.n_points // 8)).decode()},
+            "curation:selection-batch": {"title": "more", "n_labels": 1, "overlap_share": 0, "overlap_labels": 1,
+                                         "max_labels": 1, "skips": "next_person"},
             "curation:next-labels": {"n": 5, "target": 0.9, "cap": 5},
             "curation:snapshot-approve": {"sha256": still_open.sha256, "decision": "approved"},
             "training:train": {"override_reason": "why not"} | training_defaults(),

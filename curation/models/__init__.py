@@ -1,14 +1,16 @@
 """What we believe, and why: a file for each subject."""
 
+from curation.models.counts import ExampleCount
 from curation.models.decisions import Decision
 from curation.models.duplicates import DuplicateAction, DuplicateCluster, DuplicateMember, PairJudgement, PairToJudge
 from curation.models.embeddings import Embedding, EmbeddingShard
 from curation.models.flags import Flag, ScoreChange
 from curation.models.gold_sets import GoldSet
+from curation.models.maps import Map, Selection
 from curation.models.quality import ExampleScore, QualityReport
 from curation.models.snapshots import Approval, Snapshot, SnapshotRow
 
 __all__ = [
     "Approval", "Decision", "DuplicateAction", "DuplicateCluster", "DuplicateMember", "Embedding", "EmbeddingShard",
-    "ExampleScore", "Flag", "GoldSet", "PairJudgement", "PairToJudge", "QualityReport", "ScoreChange", "Snapshot",
-    "SnapshotRow"]
+    "ExampleCount", "ExampleScore", "Flag", "GoldSet", "Map", "PairJudgement", "PairToJudge", "QualityReport",
+    "ScoreChange", "Selection", "Snapshot", "SnapshotRow"]

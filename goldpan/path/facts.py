@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 from django.contrib.auth.models import User
-from django.db.models import Count
 from django.urls import reverse
 
-from curation.models import Approval, Decision, QualityReport, Snapshot
+from curation.models import Approval, Decision, ExampleCount, QualityReport, Snapshot
 from curation.services.adjudication import adjudication_queue
 from curation.services.labels import Ballot, Vote, answers_of
 from curation.services.outdated import outdated
@@ -123,15 +122,15 @@ def facts_of(project: Project, user: User, role: Role) -> Facts:
     approval = getattr(snapshot, "approval", None)
     if snapshot is not None:
         snapshot.project = project  # spares a query
-    labels = Annotation.objects.current().filter(annotator__project=project).aggregate(
-        n=Count("pk"), n_examples=Count("example_id", distinct=True))
-    n_of_split = dict(Example.objects.filter(project=project).order_by().values_list("split").annotate(n=Count("pk")))
+    counts_of = list(ExampleCount.objects.filter(project=project))
+    n_of_split = {count.split: count.n_examples for count in counts_of if count.n_examples}
     report = latest_report(project)
     counts = review_counts(report) if report else None
     return Facts(
         project=project, role=role, n_of_split=n_of_split,
         uploads=list(Upload.objects.filter(project=project).defer("bad_rows", "mapping")),
-        n_labels=labels["n"], n_labelled=labels["n_examples"],
+        n_labels=sum(count.n_labels for count in counts_of),
+        n_labelled=sum(count.n_labelled for count in counts_of),
         n_annotators=Annotator.objects.filter(project=project).count(),
         exchange=exchange_of(project), n_batches=Batch.objects.filter(project=project).count(),
         report=report, counts=counts,

@@ -3,12 +3,13 @@
 1. `receive_upload` stores the bytes by hash, guesses the columns, reads every line, writes down the bad ones.
 2. `start_import` queues the import; bad rows stop it unless the caller says to leave them out.
 3. `run_import` reads the stored bytes again into a table of its own, which locks nobody out, and moves them from there
-   in one transaction with the job's success.
+   in one transaction with the job's success. The same file again, with nothing said since, is done at once.
 A file with a batch holds the answers of the batch's vendor: `vendor_answers` says which of them were asked for, and
 writes down that they came.
 """
 
 import csv
+import hashlib
 import io
 import itertools
 import json
@@ -30,7 +31,7 @@ from labeling.services.overlap import widen_overlap
 from labeling.services.vendor_answers import Asked, record_answers
 from labeling.texts import content_sha256, split_of
 from projects.errors import UserError
-from projects.models import Project
+from projects.models import AuditEvent, Project
 from projects.objects import object_path, put_object
 from projects.services import audit
 
@@ -109,6 +110,10 @@ def start_import(upload: Upload, *, by: User, skip_bad: bool = False, wake: bool
 
 def run_import(job: Job, progress: Progress) -> None:
     upload = Upload.objects.select_related("project", "batch").get(pk=job.params["upload"])
+    if _is_in_already(upload):
+        with completing(job) as result:
+            _finish(upload, result, {"n_examples": 0, "n_annotations": 0})
+        return
     rows = _good_rows(upload, skip_bad=job.params["skip_bad"])
     with staging_table(_STAGED) as stage:
         n_staged = 0
@@ -118,12 +123,37 @@ def run_import(job: Job, progress: Progress) -> None:
             progress("Reading", n_staged, upload.n_good)
         progress("Writing", 0, 1)
         with completing(job) as result:
-            result |= _write(upload)
-            upload.imported_at, upload.n_imported = timezone.now(), result["n_examples"] + result["n_annotations"]
-            upload.save(update_fields=["imported_at", "n_imported"])
-            asked = {"batch": upload.batch.number, "vendor": upload.batch.vendor} if upload.batch else {}
-            audit(upload.project, upload.created_by, "import",
-                  {"file": upload.name, "sha256": upload.sha256, **asked, **result})
+            _finish(upload, result, _write(upload))
+
+
+def _finish(upload: Upload, result: dict[str, Any], found: dict[str, int]) -> None:
+    """Say what the import found: to the job, in the upload's row and in the audit."""
+    result |= found
+    upload.imported_at, upload.n_imported = timezone.now(), found["n_examples"] + found["n_annotations"]
+    upload.save(update_fields=["imported_at", "n_imported"])
+    asked = {"batch": upload.batch.number, "vendor": upload.batch.vendor} if upload.batch else {}
+    audit(upload.project, upload.created_by, "import",
+          {"file": upload.name, "sha256": upload.sha256, **asked, **found, "left_as": _state(upload)})
+
+
+def _is_in_already(upload: Upload) -> bool:
+    """Whether these bytes, read in this way, were imported into the project as it is now: then they hold no news.
+
+    Whatever could make some differs: a later answer, other labels or rules of the project, rows that were bad.
+    """
+    if upload.format == "ls-json" or upload.batch_id is not None:  # these write more than examples and answers
+        return False
+    events = AuditEvent.objects.filter(project=upload.project_id, what="import").order_by("-sequence")
+    return any(detail.get("left_as") == _state(upload) for detail in events.values_list("detail", flat=True)[:100])
+
+
+def _state(upload: Upload) -> str:
+    """A hash of the file, how it is read, and what of the project decides whether its rows are news."""
+    project = upload.project
+    newest = Annotation.objects.filter(annotator__project=project).order_by("-pk").values_list("pk", flat=True)[:1]
+    parts = [upload.sha256, upload.kind, upload.format, upload.mapping, upload.n_good, upload.n_bad, project.schema,
+             project.task_type, project.instructions_version, list(newest)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _write(upload: Upload) -> dict[str, int]:

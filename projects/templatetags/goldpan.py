@@ -41,6 +41,7 @@ NAVIGATION = (
     ("Guideline", "curation:guideline", "see_project"),
     ("Review", "curation:review", "review"),
     ("Quality", "curation:quality", "see_quality"),
+    ("Map", "curation:map", "see_examples"),
     ("Gold set", "curation:gold-set", "edit_gold_set"),
     ("Snapshots", "curation:snapshot-list", "see_snapshot"),
     ("Runs", "training:run-list", "see_runs"),

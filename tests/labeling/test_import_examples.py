@@ -14,6 +14,7 @@ from django.core.management import CommandError, call_command
 from jobs.models import Job
 from labeling.models import Annotation, Annotator, Example, Upload
 from labeling.reading import Mapping
+from labeling.services import imports
 from labeling.services.imports import receive_upload, start_import
 from projects.errors import UserError
 from projects.models import AuditEvent, Project
@@ -80,6 +81,20 @@ def test_the_same_file_twice_adds_nothing(imported: Import) -> None:
     imported(GOOD)
     assert imported(GOOD).result == {"n_examples": 0, "n_annotations": 0}
     assert (Example.objects.count(), len(ledger()), n_imports()) == (3, 2, 2)
+
+
+def test_the_same_file_again_is_not_read_a_second_time(imported: Import, monkeypatch: pytest.MonkeyPatch) -> None:
+    imported(GOOD)
+    monkeypatch.setattr(imports, "_staged", None)  # what would read it into the staging table
+    assert imported(GOOD).result == {"n_examples": 0, "n_annotations": 0}
+    assert n_imports() == 2 and Upload.objects.filter(imported_at__isnull=False).count() == 2
+
+
+def test_the_same_file_again_brings_back_what_was_said_otherwise_since(imported: Import) -> None:
+    imported(GOOD)
+    imported(GOOD.replace(b"negative", b"neutral"))
+    assert imported(GOOD).result == {"n_examples": 0, "n_annotations": 1}
+    assert ledger()[-2:] == [("a", "given", "neutral"), ("a", "given", "negative")]
 
 
 def test_the_same_file_without_keys_twice_adds_nothing(imported: Import) -> None:
