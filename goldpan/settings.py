@@ -126,6 +126,7 @@ JOB_KINDS = {
     "score": "curation.services.scoring.run_score",
     "next_labels": "curation.services.adaptive.run_next_labels",
     "freeze": "curation.services.snapshots.run_freeze",
+    "decide_all": "curation.services.bulk_decisions.run_decide_all",
     "baseline": "training.services.baseline.run_baseline",
     "train": "training.services.runs.run_train",
     "evaluate": "training.services.evaluation.run_evaluate",

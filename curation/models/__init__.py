@@ -1,11 +1,13 @@
-"""What we believe, and why: `embeddings`, `quality` reports, `decisions`, the rule of the `gold_sets`, `snapshots`."""
+"""What we believe, and why: `embeddings`, `quality` reports and their `flags`, `decisions`, `gold_sets`, `snapshots`."""
 
-from curation.models.decisions import Decision
+from curation.models.decisions import BulkDecision, Decision
 from curation.models.embeddings import Embedding, EmbeddingShard
+from curation.models.flags import Flag, ScoreChange
 from curation.models.gold_sets import GoldSet
 from curation.models.quality import ExampleScore, QualityReport
 from curation.models.snapshots import Approval, Snapshot, SnapshotRow
+from curation.models.views import Message, SavedView
 
 __all__ = [
-    "Approval", "Decision", "Embedding", "EmbeddingShard", "ExampleScore", "GoldSet", "QualityReport", "Snapshot",
-    "SnapshotRow"]
+    "Approval", "BulkDecision", "Decision", "Embedding", "EmbeddingShard", "ExampleScore", "Flag", "GoldSet", "Message",
+    "QualityReport", "SavedView", "ScoreChange", "Snapshot", "SnapshotRow"]

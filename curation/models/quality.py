@@ -23,6 +23,11 @@ class QualityReport(models.Model):
     hidden_because = models.TextField(blank=True, help_text="why no scores are shown, if so")
     left_out = models.JSONField(default=dict, help_text="label → why its examples have no score")
     annotators = models.JSONField(default=dict, help_text="annotator → quality by CROWDLAB, where there are overlaps")
+    n_flags = models.JSONField(default=dict, help_text="kind of flag → how many pool examples have it")
+    n_changes = models.JSONField(default=dict, help_text="what, or “what kind” of a flag → how many since `previous`")
+    previous = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="+", db_index=False)
+    outlier_cosine = models.FloatField(null=True, help_text="a text is an outlier below it, as measured on this project")
+    language = models.CharField(max_length=8, blank=True, help_text="that most texts are in, as ISO 639")
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = OfProjectQuerySet.as_manager()
@@ -52,6 +57,11 @@ class ExampleScore(models.Model):
     crosses_split = models.BooleanField(default=False, help_text="its cluster reaches into dev or test")
     neighbours = models.JSONField(default=list, help_text="nearest pool examples: [example id, cosine]")
     reasons = models.JSONField(default=list, help_text="why it is flagged, in plain words")
+    expected_gain = models.FloatField(default=0.0, help_text="what settling it is expected to change; 0 for nothing")
+    nearest_cosine = models.FloatField(null=True, help_text="mean cosine to the nearest texts; low is unlike all others")
+    language = models.CharField(max_length=8, blank=True, help_text="ISO 639, where the text is long enough to tell")
+    checked = models.BigIntegerField(null=True, help_text="hash of what the checks read; equal: `failures` still hold")
+    failures = models.JSONField(default=list, help_text="[check, reason] of the checks it fails, before style is set aside")
 
     class Meta:
         constraints = [
@@ -66,6 +76,9 @@ class ExampleScore(models.Model):
                          condition=Q(is_label_issue=True)),
             models.Index(fields=["report", "label_quality"], name="score_disputed_worst_first",
                          condition=Q(annotator_agreement__lt=1)),
+            models.Index(fields=["report", "-expected_gain", "id"], name="score_most_gain_first"),
+            models.Index(fields=["report", "-expected_gain", "id"], name="score_flagged_most_gain_first",
+                         condition=Q(is_label_issue=True)),
         ]
 
     def __str__(self) -> str:

@@ -24,6 +24,7 @@ from django.contrib.auth.models import User
 
 from curation.answers import COMPARED, Answers
 from curation.dedup import find_clusters
+from curation.expected_gain import expected_gain
 from curation.groups import group_texts
 from curation.label_quality import consensus, score_label_sets, score_labels
 from curation.label_sets import OutOfSampleSets, out_of_sample_sets
@@ -373,11 +374,29 @@ def _write(job: Job, scored: _Scored) -> QualityReport:
         n_crossing=int(scored.crosses.sum()), duplicate_threshold=DUPLICATE_COSINE,
         accuracy=found.accuracy if found else None, majority_share=found.majority_share if found else None,
         hidden_because=scored.hidden_because, left_out=scored.left_out, annotators=scored.annotators)
-    ExampleScore.objects.bulk_create((_score_row(report, scored, row) for row in range(len(scored.rows))), 2000)
+    gain = _gain(scored)
+    ExampleScore.objects.bulk_create((_score_row(report, scored, row, gain) for row in range(len(scored.rows))), 2000)
     return report
 
 
-def _score_row(report: QualityReport, scored: _Scored, row: int) -> ExampleScore:
+def _gain(scored: _Scored) -> np.ndarray:
+    """Return (n,) float: what settling each row is expected to change, by which the review queue is ordered.
+
+    The probability that a label is wrong is what the model leaves it out of sample where it has one voter, else 1 less
+    its quality; what is flagged counts at least as open.
+    """
+    one_voter = np.array([len(ballot.votes) < 2 for ballot in scored.ballot_of])
+    p_wrong = 1 - np.where(one_voter & ~np.isnan(scored.label_probability), scored.label_probability, scored.quality)
+    p_wrong = np.where(scored.is_issue, np.fmax(p_wrong, 0.5), p_wrong)
+    order = {label: k for k, label in enumerate(dict.fromkeys(label for label in scored.label if label is not None))}
+    label, predicted = (np.array([order.get(name, -1) for name in names], dtype=np.intp)
+                        for names in ([name or "" for name in scored.label], scored.predicted))
+    if not scored.answers.kind.HAS_LABELS:  # answers that are hardly ever equal have no frequency
+        label, predicted = np.minimum(label, 0), np.full(len(label), -1)
+    return expected_gain(p_wrong, scored.cluster_size, label, predicted)
+
+
+def _score_row(report: QualityReport, scored: _Scored, row: int, gain: np.ndarray) -> ExampleScore:
     return ExampleScore(
         report=report, example_id=scored.rows[row].pk, label=scored.label[row] or "",
         n_labels=len(scored.ballot_of[row].votes), predicted_label=scored.predicted[row],
@@ -386,7 +405,7 @@ def _score_row(report: QualityReport, scored: _Scored, row: int) -> ExampleScore
         predicted_probability=_or_none(scored.predicted_probability[row]),
         annotator_agreement=_or_none(scored.agreement[row]), cluster=int(scored.cluster[row]),
         cluster_size=int(scored.cluster_size[row]), crosses_split=bool(scored.crosses[row]),
-        neighbours=scored.neighbours.get(row, []), reasons=_reasons(scored, row))
+        neighbours=scored.neighbours.get(row, []), reasons=_reasons(scored, row), expected_gain=float(gain[row]))
 
 
 def _or_none(value: Any) -> float | None:
