@@ -64,6 +64,7 @@ class MessageForm(ReasonForm):
     """Something said in a discussion."""
 
     reason = None  # type: ignore[assignment]
+    score = forms.IntegerField(min_value=1, widget=forms.HiddenInput)
     text = forms.CharField(max_length=4000, label="Say something", widget=forms.Textarea(
         attrs={"rows": 2, "data-key": "m", "data-key-label": "Write in the discussion"}))
     asked = forms.ModelChoiceField(User.objects.none(), required=False, label="Ask", empty_label="nobody else")

@@ -98,7 +98,8 @@ def _counted(rows: QuerySet[ExampleScore], field: str) -> list[tuple[str, int]]:
 def _with_label(rows: QuerySet[ExampleScore]) -> QuerySet[ExampleScore]:
     """With `label_now`: the decided label, else the report's, "" if there is none."""
     decided = Decision.objects.filter(example_id=OuterRef("example_id")).order_by("-pk").values("value")[:1]
-    return rows.annotate(label_now=Coalesce(NullIf(Subquery(decided), Value("")), F("label")))
+    return rows.annotate(label_now=Coalesce(
+        NullIf(Subquery(decided), Value("", output_field=TextField())), F("label"), output_field=TextField()))
 
 
 def _suggested(rows: QuerySet[ExampleScore]) -> QuerySet[ExampleScore]:
@@ -250,7 +251,8 @@ def _undo(bulk: BulkDecision, by: User, job: Job | None = None) -> BulkDecision:
                                      undoes=None).order_by("-pk")
 
     def earlier(field: str, otherwise: str) -> Coalesce:
-        return Coalesce(Subquery(before.values(field)[:1]), Value(otherwise), output_field=TextField())
+        return Coalesce(Subquery(before.values(field)[:1], output_field=TextField()),
+                        Value(otherwise, output_field=TextField()))
 
     _insert_decisions(rows.order_by("pk"), undone, example_id=F("example_id"),
                       verdict=earlier("verdict", Decision.Verdict.open), value=earlier("value", ""),

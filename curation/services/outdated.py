@@ -18,7 +18,7 @@ from django.db.models.functions import Cast
 
 from curation.answers import Answers
 from curation.models import Decision
-from curation.services.keeping import kept_up
+from curation.services.keeping import Moment, ids_kept_up
 from curation.services.labels import answers_of
 from labeling.models import Annotation, Batch, Example
 from labeling.services.batches import MIN_HELD_OUT_LABELS, Overlap, create_batch
@@ -29,13 +29,13 @@ from projects.services.guidelines import RuleChanges, rule_changes
 DECIDED = (*Decision.SETTLED, Decision.Verdict.discuss)
 
 
-def outdated(project: Project) -> set[int]:
+def outdated(project: Project, moment: Moment | None = None) -> set[int]:
     """The ids of the examples whose label is to be looked at again. Reads no answer while no rule has changed."""
     changes = rule_changes(project)
     if not changes.guidelines:
         return set()
     name = f"outdated:{project.pk}:{project.instructions_version}"
-    return kept_up(name, _n_answers_about(), lambda among: _outdated(project, changes, among))
+    return ids_kept_up(name, _n_answers_about(), lambda among: _outdated(project, changes, among), moment)
 
 
 def _n_answers_about() -> int:

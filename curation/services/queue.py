@@ -15,7 +15,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from curation.answers import Answers
 from curation.models import Decision, ExampleScore, Flag, QualityReport
-from curation.services.keeping import Mark, kept_count, kept_up
+from curation.services.keeping import Mark, Moment, ids_kept_up, kept_up
 from curation.services.labels import answers_of
 from curation.services.outdated import outdated
 from labeling.models import Annotation, Example
@@ -186,18 +186,23 @@ class Queue:
     def _decided(self, verdicts: tuple[Decision.Verdict, ...]) -> QuerySet[Decision]:
         return self._current.filter(example_id=OuterRef("example_id"), verdict__in=verdicts)
 
-    @property
-    def n(self) -> int:
+    def n(self, moment: Moment | None = None) -> int:
         """How many there are; in a large project counted once and kept up with what is decided."""
-        name = f"queue:{self.report.pk}:{replace(self.filter, order='gain').query}"
+        report, name = self.report, f"queue:{self.report.pk}:{replace(self.filter, order='gain').query}"
         if self.filter.view == "outdated":  # what was outdated at a mark cannot be told afterwards
-            return len(kept_up(f"{name}:{self.report.project.instructions_version}", self.report.n_examples,
-                               lambda among: set(self._among(among).values_list("example_id", flat=True))))
-        return kept_count(name, self.report.n_examples, self.rows.count, lambda mark, touched: (
-            self._among(touched).count() - replace(self, mark=mark)._among(touched).count()))
+            return len(ids_kept_up(f"{name}:{report.project.instructions_version}", report.n_examples,
+                                   self._ids_among, moment))
+        return kept_up(name, report.n_examples, self.rows.count, lambda n, mark, touched: (
+            n + self._n_among(touched) - replace(self, mark=mark)._n_among(touched)), moment)
 
-    def _among(self, examples: set[int] | None) -> QuerySet[ExampleScore]:
-        return self.rows if examples is None else self.rows.filter(example__in=examples)
+    def _n_among(self, examples: set[int]) -> int:
+        return self.rows.filter(example__in=examples).count()
+
+    def _ids_among(self, examples: set[int] | None) -> set[int]:
+        if examples is None:
+            return set(self.rows.values_list("example_id", flat=True))
+        few = Queue(self.report, replace(self.filter, view="all", state="any")).rows
+        return set(few.filter(example__in=examples & self._outdated).values_list("example_id", flat=True))
 
     # Two conditions that an index can follow in order; “greater or (equal and later)” makes SQLite sort everything.
 

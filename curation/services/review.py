@@ -1,5 +1,6 @@
 """The review queue: what is worth a look, what still waits there, and the decisions that settle it."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 from django.contrib.auth.models import User
@@ -7,7 +8,9 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from curation.models import BulkDecision, Decision, ExampleScore, Message, QualityReport
+from curation.services.keeping import Mark, Moment, kept_up
 from curation.services.labels import answers_of, ballot_of
+from curation.services.outdated import outdated
 from curation.services.queue import DONE, VIEWS, Filter, Queue, reviewable
 from labeling.models import Example
 from labeling.services.set_aside import leave_settled
@@ -151,13 +154,42 @@ class ReviewCounts:
 
 
 def review_counts(report: QualityReport) -> ReviewCounts:
-    left = {view: Queue(report, Filter(view=view)).n for view in VIEWS}
+    moment = Moment()
+    counts = kept_up(f"review:{report.pk}", report.n_examples, lambda: _count(report), lambda held, mark, touched: (
+        _count_anew(report, held, mark, touched)), moment)
+    totals = {view: counts[f"total {view}"] for view in ("flagged", "disagreement", "all")}
+    left = {view: counts[view] for view in (*totals, "discuss")}
+    left["outdated"] = Queue(report, Filter(view="outdated")).n(moment) if outdated(report.project, moment) else 0
+    return ReviewCounts(**left, settled=totals["all"] - left["all"] - left["discuss"], totals={
+        **totals, "discuss": left["discuss"], "outdated": left["outdated"]})
+
+
+def _count(report: QualityReport) -> Counter[str]:
+    """What each view holds, and as “total …” what the report put into it."""
     is_modelled = report.project.task_type == "classification"
-    totals = {
-        "flagged": report.n_issues, "all": report.n_scored if is_modelled else reviewable(report).count(),
-        "disagreement": report.scores.filter(label_quality__isnull=False, annotator_agreement__lt=1).count(),
-        "discuss": left["discuss"], "outdated": left["outdated"]}
-    return ReviewCounts(**left, settled=totals["all"] - left["all"] - left["discuss"], totals=totals)
+    return Counter({
+        **{view: Queue(report, Filter(view=view)).rows.count() for view in VIEWS if view != "outdated"},
+        "total flagged": report.n_issues, "total all": report.n_scored if is_modelled else reviewable(report).count(),
+        "total disagreement": report.scores.filter(label_quality__isnull=False, annotator_agreement__lt=1).count()})
+
+
+def _count_anew(report: QualityReport, counts: Counter[str], mark: Mark, touched: set[int]) -> Counter[str]:
+    """The counts at a mark, mended for the decisions about these examples that came after it."""
+    before, after, mended = {}, {}, counts.copy()
+    for example_id, pk, verdict in Decision.objects.filter(example__in=touched).order_by("pk").values_list(
+            "example_id", "pk", "verdict"):
+        after[example_id] = verdict
+        if pk <= mark.decision:
+            before[example_id] = verdict
+    for example_id, is_flagged, agreement in reviewable(report).filter(
+            example__in=after, example__split=Example.Split.pool).values_list(
+            "example_id", "is_label_issue", "annotator_agreement"):
+        views = {"all", *["flagged"] * is_flagged, *["disagreement"] * (agreement is not None and agreement < 1)}
+        for verdicts, one in ((after, 1), (before, -1)):
+            verdict = verdicts.get(example_id, Decision.Verdict.open)
+            held = {"discuss"} if verdict == Decision.Verdict.discuss else set() if verdict in DONE else views
+            mended.update(dict.fromkeys(held, one))
+    return mended
 
 
 def score_to_review(report: QualityReport, pk: int) -> ExampleScore | None:

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 from django.contrib import messages
 from django.contrib.auth.models import User
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
@@ -60,13 +60,10 @@ def review_undo(request: Request, project: Project) -> HttpResponse:
 @on(Project, "review")
 @require_POST
 def review_message(request: Request, project: Project) -> HttpResponse:
-    """Something said about the example that the queue is at; it stays there."""
-    at = place_in(request)
-    score = ExampleScore.objects.select_related("example__project").filter(
-        pk=at or 0, report__project=project).first()
-    if score is None:
-        raise UserError("The project has been scored anew since your page was drawn. Reload it and write there.")
+    """Something said about an example; the queue stays there."""
     form = valid(MessageForm(request.POST, people=reviewers(project)))
+    score = get_object_or_404(ExampleScore.objects.select_related("example__project"), pk=form["score"],
+                              report__project=project)
     write_message(score.example, text=form["text"], by=request.user, asked=form["asked"])
     return _after(request, project, score.pk, taken_back="Your message is in the discussion.")
 
@@ -132,7 +129,7 @@ def _review(request: Request, project: Project, *, at: int | None, note: str = "
     else:
         queue, names = Queue(report, filter_), names_for(project, request.user)
         counts = review_counts(report)
-        n_left = getattr(counts, filter_.view) if filter_.is_plain else queue.n
+        n_left = getattr(counts, filter_.view) if filter_.is_plain else queue.n()
         score = score_to_review(report, at) if at else None
         if score is None and n_left:
             score = queue.first()
@@ -180,8 +177,9 @@ def _item_context(request: Request, project: Project, report: QualityReport, sco
         "item": item, "n_copies": score.cluster_size - 1, "is_long": len(score.example.text) > LONG_TEXT,
         "copies_url": review_url(project, copies), **_choices(project, item), **shown_beside(project, score.example),
         "reason_form": ReasonForm(people=reviewers(project)) if is_asking else None,
-        "message_form": MessageForm(people=reviewers(project)) if item.is_discussed and not is_asking else None,
-        "message_url": review_url(project, filter_, score.pk, name="curation:message"),
+        "message_form": MessageForm(people=reviewers(project), initial={"score": score.pk})
+        if item.is_discussed and not is_asking else None,
+        "message_url": review_url(project, filter_, name="curation:message"),
         "decide_url": review_url(project, filter_, name="curation:decide"),
         "here_url": review_url(project, filter_, score.pk),
         "ask_url": review_url(project, filter_, score.pk, ask="discuss"),
