@@ -23,7 +23,8 @@
   }
 
   function isBusy() {  // between the answer to one example and the next, a key would hit what nobody has read
-    return findAll(".htmx-request").some((element) => !polls(element)) || find("form[data-sent]") !== null;
+    const isAsked = (element) => !/\b(every|load)\b/.test(element.getAttribute("hx-trigger") || "");
+    return findAll(".htmx-request").some(isAsked) || find("form[data-sent]") !== null;
   }
 
   on("keydown", (event) => {

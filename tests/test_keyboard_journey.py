@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from tests.browser import CHROMIUM, FLAGS
 from tests.installation import Installation
@@ -93,8 +93,10 @@ def test_a_curator_gets_from_doubtful_labels_to_a_request_for_approval_by_keys_a
 
 
 def walk(page: Page, url: str) -> None:
+    fetched: list[str] = []
+    page.on("requestfinished", lambda sent: fetched.append(sent.url))
     page.goto(url)
-    expect(page.get_by_text(f"{N_FLAGGED} of 300 labels look wrong.")).to_be_visible()
+    arrived(page, page.get_by_text(f"{N_FLAGGED} of 300 labels look wrong."))
     page.keyboard.press("r")
 
     # One by one: keep, accept, another label by its digit, exclude, a mistake taken back, a question
@@ -114,10 +116,14 @@ def walk(page: Page, url: str) -> None:
     press_on(page, "Set aside for discussion")
     reviewed(page, settled + 1)
 
-    # Look on without deciding, and back
-    here = page.url
+    # Look on without deciding, at what was fetched while this one was read, and back
+    here, following = page.url, page.locator("[data-prefetch]").get_attribute("hx-get") or ""
+    while not any(address.endswith(following) for address in fetched):
+        page.wait_for_timeout(50)
+    n_fetched = len(fetched)
     page.keyboard.press("j")
-    page.wait_for_url(lambda address: address != here)
+    page.wait_for_url(lambda address: address.endswith(following))
+    assert not any(address.endswith(following) for address in fetched[n_fetched:])
     page.keyboard.press("k")
     page.wait_for_url(here)
     page.keyboard.press("w")
@@ -127,38 +133,44 @@ def walk(page: Page, url: str) -> None:
 
     # The question is settled from the list of discussions
     press_on(page, "Discussions")
-    expect(page.get_by_role("heading", name="Discussions")).to_be_visible()
+    arrived(page, page.get_by_role("heading", name="Discussions"))
     page.keyboard.press("d")
-    expect(page.get_by_text("Sarcasm?").first).to_be_visible()
+    arrived(page, page.get_by_text("Sarcasm?").first)
     page.keyboard.press("q")
-    expect(page.get_by_text("Nothing waits for a discussion.")).to_be_visible()
+    arrived(page, page.get_by_text("Nothing waits for a discussion."))
     press_on(page, "looks wrong")
 
     # The rest at once
     reviewed(page, N_ONE_BY_ONE)
     page.keyboard.press("b")
     rest = N_FLAGGED - N_ONE_BY_ONE
-    expect(page.get_by_role("heading", name=f"{rest} examples at once")).to_be_visible()
+    arrived(page, page.get_by_role("heading", name=f"{rest} examples at once"))
     page.keyboard.press("w")
     expect(page.get_by_label(re.compile("Accept the suggestion"))).to_be_checked()
     page.keyboard.press("d")
-    expect(page.get_by_text(f"{rest} examples relabelled as suggested.")).to_be_visible()
+    arrived(page, page.get_by_text(f"{rest} examples relabelled as suggested."))
     page.keyboard.press("u")
 
     # The gold set, frozen; an admin has to approve it
-    expect(page.get_by_text("Everything that looked wrong is settled.")).to_be_visible()
+    arrived(page, page.get_by_text("Everything that looked wrong is settled."))
     page.keyboard.press("g")
-    expect(page.get_by_role("heading", name="Gold set")).to_be_visible()
+    arrived(page, page.get_by_role("heading", name="Gold set"))
     page.keyboard.press("f")
-    expect(page.get_by_role("link", name="Snapshot 1")).to_be_visible(timeout=30_000)
+    page.wait_for_url(re.compile("/snapshots/"))
+    expect(page.get_by_role("link", name="Snapshot 1")).to_be_visible(timeout=60_000)
     press_on(page, "Snapshot 1")
-    expect(page.get_by_text("waits for approval").first).to_be_visible()
+    arrived(page, page.get_by_text("waits for approval").first)
+
+
+def arrived(page: Page, sign: Locator) -> None:
+    """Wait until the page shows this, and takes keys."""
+    expect(sign).to_be_visible(timeout=20_000)
+    page.wait_for_load_state()
+    expect(page.locator(".htmx-request")).to_have_count(0, timeout=20_000)
 
 
 def reviewed(page: Page, n: int) -> None:
-    """Wait until the page has counted so many, and takes keys again."""
-    expect(page.get_by_text(f"{n} of {N_FLAGGED} reviewed")).to_be_visible()
-    expect(page.locator(".htmx-request")).to_have_count(0)
+    arrived(page, page.get_by_text(f"{n} of {N_FLAGGED} reviewed"))
 
 
 def press_on(page: Page, name: str) -> None:

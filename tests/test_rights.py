@@ -292,6 +292,11 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
     for one in (snapshot, untried):
         approve_snapshot(one, sha256=one.sha256, approver=alice)
     run, adapter = trained(snapshot, alice, settings)
+    talked_about, decided = report.scores.filter(example__split="pool").order_by("-pk")[1:3]
+    decide(talked_about.example, verdict="discuss", reason="Which?", by=bob, report=report)
+    view = save_view(project, {"view": "all"}, name="Everything", is_shared=True, by=bob)
+    bulk = decide_all(project, Filter(view="all", cluster=decided.cluster), seen=look_at(
+        Queue(report, Filter(view="all", cluster=decided.cluster))).seen, action="exclude", by=bob)
     Decision.objects.bulk_create(Decision(example=example, verdict="exclude", decided_by=by) for example, by in zip(
         Example.objects.filter(project=project, split="pool"), (bob, alice), strict=False))
     score = report.scores.filter(is_label_issue=True).get()
@@ -306,11 +311,6 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
     BatchItem.objects.create(batch=handed_out, example=sent, n_wanted=1)
     known = KnownAnswer.objects.create(project=project, example=sent, value="neutral", added_by=bob)
     paused = Annotator.objects.create(project=project, name="erin", paused_at=timezone.now(), paused_because="ill")
-    talked_about, decided = report.scores.filter(example__split="pool").order_by("-pk")[1:3]
-    decide(talked_about.example, verdict="discuss", reason="Which?", by=bob, report=report)
-    view = save_view(project, {"view": "all"}, name="Everything", is_shared=True, by=bob)
-    bulk = decide_all(project, Filter(view="all", cluster=decided.cluster), seen=look_at(
-        Queue(report, Filter(view="all", cluster=decided.cluster))).seen, action="exclude", by=bob)
     upload = Upload.objects.create(
         project=project, name="more.csv", kind="examples", format="csv",
         mapping={"key_column": "id", "text_column": "text"}, sha256=put_object(

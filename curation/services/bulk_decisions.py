@@ -7,6 +7,7 @@
 4. `undo_all` takes it back wherever it still counts.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -79,10 +80,18 @@ def look_at(queue: Queue) -> Look:
     _check_pool(queue.filter)
     mark = mark_now()
     at_mark = Queue(queue.report, queue.filter, mark)
-    rows = _with_label(at_mark.rows)
-    suggested = _suggested(rows)
-    return Look(Seen.of(at_mark, mark), _counted(rows, "label_now"), _counted(suggested, "predicted_label"),
-                suggested.count(), list(queue.ordered[:N_SHOWN]))
+    n_of: Counter[str] = Counter()
+    n_suggested: Counter[str] = Counter()
+    n_all = total_all = 0
+    for label, predicted, n, total in _with_label(at_mark).order_by().values_list(
+            "label_now", "predicted_label").annotate(n=Count("pk"), total=Sum("pk")):
+        n_all, total_all = n_all + n, total_all + total
+        n_of[label] += n
+        if predicted not in ("", label):
+            n_suggested[predicted] += n
+    seen = Seen(queue.report.pk, mark.decision, mark.annotation, n_all, total_all)
+    return Look(seen, n_of.most_common(), n_suggested.most_common(), n_suggested.total(),
+                list(queue.ordered[:N_SHOWN]))
 
 
 def _check_pool(filter_: Filter) -> None:
@@ -91,12 +100,11 @@ def _check_pool(filter_: Filter) -> None:
                         "pool to decide about many at once.")
 
 
-def _counted(rows: QuerySet[ExampleScore], field: str) -> list[tuple[str, int]]:
-    return list(rows.order_by().values_list(field).annotate(n=Count("pk")).order_by("-n", field))
-
-
-def _with_label(rows: QuerySet[ExampleScore]) -> QuerySet[ExampleScore]:
-    """With `label_now`: the decided label, else the report's, "" if there is none."""
+def _with_label(queue: Queue) -> QuerySet[ExampleScore]:
+    """The queue's rows with `label_now`: the decided label, else the report's, "" if there is none."""
+    rows = queue.rows
+    if queue.filter.state == "open" and queue.filter.view != "outdated":  # nobody has given them another one
+        return rows.annotate(label_now=F("label"))
     decided = Decision.objects.filter(example_id=OuterRef("example_id")).order_by("-pk").values("value")[:1]
     return rows.annotate(label_now=Coalesce(
         NullIf(Subquery(decided), Value("", output_field=TextField())), F("label"), output_field=TextField()))
@@ -160,7 +168,7 @@ def _decide(project: Project, wanted: Mapping[str, Any], by: User, job: Job | No
         raise UserError(f"The filter held {seen.n:,} examples when you looked; now it holds {now.n:,}, or others. "
                         "Nothing was decided. Look at them again.")
     since = Decision.objects.filter(example_id=OuterRef("example_id"), pk__gt=seen.decision)
-    rows = _with_label(queue.rows.filter(~Exists(since)))
+    rows = _with_label(queue).filter(~Exists(since))
     n_changed = seen.n - rows.count()
     if action == Action.accept:
         rows = _suggested(rows)

@@ -166,6 +166,8 @@ def _decision(decision: Decision, answers: Answers, text: str) -> Past:
     what = decision.get_verdict_display()
     if decision.undoes_id:
         what = "took it back" if decision.verdict == Decision.Verdict.open else f"took it back; again: {what}"
+    if decision.bulk_id:
+        what = f"{what} (one of many at once)"
     return Past(decision.created_at, str(decision.decided_by), what, answers.show(decision.value, source=text),
                 decision.reason, decision)
 

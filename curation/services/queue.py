@@ -168,8 +168,9 @@ class Queue:
         if chosen.predicted:
             rows = rows.filter(_has_name("predicted_label", chosen.predicted, answers))
         if chosen.annotator:
-            given = Annotation.objects.current().filter(example_id=OuterRef("example_id"), annotator=chosen.annotator)
-            rows = rows.filter(Exists(given.filter(pk__lte=self.mark.annotation) if self.mark else given))
+            given = Annotation.objects.current().filter(annotator=chosen.annotator).order_by()
+            given = given.filter(pk__lte=self.mark.annotation) if self.mark else given
+            rows = rows.filter(example__in=given.values("example"))
         if chosen.cluster:
             rows = rows.filter(cluster=chosen.cluster)
         return rows.filter(example__text__icontains=chosen.q) if chosen.q else rows

@@ -4,6 +4,7 @@ from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.auth.models import User
+from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -19,7 +20,17 @@ from curation.services.queue import VIEWS, Filter, Queue, filter_words, read_fil
 from curation.services.review import ReviewCounts, decide, review_counts, score_to_review, undo
 from curation.services.saved_views import delete_view, save_view, saved_views
 from curation.services.scoring import latest_report
-from curation.views.page import LONG_TEXT, Request, after_decision, is_part, open_job, page_or_part, place_in, valid
+from curation.views.page import (
+    LONG_TEXT,
+    ROWS_PER_PAGE,
+    Request,
+    after_decision,
+    is_part,
+    open_job,
+    page_or_part,
+    place_in,
+    valid,
+)
 from labeling.models import Example
 from labeling.services.annotators import names_for
 from projects.errors import UserError
@@ -248,8 +259,8 @@ def discussion_list(request: Request, project: Project) -> HttpResponse:
     report = latest_report(project)
     score_of = dict(report.scores.filter(example__in=[one.decision.example_id for one in found]).values_list(
         "example_id", "pk")) if report else {}
-    rows = [(one, review_url(project, Filter(view="discuss"), score_of.get(one.decision.example_id)))
-            for one in (mine if asks_me else found)]
+    page = Paginator(mine if asks_me else found, ROWS_PER_PAGE).get_page(request.GET.get("page"))
+    rows = [(one, review_url(project, Filter(view="discuss"), score_of.get(one.decision.example_id))) for one in page]
     return render(request, "curation/discussions.html", {
-        "project": project, "rows": rows, "asks_me": asks_me, "n": len(found), "n_mine": len(mine),
+        "project": project, "page": page, "rows": rows, "asks_me": asks_me, "n": len(found), "n_mine": len(mine),
         "nav": "curation:review"})

@@ -1,6 +1,9 @@
+import json
 from dataclasses import asdict, replace
+from io import StringIO
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.urls import reverse
 
 from curation.models import BulkDecision, Decision
@@ -233,3 +236,24 @@ def test_the_page_shows_the_count_and_the_button_sends_what_was_seen(
 
 def test_an_empty_filter_offers_another(scored, bob, client_of):
     assert "No example is in this filter." in bulk_page(client_of(bob), scored.project, "view=all&q=zebra")
+
+
+# The command
+
+def command(*arguments):
+    out = StringIO()
+    call_command("decide_all", "Moods", *arguments, "--json", stdout=out)
+    return json.loads(out.getvalue())
+
+
+def test_the_command_counts_first_and_wants_the_count_back(scored, monkeypatch):
+    assert command("--filter", "view=flagged&label=negative") == {"filter": "view=flagged&label=negative", "n": 2}
+    wanted = ("--filter", "view=flagged&label=negative", "--action", "relabel", "--label", "neutral", "--by", "bob")
+    with pytest.raises(CommandError, match="Say --n 2 if you mean all"):
+        command(*wanted, "--n", "3")
+    assert command(*wanted, "--n", "2")["n_decided"] == 2
+    assert verdicts(scored) == {"p00": ("relabel", "neutral"), "p03": ("relabel", "neutral")}
+    monkeypatch.setattr(bulk_decisions, "MAX_AT_ONCE", 1)  # in a job that the command runs itself
+    assert command("--undo", "--by", "bob")["n_decided"] == 2 and verdicts(scored) == {}
+    with pytest.raises(CommandError, match="no decision about many examples"):
+        command("--undo", "--by", "bob")

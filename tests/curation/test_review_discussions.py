@@ -79,7 +79,8 @@ def test_setting_aside_asks_a_person_from_the_page(scored, alice, bob, client_of
 
 def test_the_thread_is_read_and_written_beside_the_example(opened, alice, client_of):
     client, at = client_of(alice), opened.score("p00").pk
-    html = client.get(reverse("curation:review", args=[opened.project.pk]), {"view": "discuss", "at": at}).content.decode()
+    page = client.get(reverse("curation:review", args=[opened.project.pk]), {"view": "discuss", "at": at})
+    html = page.content.decode()
     assert "Sarcasm?" in html and "asks alice" in html and 'data-key="m"' in html
     url = reverse("curation:message", args=[opened.project.pk]) + "?view=discuss"
     answer = client.post(url, {"score": at, "text": "Yes, clearly."}, headers=HTMX)
@@ -93,7 +94,8 @@ def test_a_message_to_another_projects_example_is_a_404(opened, dora, client_of)
     assert client_of(dora).post(url, {"score": opened.score("p00").pk, "text": "Hi"}).status_code == 404
 
 
-def test_open_discussions_are_listed_with_the_way_to_settle_them(opened, alice, client_of, django_assert_max_num_queries):
+def test_open_discussions_are_listed_with_the_way_to_settle_them(
+        opened, alice, client_of, django_assert_max_num_queries):
     client, url = client_of(alice), reverse("curation:discussions", args=[opened.project.pk])
     with django_assert_max_num_queries(12):
         html = client.get(url).content.decode()

@@ -140,7 +140,8 @@ def large(scored, monkeypatch):
 def counted(scored):
     return [Queue(scored.report, filter_).n() for filter_ in (
         Filter(), Filter(view="all"), Filter(view="discuss"), Filter(view="outdated"),
-        Filter(view="all", state="settled"), Filter(view="all", label="negative"), Filter(view="all", annotator=Annotator.objects.get(name="jon").pk))]
+        Filter(view="all", state="settled"), Filter(view="all", label="negative"),
+        Filter(view="all", annotator=Annotator.objects.get(name="jon").pk))]
 
 
 def test_kept_counts_are_those_that_counting_finds(large, bob, alice):
