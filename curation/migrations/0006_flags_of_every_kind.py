@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='examplescore',
             name='failures',
-            field=models.JSONField(default=list, help_text='[check, reason] of the checks it fails, before style is set aside'),
+            field=models.JSONField(default=list, help_text='[check, reason] of all it fails, before any is set aside'),
         ),
         migrations.AddField(
             model_name='examplescore',
@@ -29,7 +29,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='examplescore',
             name='nearest_cosine',
-            field=models.FloatField(help_text='mean cosine to the nearest texts; low is unlike all others', null=True),
+            field=models.FloatField(help_text='mean cosine to the nearest texts; low is unlike others', null=True),
         ),
         migrations.AddField(
             model_name='qualityreport',
@@ -49,7 +49,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='qualityreport',
             name='outlier_cosine',
-            field=models.FloatField(help_text='a text is an outlier below it, as measured on this project', null=True),
+            field=models.FloatField(help_text='an outlier is below it, as measured on this project', null=True),
         ),
         migrations.AddField(
             model_name='qualityreport',

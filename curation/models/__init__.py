@@ -1,4 +1,4 @@
-"""What we believe, and why: `embeddings`, `quality` reports and their `flags`, `decisions`, `gold_sets`, `snapshots`."""
+"""What we believe, and why: `embeddings`, `quality` reports, their `flags`, `decisions`, `gold_sets`, `snapshots`."""
 
 from curation.models.decisions import BulkDecision, Decision
 from curation.models.embeddings import Embedding, EmbeddingShard

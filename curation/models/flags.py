@@ -31,7 +31,8 @@ class Flag(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["score", "kind"], name="one_flag_per_score_and_kind")]
-        indexes = [models.Index(fields=["report", "kind", "label_quality", "score"], name="flags_of_a_kind_worst_first")]
+        indexes = [
+            models.Index(fields=["report", "kind", "label_quality", "score"], name="flags_of_a_kind_worst_first")]
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.reason}"

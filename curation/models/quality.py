@@ -26,7 +26,7 @@ class QualityReport(models.Model):
     n_flags = models.JSONField(default=dict, help_text="kind of flag → how many pool examples have it")
     n_changes = models.JSONField(default=dict, help_text="what, or “what kind” of a flag → how many since `previous`")
     previous = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="+", db_index=False)
-    outlier_cosine = models.FloatField(null=True, help_text="a text is an outlier below it, as measured on this project")
+    outlier_cosine = models.FloatField(null=True, help_text="an outlier is below it, as measured on this project")
     language = models.CharField(max_length=8, blank=True, help_text="that most texts are in, as ISO 639")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -58,10 +58,10 @@ class ExampleScore(models.Model):
     neighbours = models.JSONField(default=list, help_text="nearest pool examples: [example id, cosine]")
     reasons = models.JSONField(default=list, help_text="why it is flagged, in plain words")
     expected_gain = models.FloatField(default=0.0, help_text="what settling it is expected to change; 0 for nothing")
-    nearest_cosine = models.FloatField(null=True, help_text="mean cosine to the nearest texts; low is unlike all others")
+    nearest_cosine = models.FloatField(null=True, help_text="mean cosine to the nearest texts; low is unlike others")
     language = models.CharField(max_length=8, blank=True, help_text="ISO 639, where the text is long enough to tell")
     checked = models.BigIntegerField(null=True, help_text="hash of what the checks read; equal: `failures` still hold")
-    failures = models.JSONField(default=list, help_text="[check, reason] of the checks it fails, before style is set aside")
+    failures = models.JSONField(default=list, help_text="[check, reason] of all it fails, before any is set aside")
 
     class Meta:
         constraints = [
