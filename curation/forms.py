@@ -1,10 +1,18 @@
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from django import forms
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
 
-from curation.models import Approval, Decision, DuplicateAction, DuplicateCluster, GoldSet
+from curation.models import Approval, BulkDecision, Decision, DuplicateAction, DuplicateCluster, Flag, GoldSet
 from curation.next_labels import CAP
 from curation.services.adaptive import MOST
+from curation.services.bulk_decisions import Seen
+from curation.services.labels import answers_of
+from curation.services.queue import ORDERS, STATES, VIEWS, Filter
+from labeling.forms import SPLITS
 from labeling.services.batches import MAX_LABELS
 from projects.models import Project
 from projects.schema import MAX_ANSWER_CHARS
@@ -24,6 +32,7 @@ class DecisionForm(forms.Form):
     other = forms.CharField(max_length=MAX_ANSWER_CHARS, required=False, strip=False)
     labels = forms.Field(required=False, widget=forms.SelectMultiple)
     reason = forms.CharField(max_length=2000, required=False)
+    asked = forms.IntegerField(min_value=1, required=False)
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
@@ -39,9 +48,80 @@ class DecisionForm(forms.Form):
 
 
 class ReasonForm(forms.Form):
+    """What opens a discussion; people: who may be asked."""
+
     reason = forms.CharField(
         max_length=2000, label="What is to be discussed?", help_text="Whoever settles it reads this.",
         widget=forms.Textarea(attrs={"rows": 3, "data-autofocus": ""}))
+    asked = forms.ModelChoiceField(User.objects.none(), required=False, label="Who is asked?", empty_label="anybody")
+
+    def __init__(self, *args: Any, people: QuerySet[User], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["asked"].queryset = people  # type: ignore[attr-defined]
+
+
+class MessageForm(ReasonForm):
+    """Something said in a discussion."""
+
+    reason = None  # type: ignore[assignment]
+    score = forms.IntegerField(min_value=1, widget=forms.HiddenInput)
+    text = forms.CharField(max_length=4000, label="Say something", widget=forms.Textarea(
+        attrs={"rows": 2, "data-key": "m", "data-key-label": "Write in the discussion"}))
+    asked = forms.ModelChoiceField(User.objects.none(), required=False, label="Ask", empty_label="nobody else")
+    field_order = ["text", "asked"]
+
+
+class QueueFilterForm(forms.Form):
+    """The filter of the review queue as fields; their names are those of the address."""
+
+    q = forms.CharField(required=False, label="Text", widget=forms.TextInput(attrs={
+        "type": "search", "placeholder": "words in the text"}))
+    view = forms.ChoiceField(choices=list(VIEWS.items()), label="View")
+    flag = forms.ChoiceField(choices=[("", "any or none"), *Flag.Kind.choices], required=False, label="Flag")
+    label = forms.ChoiceField(required=False, label="Given label")
+    predicted = forms.ChoiceField(required=False, label="Suggested label")
+    annotator = forms.ChoiceField(required=False, label="Answered by")
+    state = forms.ChoiceField(choices=list(STATES.items()), label="Settled?")
+    split = forms.ChoiceField(choices=SPLITS, label="Split")
+    order = forms.ChoiceField(choices=list(ORDERS.items()), label="Order")
+    cluster = forms.IntegerField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, filter_: Filter, *, project: Project, names: Mapping[int, str]) -> None:
+        super().__init__(initial={name: value or "" for name, value in asdict(filter_).items()})
+        labels = project.labels if answers_of(project).are_labels or project.task_type == "multilabel" else []
+        for name in ("label", "predicted"):
+            if labels:
+                self._choose(name, [(label, label) for label in labels])
+            else:
+                del self.fields[name]
+        self._choose("annotator", [(str(pk), name) for pk, name in names.items()])
+        if not filter_.cluster:
+            del self.fields["cluster"]
+
+    def _choose(self, name: str, choices: list[tuple[str, str]]) -> None:
+        self.fields[name].choices = [("", "any"), *choices]  # type: ignore[attr-defined]
+
+
+class SavedViewForm(forms.Form):
+    name = forms.CharField(max_length=60, label="Name of this view")
+    is_shared = forms.BooleanField(required=False, label="Everybody who reviews here sees it")
+
+
+class BulkForm(forms.Form):
+    """One decision about all examples of a filter, and what had been seen of them."""
+
+    action = forms.ChoiceField(choices=[pair for pair in BulkDecision.Action.choices if pair[0] != "undo"])
+    value = forms.CharField(max_length=MAX_ANSWER_CHARS, required=False, strip=False)
+    reason = forms.CharField(max_length=2000, required=False)
+    report = forms.IntegerField(min_value=1)
+    decision = forms.IntegerField(min_value=0)
+    annotation = forms.IntegerField(min_value=0)
+    n = forms.IntegerField(min_value=0)
+    total = forms.IntegerField(min_value=0)
+
+    @property
+    def seen(self) -> Seen:
+        return Seen(**{name: self.cleaned_data[name] for name in ("report", "decision", "annotation", "n", "total")})
 
 
 class NextLabelsForm(forms.Form):
@@ -153,6 +233,7 @@ class SettleForm(forms.Form):
     names = forms.Field(required=False, widget=forms.SelectMultiple)
     cause = forms.ChoiceField(choices=Decision.Cause.choices, required=False)
     reason = forms.CharField(max_length=2000, required=False)
+    asked = forms.IntegerField(min_value=1, required=False)
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}

@@ -2,6 +2,7 @@ from django.urls import path
 
 from curation.views import (
     adjudication,
+    bulk_decisions,
     duplicates,
     gold_sets,
     guidelines,
@@ -18,6 +19,13 @@ urlpatterns = [
     path("projects/<int:pk>/review/", review.review, name="review"),
     path("projects/<int:pk>/review/decide/", review.review_decide, name="decide"),
     path("projects/<int:pk>/review/undo/", review.review_undo, name="undo"),
+    path("projects/<int:pk>/review/message/", review.review_message, name="message"),
+    path("projects/<int:pk>/review/save-view/", review.review_save_view, name="save-view"),
+    path("saved-views/<int:pk>/delete/", review.saved_view_delete, name="delete-view"),
+    path("projects/<int:pk>/review/discussions/", review.discussion_list, name="discussions"),
+    path("projects/<int:pk>/review/at-once/", bulk_decisions.bulk, name="bulk"),
+    path("projects/<int:pk>/review/at-once/decide/", bulk_decisions.bulk_decide, name="bulk-decide"),
+    path("bulk-decisions/<int:pk>/undo/", bulk_decisions.bulk_undo, name="bulk-undo"),
     path("projects/<int:pk>/adjudicate/", adjudication.adjudicate, name="adjudicate"),
     path("projects/<int:pk>/adjudicate/settle/", adjudication.adjudicate_settle, name="adjudicate-settle"),
     path("projects/<int:pk>/adjudicate/undo/", adjudication.adjudicate_undo, name="adjudicate-undo"),

@@ -183,7 +183,7 @@ def relabel(cast: Cast, say: Say) -> str:
     if not Batch.objects.filter(project=cast.project).exists():
         report = _first_report(cast.project)
         assert report is not None
-        worst = review_queue(report).values_list("example_id", flat=True)[:N_RELABELLED]
+        worst = review_queue(report, order="quality").values_list("example_id", flat=True)[:N_RELABELLED]
         LabelingRules.objects.update_or_create(project=cast.project, defaults={"open_limit": N_RELABELLED})
         create_batch(cast.project, worst, title="what looks wrong", by=cast.curator, annotators=annotators,
                      overlap=Overlap(n_labels=2, overlap_share=0, overlap_labels=2, max_labels=2))

@@ -119,7 +119,7 @@ def on(model: type[Model], action: str) -> Callable[[View], View]:
 
         if action not in MAY:
             raise KeyError(f"declare “{action}” in projects.rights.MAY first")
-        checked.policy = action  # type: ignore[attr-defined]
+        checked.policy, checked.model = action, model  # type: ignore[attr-defined]
         return checked
 
     return decorate

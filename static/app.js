@@ -1,4 +1,4 @@
-/* What pages do beyond htmx: keys, notes with undo, focus after swaps, quiet polling, copying, theme.
+/* What pages do beyond htmx: keys, notes with undo, focus after swaps, quiet polling, looking ahead, copying, theme.
    Markup is the interface; the attributes are described at the top of goldpan.css. */
 (() => {
   "use strict";
@@ -23,7 +23,8 @@
   }
 
   function isBusy() {  // between the answer to one example and the next, a key would hit what nobody has read
-    return findAll(".htmx-request").some((element) => !polls(element)) || find("form[data-sent]") !== null;
+    const isAsked = (element) => !/\b(every|load)\b/.test(element.getAttribute("hx-trigger") || "");
+    return findAll(".htmx-request").some(isAsked) || find("form[data-sent]") !== null;
   }
 
   on("keydown", (event) => {
@@ -108,6 +109,30 @@
     else if (document.hidden) event.preventDefault();  // the next turn asks again
   });
 
+  /* The next example is fetched while this one is read; what is decided makes it old. */
+  const AHEAD_MS = 300;
+  const ahead = new Map();  // address → the part of the page that stands there
+
+  function fetchAhead(link) {
+    const url = link.getAttribute("hx-get");
+    setTimeout(async () => {
+      if (!link.isConnected || ahead.has(url)) return;
+      const answer = await fetch(url, { headers: { "HX-Request": "true" } }).catch(() => null);
+      if (answer?.ok && !answer.redirected && link.isConnected) ahead.set(url, await answer.text());
+    }, AHEAD_MS);
+  }
+
+  on("htmx:beforeRequest", (event) => {
+    const { elt, target, requestConfig } = event.detail;
+    if (requestConfig.verb !== "get") return ahead.clear();
+    const part = elt.matches("[data-prefetch]") && ahead.get(elt.getAttribute("hx-get"));
+    if (!part || event.defaultPrevented) return;
+    event.preventDefault();
+    ahead.clear();
+    history.pushState({ htmx: true }, "", elt.getAttribute("hx-get"));
+    window.htmx.swap(target, part, { swapStyle: "outerHTML", swapDelay: 0, settleDelay: 0 });
+  });
+
   on("htmx:beforeSwap", (event) => {  // logged out meanwhile: the log-in form does not belong into a fragment
     if (!event.detail.serverResponse?.includes("data-login-form")) return;
     event.detail.shouldSwap = false;
@@ -144,6 +169,7 @@
     });
     withSelf(root, "[data-say]").forEach((element) => announce(element, isNews));
     withSelf(root, "[data-note-seconds]").forEach(expire);
+    withSelf(root, "[data-prefetch]").forEach(fetchAhead);
   }
 
   on("htmx:load", (event) => {

@@ -8,7 +8,7 @@ import base64
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,12 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
 from curation.models import Decision, DuplicateCluster, DuplicateMember, ExampleScore, Map, QualityReport, Snapshot
+from curation.services.bulk_decisions import decide_all, look_at
 from curation.services.gold_sets import gold_set_of, save_rule
 from curation.services.maps import create_selection, start_map
+from curation.services.queue import Filter, Queue
+from curation.services.review import decide
+from curation.services.saved_views import save_view
 from curation.services.snapshots import approve_snapshot, read_rows, start_freeze
 from goldpan.policies import policy_of
 from jobs import services as jobs
@@ -118,6 +122,20 @@ curation:decide              project    GET     log-in    403     405  405   404
 curation:decide              project    POST    log-in    403     302  302   404
 curation:undo                project    GET     log-in    403     405  405   404
 curation:undo                project    POST    log-in    403     302  302   404
+curation:message             project    GET     log-in    403     405  405   404
+curation:message             project    POST    log-in    403     302  302   404
+curation:save-view           project    GET     log-in    403     405  405   404
+curation:save-view           project    POST    log-in    403     302  302   404
+curation:delete-view         view       GET     log-in    403     405  405   404
+curation:delete-view         view       POST    log-in    403     302  400   404
+curation:discussions         project    GET     log-in    403     200  200   404
+curation:discussions         project    POST    log-in    403     405  405   404
+curation:bulk                project    GET     log-in    403     200  200   404
+curation:bulk                project    POST    log-in    403     405  405   404
+curation:bulk-decide         project    GET     log-in    403     405  405   404
+curation:bulk-decide         project    POST    log-in    403     302  302   404
+curation:bulk-undo           bulk       GET     log-in    403     405  405   404
+curation:bulk-undo           bulk       POST    log-in    403     302  302   404
 curation:adjudicate          project    GET     log-in    403     200  200   404
 curation:adjudicate          project    POST    log-in    403     405  405   404
 curation:adjudicate-settle   project    GET     log-in    403     405  405   404
@@ -305,6 +323,11 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
     for one in (snapshot, untried):
         approve_snapshot(one, sha256=one.sha256, approver=alice)
     run, adapter = trained(snapshot, alice, settings)
+    talked_about, decided = report.scores.filter(example__split="pool").order_by("-pk")[1:3]
+    decide(talked_about.example, verdict="discuss", reason="Which?", by=bob, report=report)
+    view = save_view(project, {"view": "all"}, name="Everything", is_shared=True, by=bob)
+    bulk = decide_all(project, Filter(view="all", cluster=decided.cluster), seen=look_at(
+        Queue(report, Filter(view="all", cluster=decided.cluster))).seen, action="exclude", by=bob)
     Decision.objects.bulk_create(Decision(example=example, verdict="exclude", decided_by=by) for example, by in zip(
         Example.objects.filter(project=project, split="pool"), (bob, alice), strict=False))
     score = report.scores.filter(is_label_issue=True).get()
@@ -341,7 +364,7 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
                  "handed_out": handed_out.pk, "known": known.pk, "annotator": desk.annotator_id, "paused": paused.pk,
                  "job": job.pk, "failed_job": failed.pk, "snapshot": snapshot.pk, "untried": untried.pk,
                  "open": still_open.pk, "map": drawn.pk, "selection": picked.pk,
-                 "run": run.pk, "adapter": adapter.pk},
+                 "run": run.pk, "adapter": adapter.pk, "view": view.pk, "bulk": bulk.pk},
         posts={
             "projects:members": {"name": "dora", "role": "annotator"},
             "labeling:upload-import": {"skip_bad": "on"},
@@ -353,6 +376,9 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
                                "currency": "EUR"},
             "labeling:annotator-pause": {"because": "on holiday"},
             "curation:decide": {"score": score.pk, "seen": 0, "verdict": "exclude"},
+            "curation:save-view": {"name": "Mine"}, "curation:message": {
+                "score": talked_about.pk, "text": "Neutral, I think."},
+            "curation:bulk-decide": {"action": "exclude", **asdict(look_at(Queue(report, Filter())).seen)},
             "curation:adjudicate-settle": {"example": score.example_id, "seen": 0, "verdict": "exclude",
                                            "cause": "slip"},
             "curation:duplicates-settle": {"cluster": repeated(report).pk, "verdict": "keep_all"},
@@ -431,8 +457,6 @@ def trained(snapshot: Snapshot, by: User, settings: Any) -> tuple[Run, Adapter]:
 
 
 def training_defaults() -> dict[str, Any]:
-    from dataclasses import asdict
-
     from training.finetune import TrainingConfig
 
     return asdict(TrainingConfig())

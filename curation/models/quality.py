@@ -57,6 +57,7 @@ class ExampleScore(models.Model):
     crosses_split = models.BooleanField(default=False, help_text="its cluster reaches into dev or test")
     neighbours = models.JSONField(default=list, help_text="nearest pool examples: [example id, cosine]")
     reasons = models.JSONField(default=list, help_text="why it is flagged, in plain words")
+    expected_gain = models.FloatField(default=0.0, help_text="what settling it is expected to change; 0 for nothing")
     nearest_cosine = models.FloatField(null=True, help_text="mean cosine to the nearest texts; low is unlike others")
     language = models.CharField(max_length=8, blank=True, help_text="ISO 639, where the text is long enough to tell")
     checked = models.BigIntegerField(null=True, help_text="hash of what the checks read; equal: `failures` still hold")
@@ -75,6 +76,9 @@ class ExampleScore(models.Model):
                          condition=Q(is_label_issue=True)),
             models.Index(fields=["report", "label_quality"], name="score_disputed_worst_first",
                          condition=Q(annotator_agreement__lt=1)),
+            models.Index(fields=["report", "-expected_gain", "id"], name="score_most_gain_first"),
+            models.Index(fields=["report", "-expected_gain", "id"], name="score_flagged_most_gain_first",
+                         condition=Q(is_label_issue=True)),
         ]
 
     def __str__(self) -> str:

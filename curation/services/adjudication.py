@@ -237,12 +237,12 @@ def _is_decidable(example: Example) -> bool:
 
 
 def settle(example: Example, *, verdict: str, by: User, cause: str = "", answer: int | None = None, written: str = "",
-           reason: str = "", seen: int | None = None) -> Decision:
+           reason: str = "", seen: int | None = None, asked: User | None = None) -> Decision:
     """Settle what an example's answers differ about.
 
     verdict: relabel (to the answer with this pk, or else to the one written), exclude or discuss.
     cause: of Decision.Cause; only a discussion is opened without one. reason: a note to the annotators.
-    seen: the pk of the decision that the curator's page showed, 0 if it showed none.
+    seen: the pk of the decision that the curator's page showed, 0 if it showed none. asked: as `decide` has it.
     Raises UserError if the cause is missing, the answer is not (or no longer) one of the example's, what was written
     is no answer in this project, or as `decide` does.
     """
@@ -258,7 +258,7 @@ def settle(example: Example, *, verdict: str, by: User, cause: str = "", answer:
                             f"least {MIN_HELD_OUT_LABELS} blind answers, and is given by hand only where those tie.")
         value = _picked(example, answer) if answer else written
     return decide(example, verdict=verdict, value=value, cause=cause, reason=reason, by=by, seen=seen,
-                  report=latest_report(example.project))
+                  asked=asked, report=latest_report(example.project))
 
 
 def _picked(example: Example, pk: int) -> str:

@@ -1,12 +1,17 @@
 """What is found by reading every answer of a project: kept for seconds, where it takes longer than a page may."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
 
 from django.core.cache import cache
+from django.db.models import Max
 
+from curation.models import Decision
 from labeling.models import Annotation
 from projects.models import Project
 
+T = TypeVar("T")
 MANY_ANSWERS = 20_000  # rows of the ledger from which it is worth it; below, what is found is always new
 KEPT_SECONDS = 20
 
@@ -21,3 +26,64 @@ def kept(project: Project, name: str, find: Callable[[], set[int]]) -> set[int]:
     if newest is None or oldest is None or newest - oldest < MANY_ANSWERS:
         return find()
     return set(cache.get_or_set(f"{name}:{project.pk}", find, KEPT_SECONDS) or ())
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The last decision and the last answer that somebody had seen."""
+
+    decision: int
+    annotation: int
+
+
+def mark_now() -> Mark:
+    decision, annotation = (model.objects.aggregate(last=Max("pk"))["last"] or 0 for model in (Decision, Annotation))
+    return Mark(decision, annotation)
+
+
+MANY_EXAMPLES = 2000  # from which it is worth to keep what is found; below, it is always found anew
+MOST_TOUCHED = 1000
+KEPT_UP_SECONDS = 600
+
+
+class Moment:
+    """What has been decided and answered by now, asked for once however many things are kept up with it."""
+
+    def __init__(self) -> None:
+        self.mark = mark_now()
+        self._touched: dict[Mark, set[int] | None] = {}
+
+    def touched_since(self, mark: Mark) -> set[int] | None:
+        """The examples decided or answered after a mark; None if they are more than MOST_TOUCHED."""
+        if mark not in self._touched:
+            found: set[int] = set()
+            for model, seen in ((Decision, mark.decision), (Annotation, mark.annotation)):
+                found |= {*model.objects.order_by().filter(pk__gt=seen).values_list("example_id", flat=True)[
+                    :MOST_TOUCHED + 1]}
+            self._touched[mark] = found if len(found) <= MOST_TOUCHED else None
+        return self._touched[mark]
+
+
+def kept_up(name: str, n_examples: int, find: Callable[[], T], mend: Callable[[T, Mark, set[int]], T],
+               moment: Moment | None = None) -> T:
+    """Return what `find()` finds: kept, and mended for what was decided or answered since.
+
+    n_examples: how many there are about; among few it is always found anew.
+    mend: gets what was found, the mark at which, and the examples touched since.
+    """
+    if n_examples < MANY_EXAMPLES:
+        return find()
+    moment, held = moment or Moment(), cache.get(name)
+    if held is not None and held[0] == moment.mark:
+        return held[1]  # type: ignore[no-any-return]
+    touched = moment.touched_since(held[0]) if held is not None else None
+    found = find() if touched is None else mend(held[1], held[0], touched) if touched else held[1]
+    cache.set(name, (moment.mark, found), KEPT_UP_SECONDS)
+    return found
+
+
+def ids_kept_up(name: str, n_examples: int, find: Callable[[set[int] | None], set[int]],
+                moment: Moment | None = None) -> set[int]:
+    """`kept_up` for ids of examples. find: those among these examples, or among all if None."""
+    return kept_up(name, n_examples, lambda: find(None),
+                   lambda held, _, touched: held - touched | find(touched), moment)

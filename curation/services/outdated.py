@@ -13,12 +13,12 @@ from datetime import datetime
 
 from django.contrib.auth.models import User
 from django.db import models
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 from django.db.models.functions import Cast
 
 from curation.answers import Answers
 from curation.models import Decision
-from curation.services.keeping import kept
+from curation.services.keeping import Moment, ids_kept_up
 from curation.services.labels import answers_of
 from labeling.models import Annotation, Batch, Example
 from labeling.services.batches import MIN_HELD_OUT_LABELS, Overlap, create_batch
@@ -29,19 +29,35 @@ from projects.services.guidelines import RuleChanges, rule_changes
 DECIDED = (*Decision.SETTLED, Decision.Verdict.discuss)
 
 
-def outdated(project: Project) -> set[int]:
+def outdated(project: Project, moment: Moment | None = None) -> set[int]:
     """The ids of the examples whose label is to be looked at again. Reads no answer while no rule has changed."""
     changes = rule_changes(project)
     if not changes.guidelines:
         return set()
-    name = f"outdated-{project.instructions_version}"
-    by_answers = kept(project, name, lambda: _answers_before(project, changes))
-    return (by_answers - _decided(project)) | _outdated_decisions(project, changes)
+    name = f"outdated:{project.pk}:{project.instructions_version}"
+    return ids_kept_up(name, _n_answers_about(), lambda among: _outdated(project, changes, among), moment)
+
+
+def _n_answers_about() -> int:
+    """As many as there are numbers of answers: the ledger loses none."""
+    numbers = Annotation.objects.values_list("pk", flat=True)
+    newest, oldest = numbers.order_by("-pk").first(), numbers.order_by("pk").first()
+    return newest - oldest if newest and oldest else 0
+
+
+def _outdated(project: Project, changes: RuleChanges, among: set[int] | None) -> set[int]:
+    """Those among these examples, or among all."""
+    decisions = Decision.objects.filter(example__project=project)
+    examples = Example.objects.filter(project=project)
+    if among is not None:
+        decisions, examples = decisions.filter(example__in=among), examples.filter(pk__in=among)
+    return (_answers_before(examples, changes, answers_of(project)) - _decided(decisions)
+            ) | _outdated_decisions(decisions, changes, answers_of(project))
 
 
 def undecided(project: Project) -> set[int]:
     """Those among them that people can be asked about again: a decision is a curator's to renew."""
-    return outdated(project) - _decided(project)
+    return outdated(project) - _decided(Decision.objects.filter(example__project=project))
 
 
 def ask_again(project: Project, *, by: User) -> Batch:
@@ -60,7 +76,7 @@ def outdated_because(example: Example) -> str:
     """Why this example is outdated, in words; "" if it is not."""
     project = example.project
     changes = rule_changes(project)
-    if not changes.guidelines or example.pk not in outdated(project):
+    if not changes.guidelines or not _outdated(project, changes, {example.pk}):
         return ""
     answers = answers_of(project)
     decision = _standing(Decision.objects.filter(example=example)).get(example.pk)
@@ -96,17 +112,15 @@ def _changed(rules: list[tuple[str, Guideline]]) -> str:
 
 # Decisions
 
-def _decided(project: Project) -> set[int]:
+def _decided(decisions: QuerySet[Decision]) -> set[int]:
     """The examples that a curator has settled or set aside."""
-    decisions = Decision.objects.current().filter(example__project=project, verdict__in=DECIDED)
-    return set(decisions.values_list("example_id", flat=True))
+    last = decisions.values("example").annotate(last=Max("pk")).values("last").order_by()
+    return set(Decision.objects.filter(pk__in=last, verdict__in=DECIDED).values_list("example_id", flat=True))
 
 
-def _outdated_decisions(project: Project, changes: RuleChanges) -> set[int]:
+def _outdated_decisions(decisions: QuerySet[Decision], changes: RuleChanges, answers: Answers) -> set[int]:
     """The examples whose decision was made before a rule of its label changed."""
-    answers = answers_of(project)
-    standing = _standing(Decision.objects.filter(example__project=project))
-    return {pk for pk, decision in standing.items() if decision.value and _changed_at(
+    return {pk for pk, decision in _standing(decisions).items() if decision.value and _changed_at(
         decision.value, answers, changes, decision.created_at)}
 
 
@@ -126,9 +140,9 @@ def _standing(decisions: QuerySet[Decision]) -> dict[int, Decision]:
 
 # Answers
 
-def _answers_before(project: Project, changes: RuleChanges) -> set[int]:
-    """The examples with an answer to a label whose rule changed after it, and too few answers since."""
-    answers, found = answers_of(project), set()
+def _answers_before(examples: QuerySet[Example], changes: RuleChanges, answers: Answers) -> set[int]:
+    """Those with an answer to a label whose rule changed after it, and too few answers since."""
+    found: set[int] = set()
     for guideline in changes.guidelines:
         mine = Annotation.objects.current().filter(example_id=OuterRef("pk"))
         old = mine.filter(instructions_version__lt=guideline.version)
@@ -137,7 +151,7 @@ def _answers_before(project: Project, changes: RuleChanges) -> set[int]:
                 _any_of([_gives(label, answers) for label in changes.labels_of(guideline)]))
         new, is_pool = mine.filter(instructions_version__gte=guideline.version), Q(split=Example.Split.pool)
         has_few = ~Exists(new) & is_pool | ~Exists(new[MIN_HELD_OUT_LABELS - 1:]) & ~is_pool
-        found |= set(Example.objects.filter(has_few, Exists(old), project=project).values_list("pk", flat=True))
+        found |= set(examples.filter(has_few, Exists(old)).values_list("pk", flat=True))
     return found
 
 

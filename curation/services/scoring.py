@@ -31,6 +31,7 @@ from django.contrib.auth.models import User
 from curation.answers import COMPARED, COMPARED_WHOLE, Answers
 from curation.canonical import sha256_of
 from curation.conflicts import find_conflicts
+from curation.expected_gain import expected_gain
 from curation.groups import group_texts
 from curation.label_quality import consensus, score_label_sets, score_labels
 from curation.label_sets import OutOfSampleSets, out_of_sample_sets
@@ -522,7 +523,8 @@ def _write(job: Job, scored: _Scored, earlier: _Earlier) -> QualityReport:
         hidden_because=scored.hidden_because, left_out=scored.left_out, annotators=scored.annotators,
         n_flags=Counter(kind for one in judged for kind in one.flags), n_changes=n_changes, previous=earlier.report,
         outlier_cosine=far_out.cutoff if far_out else None, language=scored.facts["language"])
-    ExampleScore.objects.bulk_create((_score_row(report, scored, row) for row in range(len(scored.rows))), BATCH)
+    gain = _gain(scored)
+    ExampleScore.objects.bulk_create((_score_row(report, scored, row, gain) for row in range(len(scored.rows))), BATCH)
     score_of = dict(report.scores.order_by().values_list("example_id", "pk"))
     Flag.objects.bulk_create((
         Flag(report=report, score_id=score_of[example.pk], kind=kind, label_quality=now.quality, reason=reason)
@@ -535,7 +537,24 @@ def _write(job: Job, scored: _Scored, earlier: _Earlier) -> QualityReport:
     return report
 
 
-def _score_row(report: QualityReport, scored: _Scored, row: int) -> ExampleScore:
+def _gain(scored: _Scored) -> np.ndarray:
+    """Return (n,) float: what settling each row is expected to change, by which the review queue is ordered.
+
+    The probability that a label is wrong is what the model leaves it out of sample where it has one voter, else 1 less
+    its quality; what is flagged counts at least as open.
+    """
+    one_voter = np.array([len(ballot.votes) < 2 for ballot in scored.ballot_of])
+    p_wrong = 1 - np.where(one_voter & ~np.isnan(scored.label_probability), scored.label_probability, scored.quality)
+    p_wrong = np.where(scored.is_issue, np.fmax(p_wrong, 0.5), p_wrong)
+    order = {label: k for k, label in enumerate(dict.fromkeys(label for label in scored.label if label is not None))}
+    label, predicted = (np.array([order.get(name, -1) for name in names], dtype=np.intp)
+                        for names in ([name or "" for name in scored.label], scored.predicted))
+    if not scored.answers.kind.HAS_LABELS:  # answers that are hardly ever equal have no frequency
+        label, predicted = np.minimum(label, 0), np.full(len(label), -1)
+    return expected_gain(p_wrong, scored.cluster_size, label, predicted)
+
+
+def _score_row(report: QualityReport, scored: _Scored, row: int, gain: np.ndarray) -> ExampleScore:
     return ExampleScore(
         report=report, example_id=scored.rows[row].pk, label=scored.label[row] or "",
         n_labels=len(scored.ballot_of[row].votes), predicted_label=scored.predicted[row],
@@ -547,7 +566,7 @@ def _score_row(report: QualityReport, scored: _Scored, row: int) -> ExampleScore
         neighbours=scored.neighbours.get(row, []), reasons=_reasons(scored, row),
         nearest_cosine=_or_none(scored.outliers.nearest_cosine[row]) if scored.outliers else None,
         language=scored.language[row], failures=scored.outcomes.get(row, []),
-        checked=scored.fingerprint(row) if row in scored.outcomes else None)
+        checked=scored.fingerprint(row) if row in scored.outcomes else None, expected_gain=float(gain[row]))
 
 
 def _or_none(value: Any) -> float | None:

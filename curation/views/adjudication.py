@@ -2,14 +2,11 @@ from bisect import bisect_left, bisect_right
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
-from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_GET, require_POST
-from django_htmx.http import push_url
 
 from curation.forms import ReasonForm, SettleForm
 from curation.models import Decision
@@ -23,9 +20,20 @@ from curation.services.adjudication import (
     settle,
 )
 from curation.services.causes import causes_of, with_cause
+from curation.services.discussions import reviewers
 from curation.services.labels import answers_of
 from curation.services.review import undo
-from curation.views.page import LONG_TEXT, ROWS_PER_PAGE, Request, valid
+from curation.views.page import (
+    LONG_TEXT,
+    ROWS_PER_PAGE,
+    Request,
+    after_decision,
+    is_part,
+    page_or_part,
+    place_in,
+    valid,
+)
+from curation.views.review import person_asked
 from labeling.models import Example
 from labeling.services.annotators import names_for
 from projects.models import Project
@@ -39,8 +47,7 @@ N_KEYS = 9  # answers that have a digit of their own
 @on(Project, "review")
 @require_GET
 def adjudicate(request: Request, project: Project) -> HttpResponse:
-    at = request.GET.get("at", "")
-    return _adjudicate(request, project, at=int(at) if at.isdecimal() else None)
+    return _adjudicate(request, project, at=place_in(request))
 
 
 @on(Project, "review")
@@ -49,7 +56,8 @@ def adjudicate_settle(request: Request, project: Project) -> HttpResponse:
     form = valid(SettleForm(request.POST))
     example = get_object_or_404(Example.objects.select_related("project"), project=project, pk=form["example"])
     decision = settle(example, verdict=form["verdict"], by=request.user, cause=form["cause"], answer=form["answer"],
-                      written=form["written"], reason=form["reason"], seen=form["seen"])
+                      written=form["written"], reason=form["reason"], seen=form["seen"],
+                      asked=person_asked(project, form["asked"]))
     return _after(request, project, _next_to(adjudication_queue(project, _queue_of(request)), place_of(example)),
                   note=_said(decision))
 
@@ -62,12 +70,8 @@ def adjudicate_undo(request: Request, project: Project) -> HttpResponse:
 
 
 def _after(request: Request, project: Project, at: int | None, *, note: str = "", taken_back: str = "") -> HttpResponse:
-    """The next example in place of the last one; without JavaScript, a redirect to it."""
-    url = _url(project, _queue_of(request), at)
-    if not request.htmx:
-        messages.success(request, note or taken_back)
-        return redirect(url)
-    return push_url(_adjudicate(request, project, at=at, note=note, taken_back=taken_back), url)
+    return after_decision(request, _url(project, _queue_of(request), at), note or taken_back,
+                          lambda: _adjudicate(request, project, at=at, note=note, taken_back=taken_back))
 
 
 def _said(decision: Decision) -> str:
@@ -111,12 +115,9 @@ def _adjudicate(request: Request, project: Project, *, at: int | None, note: str
         "undo_url": f"{reverse('curation:adjudicate-undo', args=[project.pk])}?{urlencode({'queue': name})}"}
     if example is not None:
         context |= _case_context(request, example, name, queue)
-    is_fragment = request.htmx and not request.htmx.history_restore_request
-    if not is_fragment:
+    if not is_part(request):
         context["guideline"] = current_guideline(project)
-    response = render(request, "curation/_adjudicate.html" if is_fragment else "curation/adjudicate.html", context)
-    patch_vary_headers(response, ["HX-Request"])  # page and fragment have one address; a cache must not mix them up
-    return response
+    return page_or_part(request, "curation/adjudicate.html", "curation/_adjudicate.html", context)
 
 
 def _case_context(request: Request, example: Example, name: str, queue: list[Waiting]) -> dict[str, Any]:
@@ -131,7 +132,8 @@ def _case_context(request: Request, example: Example, name: str, queue: list[Wai
         "skipped_by": [names[row.annotator_id] for row in case.skipped_by],
         "history": [(decision, answers.show(decision.value, source=example.text)) for decision in case.history],
         "causes": [(cause, words, CAUSE_KEYS[cause]) for cause, words in Decision.Cause.choices],
-        "cause": last_cause(project, request.user), "reason_form": ReasonForm() if is_asking else None,
+        "cause": last_cause(project, request.user),
+        "reason_form": ReasonForm(people=reviewers(project)) if is_asking else None,
         "is_writing": is_writing, "may_pick": case.is_decidable and not is_asking and not is_writing,
         "are_labels": answers.are_labels,
         "has_several": project.task_type == "multilabel", "draft": case.answers[0].draft if case.answers else "",

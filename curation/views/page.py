@@ -1,10 +1,19 @@
-"""What the pages of this app share: whom a view serves, reading its form, the job it waits for."""
+"""What the pages of this app share: whom a view serves, reading its form, the job it waits for, the steps of a queue.
 
+A queue shows one example at a time in an element that a decision replaces by the next one. Page and part have one
+address, in which the whole state stands.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.auth.models import User
 from django.forms import Form
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.cache import patch_vary_headers
+from django_htmx.http import push_url
 from django_htmx.middleware import HtmxDetails
 
 from jobs.models import Job
@@ -34,3 +43,28 @@ def valid(form: Form) -> dict[str, Any]:
         return form.cleaned_data
     field, errors = next(iter(form.errors.items()))
     raise UserError(errors[0] if field == "__all__" else f"{field.capitalize()}: {errors[0]}")
+
+
+def is_part(request: Request) -> bool:
+    """Whether only the part of a page that changes is asked for."""
+    return bool(request.htmx) and not request.htmx.history_restore_request
+
+
+def page_or_part(request: Request, page: str, part: str, context: dict[str, Any]) -> HttpResponse:
+    response = render(request, part if is_part(request) else page, context)
+    patch_vary_headers(response, ["HX-Request"])  # one address for both: a cache must not mix them up
+    return response
+
+
+def after_decision(request: Request, url: str, said: str, show: Callable[[], HttpResponse]) -> HttpResponse:
+    """What `show` draws, under the address of what it shows; without JavaScript a redirect there. said: in words."""
+    if request.htmx:
+        return push_url(show(), url)
+    messages.success(request, said)
+    return redirect(url)
+
+
+def place_in(request: HttpRequest) -> int | None:
+    """The number of what an address says the queue is at."""
+    at = request.GET.get("at", "")
+    return int(at) if at.isdecimal() and len(at) < 19 else None

@@ -3,34 +3,34 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.db.models import QuerySet
+from django.contrib.auth.models import User
+from django.core.paginator import Paginator
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_GET, require_POST
-from django_htmx.http import push_url
 
 from curation.answers import MODELLED
-from curation.forms import DecisionForm, ReasonForm
-from curation.models import Decision, ExampleScore, QualityReport
+from curation.forms import DecisionForm, MessageForm, QueueFilterForm, ReasonForm, SavedViewForm
+from curation.models import Decision, ExampleScore, QualityReport, SavedView
+from curation.services.discussions import discussions, reviewers, write_message
+from curation.services.evidence import ReviewItem, review_item
 from curation.services.labels import answers_of
-from curation.services.review import (
-    VIEWS,
-    ReviewCounts,
-    ReviewItem,
-    decide,
-    first_in,
-    next_in,
-    previous_in,
-    review_counts,
-    review_item,
-    review_queue,
-    score_to_review,
-    undo,
-)
+from curation.services.queue import VIEWS, Filter, Queue, filter_words, read_filter
+from curation.services.review import ReviewCounts, decide, review_counts, score_to_review, undo
+from curation.services.saved_views import delete_view, save_view, saved_views
 from curation.services.scoring import latest_report
-from curation.views.page import LONG_TEXT, Request, open_job, valid
+from curation.views.page import (
+    LONG_TEXT,
+    ROWS_PER_PAGE,
+    Request,
+    after_decision,
+    is_part,
+    open_job,
+    page_or_part,
+    place_in,
+    valid,
+)
 from labeling.models import Example
 from labeling.services.annotators import names_for
 from projects.errors import UserError
@@ -43,8 +43,7 @@ N_KEYS = 9  # labels that have a digit of their own
 @on(Project, "review")
 @require_GET
 def review(request: Request, project: Project) -> HttpResponse:
-    at = request.GET.get("at", "")
-    return _review(request, project, at=int(at) if at.isdecimal() else None)
+    return _review(request, project, at=place_in(request))
 
 
 @on(Project, "review")
@@ -56,9 +55,9 @@ def review_decide(request: Request, project: Project) -> HttpResponse:
     if not score or not report:
         raise UserError("The project has been scored anew since your page was drawn. Reload it and decide there.")
     decision = decide(score.example, verdict=form["verdict"], value=form["value"], reason=form["reason"],
-                      by=request.user, report=report, seen=form["seen"])
-    following = next_in(review_queue(report, _view_of(request)), score)
-    return _after_decision(request, project, following.pk if following else None, note=_said(decision))
+                      by=request.user, report=report, seen=form["seen"], asked=person_asked(project, form["asked"]))
+    following = Queue(report, read_filter(request.GET)).after(score)
+    return _after(request, project, following.pk if following else None, note=_said(decision))
 
 
 @on(Project, "review")
@@ -66,17 +65,33 @@ def review_decide(request: Request, project: Project) -> HttpResponse:
 def review_undo(request: Request, project: Project) -> HttpResponse:
     decision = undo(project, by=request.user)
     score = ExampleScore.objects.filter(report=latest_report(project), example=decision.example_id).first()
-    return _after_decision(request, project, score.pk if score else None, taken_back="Your decision is taken back.")
+    return _after(request, project, score.pk if score else None, taken_back="Your decision is taken back.")
 
 
-def _after_decision(request: Request, project: Project, at: int | None, *, note: str = "",
-                    taken_back: str = "") -> HttpResponse:
-    """The next example in place of the last one; without JavaScript, a redirect to it."""
-    url = _review_url(project, _view_of(request), at)
-    if not request.htmx:
-        messages.success(request, note or taken_back)
-        return redirect(url)
-    return push_url(_review(request, project, at=at, note=note, taken_back=taken_back), url)
+@on(Project, "review")
+@require_POST
+def review_message(request: Request, project: Project) -> HttpResponse:
+    """Something said about an example; the queue stays there."""
+    form = valid(MessageForm(request.POST, people=reviewers(project)))
+    score = get_object_or_404(ExampleScore.objects.select_related("example__project"), pk=form["score"],
+                              report__project=project)
+    write_message(score.example, text=form["text"], by=request.user, asked=form["asked"])
+    return _after(request, project, score.pk, taken_back="Your message is in the discussion.")
+
+
+def person_asked(project: Project, pk: int | None) -> User | None:
+    """Who is asked in a discussion. Raises UserError for somebody who cannot review here."""
+    if not pk:
+        return None
+    person = reviewers(project).filter(pk=pk).first()
+    if person is None:
+        raise UserError("The person you asked cannot review here any more. Ask somebody else, or anybody.")
+    return person
+
+
+def _after(request: Request, project: Project, at: int | None, *, note: str = "", taken_back: str = "") -> HttpResponse:
+    return after_decision(request, review_url(project, read_filter(request.GET), at), note or taken_back,
+                          lambda: _review(request, project, at=at, note=note, taken_back=taken_back))
 
 
 def _said(decision: Decision) -> str:
@@ -90,14 +105,10 @@ def _said(decision: Decision) -> str:
     }[Decision.Verdict(decision.verdict)]
 
 
-def _view_of(request: Request) -> str:
-    view = request.GET.get("view", "")
-    return view if view in VIEWS else "flagged"
-
-
-def _review_url(project: Project, view: str, at: int | None = None, **more: str) -> str:
-    query = {"view": view, **({"at": at} if at else {}), **more}
-    return f"{reverse('curation:review', args=[project.pk])}?{urlencode(query)}"
+def review_url(project: Project, filter_: Filter, at: int | None = None, *, name: str = "curation:review",
+               **more: str) -> str:
+    place = urlencode({**({"at": at} if at else {}), **more})
+    return f"{reverse(name, args=[project.pk])}?{filter_.query}{'&' if place else ''}{place}"
 
 
 @dataclass(frozen=True)
@@ -119,53 +130,72 @@ class ViewLink:
 def _review(request: Request, project: Project, *, at: int | None, note: str = "",
             taken_back: str = "") -> HttpResponse:
     """The review page, or for htmx only the part of it that changes."""
-    view, report = _view_of(request), latest_report(project)
+    filter_, report = read_filter(request.GET), latest_report(project)
     context: dict[str, Any] = {
-        "project": project, "report": report, "view": view, "note": note, "taken_back": taken_back,
-        "undo_url": f"{reverse('curation:undo', args=[project.pk])}?{urlencode({'view': view})}"}
+        "project": project, "report": report, "filter": filter_, "view": filter_.view, "note": note,
+        "taken_back": taken_back, "undo_url": review_url(project, filter_, name="curation:undo")}
     if report is None:
         context |= {"has_examples": Example.objects.filter(project=project).exists(),
                     "job": open_job(project, "score")}
     else:
-        counts, queue = review_counts(report), review_queue(report, view)
+        queue, names = Queue(report, filter_), names_for(project, request.user)
+        counts = review_counts(report)
+        n_left = getattr(counts, filter_.view) if filter_.is_plain else queue.n()
         score = score_to_review(report, at) if at else None
-        if score is None and getattr(counts, view):
-            score = first_in(queue)
-        context |= _queue_context(project, view, counts)
+        if score is None and n_left:
+            score = queue.first()
+        context |= _queue_context(project, filter_, counts, n_left, names)
         if score is not None:
-            context |= _item_context(request, project, view, report, score, queue)
-    is_fragment = request.htmx and not request.htmx.history_restore_request
-    response = render(request, "curation/_review.html" if is_fragment else "curation/review.html", context)
-    patch_vary_headers(response, ["HX-Request"])  # page and fragment have one address; a cache must not mix them up
-    return response
+            context |= _item_context(request, project, report, score, queue, names)
+        if not is_part(request):
+            context |= _page_context(request, project, filter_, names)
+    return page_or_part(request, "curation/review.html", "curation/_review.html", context)
 
 
-def _queue_context(project: Project, view: str, counts: ReviewCounts) -> dict[str, Any]:
-    total, left = counts.totals[view], getattr(counts, view)
+def _queue_context(project: Project, filter_: Filter, counts: ReviewCounts, n_left: int,
+                   names: dict[int, str]) -> dict[str, Any]:
+    total = counts.totals[filter_.view]
+    links = [(name, ViewLink(words, getattr(counts, name), review_url(project, Filter(view=name, order=filter_.order)),
+                             filter_.is_plain and name == filter_.view)) for name, words in VIEWS.items()]
     return {
-        "counts": counts, "n_left": left, "n_total": total, "n_done": total - left,
-        "views": [ViewLink(words, getattr(counts, name), _review_url(project, name), name == view)
-                  for name, words in VIEWS.items()],
-        "elsewhere": [ViewLink(words, getattr(counts, name), _review_url(project, name), False)
-                      for name, words in VIEWS.items() if name not in (view, "all") and getattr(counts, name)]}
+        "counts": counts, "n_left": n_left, "is_plain": filter_.is_plain, "words": filter_words(filter_, names),
+        "n_total": total, "n_done": total - n_left, "views": [link for _, link in links],
+        "has_progress": filter_.is_plain and filter_.view not in ("discuss", "outdated"),
+        "plain_url": review_url(project, Filter(view=filter_.view)),
+        "elsewhere": [link for name, link in links if name not in (filter_.view, "all") and link.n]}
 
 
-def _item_context(request: Request, project: Project, view: str, report: QualityReport,
-                  score: ExampleScore, queue: QuerySet[ExampleScore]) -> dict[str, Any]:
-    item = review_item(score, report, names_for(report.project, request.user))
-    is_in_line = score.label_quality is not None or bool(score.label)  # a held-out example is not
-    previous = previous_in(queue, score) if is_in_line else None
-    following = next_in(queue, score) if is_in_line else first_in(queue)
+def _page_context(request: Request, project: Project, filter_: Filter, names: dict[int, str]) -> dict[str, Any]:
+    """What stands around the part that changes."""
+    views = saved_views(project, request.user)
+    return {
+        "filter_form": QueueFilterForm(filter_, project=project, names=names), "query": filter_.query,
+        "save_form": SavedViewForm(), "bulk_url": review_url(project, filter_, name="curation:bulk"),
+        "save_url": review_url(project, filter_, name="curation:save-view"),
+        "saved": [(view, f"{reverse('curation:review', args=[project.pk])}?{view.query}",
+                   view.query == filter_.query) for view in views]}
+
+
+def _item_context(request: Request, project: Project, report: QualityReport, score: ExampleScore, queue: Queue,
+                  names: dict[int, str]) -> dict[str, Any]:
+    filter_, item = queue.filter, review_item(score, report, names)
+    is_in_line = score.example.split == filter_.split  # a held-out example is looked at from elsewhere
+    previous = queue.before(score) if is_in_line else None
+    following = queue.after(score) if is_in_line else queue.first()
     is_asking = request.GET.get("ask") == "discuss"
+    copies = Filter(view="all", cluster=score.cluster, state="any")
     return {
         "item": item, "n_copies": score.cluster_size - 1, "is_long": len(score.example.text) > LONG_TEXT,
-        **_choices(project, item), **_shown_beside(project, score.example),
-        "reason_form": ReasonForm() if is_asking else None,
-        "decide_url": f"{reverse('curation:decide', args=[project.pk])}?{urlencode({'view': view})}",
-        "here_url": _review_url(project, view, score.pk),
-        "ask_url": _review_url(project, view, score.pk, ask="discuss"),
-        "previous_url": _review_url(project, view, previous.pk) if previous else "",
-        "next_url": _review_url(project, view, following.pk) if following else ""}
+        "copies_url": review_url(project, copies), **_choices(project, item), **shown_beside(project, score.example),
+        "reason_form": ReasonForm(people=reviewers(project)) if is_asking else None,
+        "message_form": MessageForm(people=reviewers(project), initial={"score": score.pk})
+        if item.is_discussed and not is_asking else None,
+        "message_url": review_url(project, filter_, name="curation:message"),
+        "decide_url": review_url(project, filter_, name="curation:decide"),
+        "here_url": review_url(project, filter_, score.pk),
+        "ask_url": review_url(project, filter_, score.pk, ask="discuss"),
+        "previous_url": review_url(project, filter_, previous.pk) if previous else "",
+        "next_url": review_url(project, filter_, following.pk) if following else ""}
 
 
 # How an answer is written where it is not chosen from a list
@@ -190,7 +220,7 @@ def _choices(project: Project, item: ReviewItem) -> dict[str, Any]:
     return {"how_to_write": HOW_TO_WRITE[project.task_type]}
 
 
-def _shown_beside(project: Project, example: Example) -> dict[str, Any]:
+def shown_beside(project: Project, example: Example) -> dict[str, Any]:
     """What the answer is about beside the text: a conversation, or two answers."""
     answers = answers_of(project)
     context: dict[str, Any] = {"joint": answers.joint, "is_modelled": project.task_type in MODELLED,
@@ -198,3 +228,39 @@ def _shown_beside(project: Project, example: Example) -> dict[str, Any]:
     if project.task_type == "preference":
         return {**context, "sides": [(side, example.data.get(side, "")) for side in ("left", "right")]}
     return {**context, "turns": example.data.get("messages", []) if project.task_type == "chat" else []}
+
+
+# Views under a name, and what is discussed
+
+@on(Project, "review")
+@require_POST
+def review_save_view(request: Request, project: Project) -> HttpResponse:
+    form = valid(SavedViewForm(request.POST))
+    view = save_view(project, request.GET.dict(), name=form["name"], is_shared=form["is_shared"], by=request.user)
+    messages.success(request, f"The view “{view}” is kept" + (", for everybody who reviews here." if view.is_shared
+                                                               else ", for you."))
+    return redirect(f"{reverse('curation:review', args=[project.pk])}?{view.query}")
+
+
+@on(SavedView, "review")
+@require_POST
+def saved_view_delete(request: Request, view: SavedView) -> HttpResponse:
+    delete_view(view, by=request.user)
+    messages.success(request, f"The view “{view.name}” is deleted. No example changed by it.")
+    return redirect("curation:review", view.project_id)
+
+
+@on(Project, "review")
+@require_GET
+def discussion_list(request: Request, project: Project) -> HttpResponse:
+    asks_me = request.GET.get("asked") == "me"
+    found = discussions(project)
+    mine = [one for one in found if one.asked == request.user]
+    report = latest_report(project)
+    score_of = dict(report.scores.filter(example__in=[one.decision.example_id for one in found]).values_list(
+        "example_id", "pk")) if report else {}
+    page = Paginator(mine if asks_me else found, ROWS_PER_PAGE).get_page(request.GET.get("page"))
+    rows = [(one, review_url(project, Filter(view="discuss"), score_of.get(one.decision.example_id))) for one in page]
+    return render(request, "curation/discussions.html", {
+        "project": project, "page": page, "rows": rows, "asks_me": asks_me, "n": len(found), "n_mine": len(mine),
+        "nav": "curation:review"})

@@ -13,6 +13,7 @@ from django.urls import reverse
 
 from curation.models import Approval, Decision, ExampleCount, QualityReport, Snapshot
 from curation.services.adjudication import adjudication_queue
+from curation.services.discussions import n_asking
 from curation.services.labels import Ballot, Vote, answers_of
 from curation.services.outdated import outdated
 from curation.services.review import ReviewCounts, review_counts
@@ -77,6 +78,7 @@ class Facts:
     n_decisions_since: int
     n_to_adjudicate: int
     n_outdated: int
+    n_asking: int
     verdict: Verdict | None
     best_prompt: Evaluation | None
     lora: Run | None
@@ -139,6 +141,7 @@ def facts_of(project: Project, user: User, role: Role) -> Facts:
         obstacle=approval_obstacle(snapshot, user) if snapshot and not approval else "",
         n_decisions_since=_n_decisions_since(project, snapshot.created_at) if snapshot else 0,
         n_to_adjudicate=len(adjudication_queue(project)), n_outdated=len(outdated(project)),
+        n_asking=n_asking(project, user) if counts and counts.discuss else 0,
         jobs=list(Job.objects.filter(project=project)[:SHOWN_JOBS]),
         **_training(snapshot if approval else None))
 

@@ -121,7 +121,9 @@ def open_items(facts: Facts) -> list[Open]:
         items += [
             Open("Labels that look wrong", facts.counts.flagged, "Review", review),
             Open("Annotators disagree", facts.counts.disagreement, "Settle", f"{review}?view=disagreement"),
-            Open("Set aside for discussion", facts.counts.discuss, "Discuss", f"{review}?view=discuss"),
+            Open("Your word is asked for in a discussion", facts.n_asking, "Answer",
+                 facts.url("curation:discussions", "?asked=me")),
+            Open("Set aside for discussion", facts.counts.discuss, "Discuss", facts.url("curation:discussions")),
             Open("Near-duplicates across the held-out line", facts.report.n_crossing, "Look", quality),
             Open("Examples newer than the last scoring", max(0, facts.n_examples - facts.report.n_examples), "Score",
                  quality)]

@@ -5,9 +5,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from curation.models import Decision
+from curation.services.evidence import review_item
 from curation.services.keeping import kept
 from curation.services.outdated import ask_again, outdated, outdated_because, undecided
-from curation.services.review import decide, review_counts, review_item, review_queue, undo
+from curation.services.review import decide, review_counts, review_queue, undo
 from labeling.models import Annotation, Annotator, Batch, Example
 from projects.errors import UserError
 from projects.models import Project

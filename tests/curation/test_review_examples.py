@@ -2,7 +2,8 @@ import pytest
 from django.urls import reverse
 
 from curation.models import Decision, ExampleScore
-from curation.services.review import decide, review_counts, review_item, review_queue
+from curation.services.evidence import review_item
+from curation.services.review import decide, review_counts, review_queue
 from labeling.models import Annotation, LabelingRules
 from projects.errors import UserError
 from projects.models import Project
@@ -239,8 +240,12 @@ def test_the_page_asks_as_many_questions_for_many_examples_as_for_few(
         ExampleScore(report=scored.report, example=new_example(scored.project, f"m{k}", "pool"), label="neutral",
                      n_labels=1, label_quality=0.5, is_label_issue=True, cluster=1000 + k, cluster_size=1,
                      neighbours=[[scored.examples["p11"].pk, 0.9]]) for k in range(60)])
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(26):
         page(client, scored.project, at=scored.score("p01").pk)
+    with django_assert_max_num_queries(22):  # a step by J, K or a link
+        client.get(reverse("curation:review", args=[scored.project.pk]), {"at": scored.score("p01").pk}, headers=HTMX)
+    with django_assert_max_num_queries(42):  # a decision, its audit, and the next example
+        post(client, scored, "p01", verdict="keep")
 
 
 def test_names_are_hidden_from_curators_where_the_rules_say_so(scored, project, bob, alice, client_of):

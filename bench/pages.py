@@ -1,0 +1,314 @@
+"""How long does a curator wait for each page of a project with 100,000 examples?
+
+`python -m bench.pages`: a project is written into an empty SQLite file with Goldpan's settings: 100,000 examples, about
+155,000 answers, a report with its scores and flags, decisions, discussions, a guideline that changed, a frozen
+snapshot. Then every page that a curator may open is asked for, as the routes name them, and so are the actions of the
+review queue. Printed are the median and the 95th percentile of the server's milliseconds, and the number of queries.
+Exits with 1 if the median of an action or of a step in the review queue is above 150 ms, or of another page above 300;
+that is CPU time, which other work on the machine does not change. On a quiet one the wall is hardly longer.
+
+`python -m bench.pages --data FOLDER` keeps the project there, and uses it again. No model is needed.
+"""
+
+import argparse
+import logging
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+from bench.import_examples import WORDS
+
+ACTION_MS, LIST_MS = 150, 300
+N_EXAMPLES = 100_000
+N_ROUNDS = 15
+N_DECIDED, N_DISCUSSED, N_IN_BATCH = 3000, 40, 5000
+LABELS = ("billing", "card", "delivery", "login", "refund", "return", "stock", "thanks", "upgrade", "other")
+APPS = ("projects:", "labeling:", "curation:", "training:", "jobs:")
+STEPS = "?view=flagged", "?view=all", "?view=disagreement", "?view=outdated", "?view=discuss"
+FILTERS = ("?view=all&order=quality", "?view=all&order=came", "?view=all&label=refund&predicted=return",
+           "?view=all&q=charged+twice", "?flag=pii", "?flag=duplicate", "?view=all&annotator={annotator}",
+           "?view=all&state=settled", "?view=all&state=any", "?view=all&split=test")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", type=Path, help="keep the project in this folder, or use the one that is there")
+    parser.add_argument("--only", default="", help="pages whose name has this in it")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="goldpan-bench-") as temporary:
+        data = given.data or Path(temporary)
+        data.mkdir(parents=True, exist_ok=True)
+        os.environ |= {"GOLDPAN_DATA": str(data), "GOLDPAN_BROKER": "memory://", "GOLDPAN_LOG_LEVEL": "ERROR",
+                       "DJANGO_SETTINGS_MODULE": "goldpan.settings"}
+        os.environ.pop("DATABASE_URL", None)
+        import django
+
+        import goldpan  # noqa: F401  # swaps a newer SQLite in
+
+        django.setup()
+        if not (data / "goldpan.sqlite3").exists():
+            started = time.perf_counter()
+            build()
+            print(f"{N_EXAMPLES:,} examples written in {time.perf_counter() - started:.0f} s\n")
+        return 0 if measure(given.only) else 1
+
+
+# The project
+
+def build() -> None:
+    from django.contrib.auth.models import User
+    from django.core.management import call_command
+
+    from labeling.models import Example
+    from labeling.services.batches import Overlap, create_batch
+    from projects.models import Role
+    from projects.services import add_member, create_project, publish_guideline
+
+    call_command("migrate", verbosity=0)
+    alice, bob, *people = (User.objects.create_user(name) for name in (
+        "alice", "bob", "charlie", "erin", "frank", "grace", "heidi", "ivan"))
+    project = create_project(name="Bench", labels=[{"name": label} for label in LABELS], instructions="Say the topic.",
+                             split_salt="bench", target_metric="accuracy", target_value=0.8, created_by=alice)
+    add_member(project, bob, Role.curator, by=alice)
+    for person in people:
+        add_member(project, person, Role.annotator, by=alice)
+    draw = random.Random(1)
+    examples = _examples(project, draw)
+    truth = [draw.choice(LABELS) for _ in examples]
+    given = _answers(project, examples, truth, people, draw)
+    report = _report(project, examples, truth, given, bob, draw)
+    publish_guideline(project, text="Say the topic that the customer wants settled.", note="Refunds and returns.",
+                      by=bob, seen=1, changed_labels=["refund", "return"])
+    _decide(report, bob, draw)
+    create_batch(project, Example.objects.filter(split="pool").values_list("pk", flat=True)[:N_IN_BATCH],
+                 title="more", by=bob, overlap=Overlap(3, 0, 3, 3))
+    _freeze(project, bob)
+
+
+def _examples(project: Any, draw: random.Random) -> list[Any]:
+    from labeling.models import Example
+    from labeling.texts import content_sha256, split_of
+
+    shares = (project.split_shares["pool"], project.split_shares["dev"], project.split_shares["test"])
+    texts = (" ".join(draw.choices(WORDS, k=draw.randint(6, 24))).capitalize() + "." for _ in range(N_EXAMPLES))
+    Example.objects.bulk_create((Example(
+        project=project, key=f"ticket-{row:07}", text=text, data={}, group=f"customer-{row // 3}",
+        content_sha256=content_sha256(text), split=split_of(f"customer-{row // 3}", project.split_salt, shares))
+        for row, text in enumerate(texts)), batch_size=5000)
+    return list(Example.objects.order_by("pk").defer("data"))
+
+
+def _answers(project: Any, examples: list[Any], truth: list[str], people: list[Any], draw: random.Random) -> list[str]:
+    """One answer to each pool example, two to some of them, three to the held-out ones; return the first of each."""
+    from django.utils import timezone
+
+    from labeling.models import Annotation, Annotator
+
+    annotators = [Annotator.objects.create(project=project, name=str(user), user=user) for user in people]
+    now, first = timezone.now(), []
+
+    def answers() -> Iterator[Annotation]:
+        for example, right in zip(examples, truth, strict=True):
+            n = (2 if draw.random() < 0.1 else 1) if example.split == "pool" else 3
+            said = [right if draw.random() < 0.9 else draw.choice(LABELS) for _ in range(n)]
+            first.append(said[0])
+            for annotator, label in zip(draw.sample(annotators, n), said, strict=True):
+                yield Annotation(example=example, annotator=annotator, value=label, seconds=draw.uniform(3, 30),
+                                 source="file", instructions_version=1, created_at=now)
+
+    Annotation.objects.bulk_create(answers(), batch_size=5000)
+    return first
+
+
+def _report(project: Any, examples: list[Any], truth: list[str], given: list[str], by: Any, draw: random.Random) -> Any:
+    """A report as scoring would write it, from labels that are wrong where they are, without a model."""
+    from django.utils import timezone
+
+    from curation.models import ExampleScore, Flag, QualityReport
+    from jobs.models import Job
+
+    now = timezone.now()
+    job = Job.objects.create(project=project, kind="score", title="Scored", state="succeeded", requested_by=by,
+                             started_at=now, finished_at=now)
+    pool = [row for row, example in enumerate(examples) if example.split == "pool"]
+    flagged = {row for row in pool if given[row] != truth[row]}
+    report = QualityReport.objects.create(
+        project=project, job=job, encoder="bench", n_examples=len(examples), n_scored=len(pool), n_issues=len(flagged),
+        n_clusters=len(examples) // 40, n_crossing=0, duplicate_threshold=0.95, accuracy=0.9, majority_share=0.1)
+
+    def scores() -> Iterator[ExampleScore]:
+        for row, example in enumerate(examples):
+            is_pool, is_flagged = example.split == "pool", row in flagged
+            quality = (draw.uniform(0, 0.4) if is_flagged else draw.uniform(0.4, 1)) if is_pool else None
+            near = [[examples[other].pk, 0.8] for other in draw.sample(pool, 5)] if is_flagged else []
+            yield ExampleScore(
+                report=report, example=example, label=given[row] if is_pool else "", n_labels=1, label_quality=quality,
+                predicted_label=truth[row] if is_pool else "", is_label_issue=is_flagged,
+                label_probability=quality, predicted_probability=None if quality is None else 1 - quality / 2,
+                annotator_agreement=0.5 if is_pool and draw.random() < 0.05 else None,
+                cluster=row - row % 2 if row % 40 < 2 else row, cluster_size=2 if row % 40 < 2 else 1,
+                neighbours=near, expected_gain=0 if quality is None else 1 - quality,
+                reasons=["The label looks wrong to a model that has not seen it."] if is_flagged else [])
+
+    ExampleScore.objects.bulk_create(scores(), batch_size=2000)
+    written = report.scores.filter(example__split="pool").order_by("pk")
+    kinds = {Flag.Kind.label_issue: written.filter(is_label_issue=True),
+             Flag.Kind.disagreement: written.filter(annotator_agreement__lt=1),
+             Flag.Kind.duplicate: written.filter(cluster_size=2), Flag.Kind.pii: written[:300],
+             Flag.Kind.outlier: written[1000:1600]}
+    Flag.objects.bulk_create((Flag(report=report, score=score, kind=kind, label_quality=score.label_quality,
+                                   reason=f"{kind.label}.") for kind, found in kinds.items() for score in found),
+                             batch_size=5000)
+    QualityReport.objects.filter(pk=report.pk).update(n_flags={kind: found.count() for kind, found in kinds.items()})
+    return report
+
+
+def _decide(report: Any, by: Any, draw: random.Random) -> None:
+    from curation.models import Decision
+    from curation.services.review import decide
+
+    scores = list(report.scores.filter(is_label_issue=True).select_related("example").order_by("-pk")[:N_DECIDED])
+    Decision.objects.bulk_create((Decision(
+        example=score.example, report=report, decided_by=by,
+        **({"verdict": "keep", "value": score.label} if draw.random() < 0.3 else
+           {"verdict": "relabel", "value": score.predicted_label})) for score in scores), batch_size=2000)
+    for score in report.scores.filter(is_label_issue=True, label_quality__gt=0.2).select_related(
+            "example__project").order_by("pk")[:N_DISCUSSED]:
+        decide(score.example, verdict="discuss", reason="Refund or return?", by=by, report=report)
+
+
+def _freeze(project: Any, by: Any) -> None:
+    from curation.services.snapshots import start_freeze
+    from jobs import services as jobs
+
+    job = start_freeze(project, by=by, wake=False)
+    jobs.run(job.pk, heartbeat=False)
+    job.refresh_from_db()
+    assert job.state == "succeeded", job.error
+
+
+# The pages
+
+def measure(only: str) -> bool:
+    """Print a line per page and action; return whether all goals are met."""
+    from django.contrib.auth.models import User
+    from django.test import Client
+    from django.test.utils import setup_test_environment
+
+    setup_test_environment()
+    logging.disable()  # of what is refused, since it is no page of a curator's
+    bob = User.objects.get(username="bob")
+    client = Client()
+    client.force_login(bob)
+    print(f"{'':58}    wall, ms    CPU, ms\n{'page or action':58}   p50   p95   p50   p95  queries  goal")
+    are_met = True
+    asked: list[tuple[str, int, Callable[[], Any]]] = [*_actions(client), *_pages(client, bob)]
+    for name, goal, ask in asked:
+        if only not in name:
+            continue
+        found = _timed(ask)
+        if found is None:
+            continue
+        wall, cpu, n_queries = found
+        is_met = median(cpu) <= goal
+        are_met &= is_met
+        figures = [of(some) for some in (wall, cpu) for of in (median, lambda some: quantiles(some, n=20)[-1])]
+        print(f"{name:58}" + "".join(f"{figure:6.0f}" for figure in figures)
+              + f"{n_queries:9}  {goal:4} {'met' if is_met else 'MISSED'}", flush=True)
+    return are_met
+
+
+def _pages(client: Any, user: Any) -> Iterator[tuple[str, int, Callable[[], Any]]]:
+    """Every route below the apps that leads to an object, with an object of the project that it is about."""
+    from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+    from labeling.models import Annotator
+    from projects.models import Project
+
+    def routes(patterns: list[Any], names: str = "") -> Iterator[tuple[str, Any]]:
+        for pattern in patterns:
+            if isinstance(pattern, URLResolver):
+                yield from routes(pattern.url_patterns, f"{names}{pattern.namespace}:" if pattern.namespace else names)
+            elif isinstance(pattern, URLPattern):
+                yield f"{names}{pattern.name}", pattern
+
+    def asking(url: str, **headers: str) -> Callable[[], Any]:
+        return lambda: client.get(url, headers=headers)
+
+    project = Project.objects.get()
+    review, annotator = reverse("curation:review", args=[project.pk]), Annotator.objects.order_by("pk")[0]
+    for query in (*STEPS, *FILTERS):
+        query = query.format(annotator=annotator.pk)
+        yield (f"GET review, a step {query}", ACTION_MS if query in STEPS else LIST_MS,
+               asking(review + query, **{"HX-Request": "true"}))
+    for query in FILTERS[:-1]:  # nobody decides about held-out examples by the dozen
+        query = query.format(annotator=annotator.pk)
+        yield f"GET curation:bulk {query}", LIST_MS, asking(reverse("curation:bulk", args=[project.pk]) + query)
+    for name, pattern in routes(get_resolver().url_patterns):
+        model = getattr(pattern.callback, "model", None)
+        if model is None or not name.startswith(APPS):
+            continue
+        found = model.objects.visible_to(user).order_by("pk").first()
+        if found is not None:
+            yield f"GET {name}", LIST_MS, asking(reverse(name, args=[found.pk]))
+
+
+def _actions(client: Any) -> Iterator[tuple[str, int, Callable[[], Any]]]:
+    """What is done with a key: each decision is about the example that the page before it showed."""
+    from django.urls import reverse
+
+    from projects.models import Project
+
+    project = Project.objects.get()
+    headers = {"HX-Request": "true"}
+
+    def deciding(query: str) -> Callable[[], Any]:
+        state: dict[str, int] = {}
+
+        def ask() -> Any:
+            if not state:
+                shown = client.get(reverse("curation:review", args=[project.pk]) + query).context
+                state.update(score=shown["item"].score.pk, seen=shown["item"].seen)
+            answer = client.post(reverse("curation:decide", args=[project.pk]) + query,
+                                 {**state, "verdict": "exclude"}, headers=headers)
+            state.update(score=answer.context["item"].score.pk, seen=answer.context["item"].seen)
+            return answer
+
+        return ask
+
+    for query in ("?view=flagged", "?view=all", "?view=outdated", "?view=all&label=refund&predicted=return",
+                  "?view=all&q=charged+twice", "?flag=duplicate"):
+        yield f"POST decide {query}", ACTION_MS, deciding(query)
+    yield "POST undo", ACTION_MS, lambda: client.post(
+        reverse("curation:undo", args=[project.pk]) + "?view=flagged", headers=headers)
+
+
+def _timed(ask: Callable[[], Any]) -> tuple[list[float], list[float], int] | None:
+    """The milliseconds of some calls after a first one, wall and CPU, and its queries; None for what is no page."""
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    answer = ask()
+    if answer.status_code in (302, 403, 405) or answer.has_header("Content-Disposition"):
+        return None
+    assert answer.status_code == 200, (answer.status_code, answer.content[:500])
+    with CaptureQueriesContext(connection) as queries:
+        ask()
+        n_queries = len(queries)
+    wall, cpu = [], []
+    for _ in range(N_ROUNDS):
+        started, used = time.perf_counter(), time.process_time()
+        ask()
+        wall.append(1000 * (time.perf_counter() - started))
+        cpu.append(1000 * (time.process_time() - used))
+    return wall, cpu, n_queries
+
+
+if __name__ == "__main__":
+    sys.exit(main())
