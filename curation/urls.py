@@ -1,6 +1,16 @@
 from django.urls import path
 
-from curation.views import adjudication, gold_sets, guidelines, known_answers, next_labels, quality, review, snapshots
+from curation.views import (
+    adjudication,
+    erasures,
+    gold_sets,
+    guidelines,
+    known_answers,
+    next_labels,
+    quality,
+    review,
+    snapshots,
+)
 
 app_name = "curation"
 urlpatterns = [
@@ -28,4 +38,14 @@ urlpatterns = [
     path("snapshots/<int:pk>/", snapshots.snapshot_detail, name="snapshot-detail"),
     path("snapshots/<int:pk>/approve/", snapshots.snapshot_approve, name="snapshot-approve"),
     path("snapshots/<int:pk>/export/", snapshots.snapshot_export, name="snapshot-export"),
+    path("snapshots/<int:pk>/export/start/", snapshots.snapshot_export_start, name="snapshot-export-start"),
+    path("snapshots/<int:pk>/override/", snapshots.snapshot_override, name="snapshot-override"),
+    path("snapshots/<int:pk>/request/", snapshots.snapshot_request, name="snapshot-request"),
+    path("snapshots/<int:pk>/comment/", snapshots.snapshot_comment, name="snapshot-comment"),
+    path("snapshots/<int:pk>/again/", snapshots.snapshot_again, name="snapshot-again"),
+    path("snapshots/<int:pk>/changes/", snapshots.snapshot_changes, name="snapshot-changes"),
+    path("snapshots/<int:pk>/rows/<int:position>/", snapshots.snapshot_row, name="snapshot-row"),
+    path("projects/<int:pk>/snapshots/import/", snapshots.snapshot_import, name="snapshot-import"),
+    path("exports/<int:pk>/", snapshots.export_file, name="export-file"),
+    path("examples/<int:pk>/erase/", erasures.example_erase, name="example-erase"),
 ]

@@ -269,7 +269,7 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
         user.set_password("a password of their own")
         user.save()
     report = scored(project)
-    save_rule(gold_set_of(project), size=9, min_quality=0, min_per_label=1, allow_flagged=False, seed=0, by=bob)
+    save_rule(gold_set_of(project), size=15, min_quality=0, min_per_label=1, allow_flagged=False, seed=0, by=bob)
     snapshot, untried, still_open = (frozen(project, bob) for _ in range(3))
     for one in (snapshot, untried):
         approve_snapshot(one, sha256=one.sha256, approver=alice)
@@ -328,19 +328,20 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
 
 
 def scored(project: Project) -> QualityReport:
-    """Twelve pool examples with a label, one of which looks wrong, and four held-out ones with three labels each."""
+    """Eighteen pool examples with a label, one of which looks wrong, and six held-out ones with three labels each."""
     people = [Annotator.objects.create(project=project, name=f"annotator {n}") for n in range(3)]
+    before = timezone.now()
     report = QualityReport.objects.create(
         project=project, job=Job.objects.create(project=project, kind="score", title="Scored"), encoder="none",
-        n_examples=16, n_scored=12, n_issues=1, n_clusters=0, n_crossing=0, duplicate_threshold=0.95)
-    for number in range(16):
-        split = "pool" if number < 12 else "dev" if number < 14 else "test"
+        n_examples=24, n_scored=18, n_issues=1, n_clusters=0, n_crossing=0, duplicate_threshold=0.95)
+    for number in range(24):
+        split = "pool" if number < 18 else "dev" if number < 20 else "test"
         label = project.labels[number % 3]
         example = Example.objects.create(project=project, key=f"e{number}", text=f"text {number}", data={}, split=split,
                                          content_sha256=f"{number:064x}", group=str(number))
         Annotation.objects.bulk_create(Annotation(
             example=example, annotator=person, value=label, source="file", instructions_version=1,
-            created_at=timezone.now()) for person in people[:1 if split == "pool" else 3])
+            created_at=before) for person in people[:1 if split == "pool" else 3])
         ExampleScore.objects.create(
             report=report, example=example, label=label if split == "pool" else "", n_labels=1, cluster=number,
             cluster_size=1, label_quality=0.9 if split == "pool" else None, is_label_issue=number == 11)

@@ -2,10 +2,20 @@
 
 from curation.models.decisions import Decision
 from curation.models.embeddings import Embedding, EmbeddingShard
+from curation.models.erasures import ERASED, Erasure, RedactedRows
 from curation.models.gold_sets import GoldSet
 from curation.models.quality import ExampleScore, QualityReport
-from curation.models.snapshots import Approval, Snapshot, SnapshotRow
+from curation.models.snapshots import (
+    Approval,
+    ApprovalRequest,
+    CheckOverride,
+    Snapshot,
+    SnapshotCheck,
+    SnapshotComment,
+    SnapshotRow,
+)
 
 __all__ = [
-    "Approval", "Decision", "Embedding", "EmbeddingShard", "ExampleScore", "GoldSet", "QualityReport", "Snapshot",
+    "ERASED", "Approval", "ApprovalRequest", "CheckOverride", "Decision", "Embedding", "EmbeddingShard", "Erasure",
+    "ExampleScore", "GoldSet", "QualityReport", "RedactedRows", "Snapshot", "SnapshotCheck", "SnapshotComment",
     "SnapshotRow"]

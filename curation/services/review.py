@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Exists, F, OuterRef, QuerySet
 
 from curation.answers import MODELLED
-from curation.models import Decision, ExampleScore, QualityReport
+from curation.models import Decision, Erasure, ExampleScore, QualityReport
 from curation.services.labels import Ballot, Vote, answers_of, ballot_of, majority
 from curation.services.outdated import outdated, outdated_because
 from labeling.models import Annotation, Example
@@ -107,6 +107,8 @@ def decide(example: Example, *, verdict: str, by: User, value: str = "", reason:
     _check_seen(example, seen)
     if verdict not in DONE:
         raise UserError(f"A decision is keep, relabel, exclude or discuss; got “{verdict}”.")
+    if Erasure.objects.filter(example=example).exists():
+        raise UserError(f"Example {example.key} was erased at somebody's wish. There is nothing left to decide.")
     if verdict == Decision.Verdict.relabel:
         value = _read_label(example, value)
     if example.split != Example.Split.pool and verdict in (Decision.Verdict.keep, Decision.Verdict.relabel):
@@ -177,7 +179,8 @@ def undo(project: Project, *, by: User) -> Decision:
     Raises UserError if there is none, or somebody has decided on that example since.
     """
     undone = Decision.objects.filter(undoes_id=OuterRef("pk"))
-    standing = Decision.objects.filter(~Exists(undone), example__project=project, undoes__isnull=True)
+    standing = Decision.objects.filter(~Exists(undone), example__project=project, undoes__isnull=True,
+                                       example__erasure__isnull=True)
     last = standing.filter(decided_by=by).select_related("example").last()
     if last is None:
         raise UserError("You have no decision to take back in this project.")
