@@ -157,6 +157,26 @@ curation:snapshot-approve    open       GET     log-in    403     403  405   404
 curation:snapshot-approve    open       POST    log-in    403     403  302   404
 curation:snapshot-export     snapshot   GET     log-in    403     200  200   404
 curation:snapshot-export     snapshot   POST    log-in    403     405  405   404
+curation:snapshot-export-start snapshot GET     log-in    403     405  405   404
+curation:snapshot-export-start snapshot POST    log-in    403     302  302   404
+curation:export-file         export     GET     log-in    403     200  200   404
+curation:export-file         export     POST    log-in    403     405  405   404
+curation:snapshot-override   open       GET     log-in    403     403  405   404
+curation:snapshot-override   open       POST    log-in    403     403  400   404
+curation:snapshot-request    open       GET     log-in    403     405  405   404
+curation:snapshot-request    open       POST    log-in    403     302  302   404
+curation:snapshot-comment    snapshot   GET     log-in    403     405  405   404
+curation:snapshot-comment    snapshot   POST    log-in    403     302  302   404
+curation:snapshot-again      snapshot   GET     log-in    403     405  405   404
+curation:snapshot-again      snapshot   POST    log-in    403     302  302   404
+curation:snapshot-changes    untried    GET     log-in    403     200  200   404
+curation:snapshot-changes    untried    POST    log-in    403     405  405   404
+curation:snapshot-row        snapshot   GET     log-in    403     200  200   404
+curation:snapshot-row        snapshot   POST    log-in    403     405  405   404
+curation:snapshot-import     project    GET     log-in    403     200  200   404
+curation:snapshot-import     project    POST    log-in    403     422  422   404
+curation:example-erase       unlabelled GET     log-in    403     403  200   404
+curation:example-erase       unlabelled POST    log-in    403     403  302   404
 training:run-list            project    GET     log-in    403     200  200   404
 training:run-list            project    POST    log-in    403     405  405   404
 training:suggest             project    GET     log-in    403     405  405   404
@@ -173,6 +193,8 @@ training:run-live            run        GET     log-in    403     200  200   404
 training:run-live            run        POST    log-in    403     405  405   404
 training:flips               run        GET     log-in    403     200  200   404
 training:flips               run        POST    log-in    403     405  405   404
+training:example-lineage     example    GET     log-in    403     200  200   404
+training:example-lineage     example    POST    log-in    403     405  405   404
 training:adapter             adapter    GET     log-in    403     200  200   404
 training:adapter             adapter    POST    log-in    403     405  405   404
 training:promote             adapter    GET     log-in    403     403  405   404
@@ -217,7 +239,8 @@ class World:
 
     def url(self, row: Row) -> str:
         numbers = [self.objects[row.object]] if row.object != "-" else []
-        name = ["adapter_config.json"] if row.url == "training:adapter-file" else []
+        more = {"training:adapter-file": ["adapter_config.json"], "curation:snapshot-row": [0]}
+        name = more.get(row.url, [])
         return reverse(row.url, args=[*numbers, *name])
 
     def client(self, caller: str, **options: Any) -> Client:
@@ -298,13 +321,19 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
                                 finished_at=timezone.now())
     example = Example.objects.filter(project=project).first()
     assert example is not None
+    unlabelled = Example.objects.create(project=project, key="lone", text="a lone text", data={}, split="pool",
+                                        content_sha256="f" * 64, group="lone")
+    export = Job.objects.create(
+        project=project, kind="export", title="Exported", state="succeeded", finished_at=timezone.now(),
+        params={"snapshot": snapshot.pk, "format": "csv"}, result={"sha256": put_object(
+            settings.GOLDPAN_OBJECTS, b"a file")})
     publish_guideline(project, text="Say the mood you hear.", note="Tone.", by=bob, seen=1, changes_all=True)
     return World(
         people={"alice": alice, "bob": bob, "charlie": charlie, "dora": dora},
         objects={"project": project.pk, "example": example.pk, "upload": upload.pk, "desk": desk.pk, "batch": batch.pk,
                  "handed_out": handed_out.pk, "known": known.pk, "annotator": desk.annotator_id, "paused": paused.pk,
                  "job": job.pk, "failed_job": failed.pk, "snapshot": snapshot.pk, "untried": untried.pk,
-                 "open": still_open.pk,
+                 "open": still_open.pk, "unlabelled": unlabelled.pk, "export": export.pk,
                  "run": run.pk, "adapter": adapter.pk},
         posts={
             "projects:members": {"name": "dora", "role": "annotator"},
@@ -322,6 +351,10 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
             "curation:guideline-edit": {"text": "Say it.", "note": "Shorter.", "scope": "wording", "seen": 2},
             "curation:gold-set": {"size": 5, "min_quality": 0, "min_per_label": 1, "seed": 0},
             "curation:next-labels": {"n": 5, "target": 0.9, "cap": 5},
+            "curation:snapshot-override": {"name": "balance", "n": 1, "reason": "why not"},
+            "curation:snapshot-comment": {"text": "Well."},
+            "curation:snapshot-export-start": {"format": "csv"},
+            "curation:example-erase": {"reason": "Somebody asked.", "sure": "on"},
             "curation:snapshot-approve": {"sha256": still_open.sha256, "decision": "approved"},
             "training:train": {"override_reason": "why not"} | training_defaults(),
             "training:promote": {"override_reason": "why not"}})

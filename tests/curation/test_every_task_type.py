@@ -8,20 +8,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.urls import reverse
 from django.utils.html import escape
 
 from curation.answers import NO_MODEL
 from curation.exports import EXPORTS
-from curation.models import ExampleScore, Snapshot
+from curation.models import ERASED, ExampleScore, Snapshot
 from curation.services.checks import check_snapshot
+from curation.services.erasing import erase
 from curation.services.exporting import write_export
 from curation.services.gold_sets import STRATA, gold_set_of, preview, rule_of
 from curation.services.labels import answers_of, ballots
 from curation.services.review import decide, review_counts, review_queue
 from curation.services.scoring import latest_report, start_score
 from curation.services.snapshots import approve_snapshot, read_rows, start_freeze
-from labeling.models import Annotation, Example
+from goldpan.verification import problems
+from labeling.models import Annotation, Example, Suggestion
 from labeling.task_types import task_type
 from labeling.texts import content_sha256
 from projects.errors import UserError
@@ -290,6 +293,27 @@ def test_only_comparisons_are_exported_as_chosen_and_rejected(snapshot, tmp_path
         assert record["chosen"] == [{"role": "assistant", "content": row.data[row.label]}]
         assert record["rejected"] == [{"role": "assistant", "content": row.data[other]}]
     assert {row["key"] for row in left_out if row["reason"].startswith("a tie")} == ties
+
+
+def test_an_erased_example_leaves_no_word_and_everything_goes_on(snapshot, alice, run_jobs):
+    project, row = snapshot.project, snapshot.rows.filter(split="train").first()
+    example = row.example
+    words = [text for text in (example.text, *map(str, example.data.values()), row.label) if len(text) > 15]
+    Suggestion.objects.create(example=example, value="of a model", by="adapter 1")
+    erase([example], reason="Somebody asked.", by=alice)
+    run_jobs()
+    if project.task_type not in ("classification", "multilabel", "preference"):
+        row.refresh_from_db()
+        assert row.label == ERASED and Suggestion.objects.get().value in (ERASED, {}, [])
+    for path in settings.GOLDPAN_OBJECTS.rglob("*"):
+        stored = path.read_bytes().decode(errors="replace") if path.is_file() else ""
+        assert not any(json.dumps(text, ensure_ascii=False)[1:-1] in stored for text in words)
+    assert list(problems()) == []
+    start_score(project, by=alice)
+    start_freeze(project, by=alice)
+    run_jobs()
+    newest = Snapshot.objects.first()
+    assert newest.number == 2 and not newest.rows.filter(example=example).exists() and list(problems()) == []
 
 
 def test_training_is_refused_in_words_where_it_is_not_there_yet(snapshot, alice):
