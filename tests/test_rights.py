@@ -355,7 +355,7 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
             "curation:snapshot-comment": {"text": "Well."},
             "curation:snapshot-export-start": {"format": "csv"},
             "curation:example-erase": {"reason": "Somebody asked.", "sure": "on"},
-            "curation:snapshot-approve": {"sha256": still_open.sha256, "decision": "approved"},
+            "curation:snapshot-approve": {"sha256": still_open.sha256, "decision": "refused", "comment": "Not yet."},
             "training:train": {"override_reason": "why not"} | training_defaults(),
             "training:promote": {"override_reason": "why not"}})
 

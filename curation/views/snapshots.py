@@ -290,8 +290,8 @@ def export_file(request: Request, job: Job) -> FileResponse:
 @on(Project, "import_examples")
 @require_http_methods(["GET", "POST"])
 def snapshot_import(request: Request, project: Project) -> HttpResponse:
-    form = SnapshotFileForm(request.POST or None, request.FILES or None)
-    if request.method == "POST" and form.is_valid():
+    form = SnapshotFileForm(request.POST, request.FILES) if request.method == "POST" else SnapshotFileForm()
+    if form.is_bound and form.is_valid():
         file = form.cleaned_data["file"]
         try:
             receive_snapshot(project, file, name=file.name, by=request.user)
