@@ -1,13 +1,13 @@
 """How fast is a snapshot of 100,000 rows frozen and written as Parquet with its sha256, and are two writes equal?
 
-`python -m bench.snapshot`: 100,000 pool rows and 1,500 held-out ones are scored by hand and frozen by Goldpan. Then the same
-rows are written as zstd Parquet and hashed, each side in a process of its own, the sides taking turns:
-- goldpan: `write_export(…, "parquet")` up to the hash of the data file: it reads the frozen file, hashes all of it, and
-  takes the columns out of its lines;
+`python -m bench.snapshot`: 100,000 pool rows and 1,500 held-out ones are scored by hand and frozen by Goldpan. Then the
+same rows are written as zstd Parquet and hashed, each side in a process of its own, the sides taking turns:
+- goldpan: `write_export(…, "parquet")` up to the hash of the data file: it reads the frozen file, hashes all of it,
+  and takes the columns out of its lines;
 - roof: a table that lies ready in memory, `pyarrow.parquet.write_table` and hashlib: nothing that reads can be faster;
-- pyarrow: the same work without Goldpan: hashlib over the frozen file, `pyarrow.json.read_json`, `write_table`, hashlib;
+- pyarrow: the same work without Goldpan: hashlib over the frozen file, `read_json`, `write_table`, hashlib;
 - datasets: `Dataset.from_json`, `save_to_disk` (Arrow, not compressed) and hashlib, where the package is there.
-Before anything is timed the rows of goldpan, roof and pyarrow are compared, and two writes byte by byte, of every format.
+Before anything is timed the rows of goldpan and pyarrow are compared, and two writes of every format byte by byte.
 Exits with 1 if Parquet and sha256 reach less than 0.7 of the roof (goal G8), or two writes differ.
 """
 
@@ -42,7 +42,7 @@ def main() -> int:
         print(f"{N_POOL + N_HELD_OUT:,} rows, {frozen['mb_of_file']:.0f} MB of JSON Lines; frozen with all checks in "
               f"{frozen['wall']:.1f} s, {frozen['cpu']:.1f} s CPU")
         equal = measure("equal", data)
-        print(f"two writes of every format are equal byte by byte ({', '.join(sorted(equal))}); rows as pyarrow reads them")
+        print(f"two writes of every format are equal byte by byte: {', '.join(sorted(equal))}")
         found: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
         for number in range(N_ROUNDS):
             for side in SIDES if number % 2 == 0 else reversed(SIDES):
@@ -105,6 +105,7 @@ def prepare() -> dict[str, float]:
     from django.conf import settings
     from django.contrib.auth.models import User
     from django.core.management import call_command
+    from django.db import transaction
 
     from curation.models import Snapshot
     from curation.services.gold_sets import gold_set_of, save_rule
@@ -118,7 +119,8 @@ def prepare() -> dict[str, float]:
     maker = User.objects.create_user("alice")
     project = create_project(name="Bench", labels=[{"name": label} for label in LABELS], instructions="Say the mood.",
                              split_salt="bench", target_metric="accuracy", target_value=0.8, created_by=maker)
-    _insert_rows(project)
+    with transaction.atomic():
+        _insert_rows(project)
     save_rule(gold_set_of(project), size=N_POOL, min_quality=0, min_per_label=1, allow_flagged=False, seed=0, by=maker)
     watch = Watch()
     job = start_freeze(project, by=maker, wake=False)
@@ -247,7 +249,7 @@ def timed(work: Callable[[Path], object]) -> dict[str, float]:
 
 
 def by_goldpan() -> dict[str, float]:
-    import pyarrow.json  # noqa: F401
+    import pyarrow.json
     import pyarrow.parquet  # noqa: F401
 
     return timed(_goldpan)
