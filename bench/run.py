@@ -8,7 +8,7 @@ import sys
 import time
 
 BENCHES = ("import_examples", "ingest", "embed", "dedup", "cluster", "find_planted_errors", "predprobs", "crowd",
-           "truth_finding", "label_studio_sync", "pages")
+           "truth_finding", "label_studio_sync", "pages", "snapshot")
 
 
 def main(names: list[str]) -> int:

@@ -4,7 +4,10 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import orjson
 import rfc8785
+
+MAX_INTEGER = 2**53 - 1
 
 
 def canonical_line(record: dict[str, Any]) -> bytes:
@@ -14,7 +17,25 @@ def canonical_line(record: dict[str, Any]) -> bytes:
     types that are not JSON. Inside the line there is no newline, so a file of lines is split at b"\\n" and nowhere
     else. 1.0 and 1 become the same bytes; text is kept as it is, without Unicode normalisation.
     """
+    if _is_plain(record):
+        try:
+            return orjson.dumps(record, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+        except TypeError:  # a lone surrogate, which rfc8785 refuses in its own words
+            pass
     return rfc8785.dumps(record) + b"\n"
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether orjson writes what RFC 8785 asks for: no fractions, which it spells otherwise, and ASCII names, which it
+    puts into the same order. It is some thirty times as fast."""
+    kind = type(value)
+    if kind is str or value is None or kind is bool:
+        return True
+    if kind is int:
+        return bool(-MAX_INTEGER <= value <= MAX_INTEGER)
+    if kind is dict:
+        return all(type(name) is str and name.isascii() and _is_plain(part) for name, part in value.items())
+    return kind is list and all(map(_is_plain, value))
 
 
 def manifest_bytes(manifest: dict[str, Any]) -> bytes:

@@ -3,6 +3,7 @@ from dataclasses import asdict
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 
@@ -215,8 +216,50 @@ class ApprovalForm(forms.Form):
     sha256 = forms.CharField(min_length=64, max_length=64, widget=forms.HiddenInput)
     comment = forms.CharField(
         max_length=2000, required=False, widget=forms.Textarea(attrs={"rows": 2}),
-        help_text="What you looked at, or what has to change. It stays with the snapshot.")
+        help_text="What you looked at; to refuse, what has to change. It stays with the snapshot.")
     decision = forms.ChoiceField(choices=Approval.Choice.choices)
+
+
+class OverrideForm(forms.Form):
+    """name and n: the check as the page showed it, and how many findings it had there."""
+
+    name = forms.CharField(max_length=20)
+    n = forms.IntegerField(min_value=0)
+    reason = forms.CharField(max_length=2000)
+
+
+class SaidForm(forms.Form):
+    text = forms.CharField(max_length=2000, label="Say something", widget=forms.Textarea(attrs={"rows": 2}))
+
+
+class SnapshotFileForm(forms.Form):
+    file = forms.FileField(
+        widget=forms.FileInput(attrs={"accept": ".jsonl"}),
+        help_text="A “Snapshot file” from Goldpan, or the snapshot.jsonl of a Hugging Face folder; at most "
+                  f"{settings.GOLDPAN_MAX_UPLOAD_MB} MB.")
+
+    def clean_file(self) -> Any:
+        file = self.cleaned_data["file"]
+        if file.size > settings.GOLDPAN_MAX_UPLOAD_MB * 1_000_000:
+            raise forms.ValidationError(f"The file has {file.size / 1e6:.0f} MB; at most "
+                                        f"{settings.GOLDPAN_MAX_UPLOAD_MB} MB can be uploaded at once.")
+        return file
+
+
+class EraseForm(forms.Form):
+    reason = forms.CharField(
+        max_length=500, label="Why is it erased?", widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="For the record; without the name of whoever asked, since it stays.")
+    group = forms.BooleanField(required=False)
+    sure = forms.BooleanField(label="I know that this cannot be undone")
+
+    def __init__(self, *args: Any, n_same_group: int = 0, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if n_same_group:
+            self.fields["group"].label = (f"and the {n_same_group:,} other example{'s' if n_same_group > 1 else ''} of "
+                                          "its customer, thread or document")
+        else:
+            del self.fields["group"]
 
 
 class SettleForm(forms.Form):

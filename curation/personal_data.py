@@ -5,7 +5,9 @@ found may still be about somebody. IBANs and cards must have their right check d
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 EMAIL, PHONE, IBAN, CARD = "an e-mail address", "a phone number", "an IBAN", "a payment card number"
 
@@ -45,6 +47,14 @@ def find_personal_data(text: str) -> list[Found]:
                 found.append(Found(what, start, end))
                 is_taken[start:end] = b"\1" * (end - start)
     return sorted(found, key=lambda one: one.start)
+
+
+def texts_in(value: Any) -> str:
+    """Return all texts of a JSON value, a line each."""
+    if isinstance(value, str):
+        return value
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return "\n".join(filter(None, map(texts_in, parts)))
 
 
 def is_iban(written: str) -> bool:

@@ -21,6 +21,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 
 from curation.models import Decision, QualityReport, Snapshot
+from curation.services.approvals import judged_checks, override_check
 from curation.services.gold_sets import gold_set_of, save_rule
 from curation.services.labels import ballots, majority
 from curation.services.review import decide, review_queue
@@ -57,6 +58,10 @@ N_RELABELLED = 500  # the flagged examples that go to Label Studio, two answers 
 GOLD_SIZE = 500
 NOISY, BLIND, RELABELS, TIE_BREAK = 0, range(1, 6), (6, 7), 8  # which column of the ratings plays which part
 ANSWERING_THREADS = 2  # more gain nothing over Label Studio's SQLite
+ACCEPTED = {  # what the admin overrides in the demo, and why; anything else that fails ends it
+    "personal_data": "The tweets were public when they were collected; their phone numbers stay for this demo.",
+    "conflicts": "A tweet that was sent twice and labelled differently by one rater each; the other checks hold.",
+}
 PEOPLE = {"admin": Role.admin, "curator": Role.curator, "annotator-1": Role.annotator, "annotator-2": Role.annotator}
 
 Say = Callable[[str], None]
@@ -279,6 +284,10 @@ def approve(cast: Cast, say: Say) -> str:
     snapshot = _snapshot(cast.project)
     assert snapshot is not None
     if not snapshot.is_approved:
+        for judged in judged_checks(snapshot):
+            if not judged.is_green and judged.check.name in ACCEPTED:
+                override_check(snapshot, name=judged.check.name, n=judged.check.n, reason=ACCEPTED[judged.check.name],
+                               by=cast.admin)
         approve_snapshot(snapshot, sha256=snapshot.sha256, approver=cast.admin)
     return f"{snapshot} approved by {cast.admin.username}, who did not make it"
 

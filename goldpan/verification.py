@@ -4,14 +4,20 @@ import hashlib
 import json
 from collections.abc import Iterator
 from datetime import UTC
+from itertools import chain
+from typing import Any
 
 from django.conf import settings
 
-from curation.models import Approval, EmbeddingShard, Snapshot
+from curation.models import Approval, EmbeddingShard, Snapshot, SnapshotRow
+from curation.services.erasing import REMOVED_UPLOAD
+from curation.services.frozen import read_manifest, rows_file_of, stream_chunks
+from curation.services.staleness import n_erased
 from labeling.models import Desk, Upload
 from projects.audit import first_broken
+from projects.errors import UserError
 from projects.models import AuditEvent, Project
-from projects.objects import object_is_sound, open_object
+from projects.objects import object_is_sound
 from training.models import Adapter, Evaluation
 
 
@@ -47,31 +53,53 @@ def _stored_files() -> Iterator[tuple[str, str]]:
             yield f"{name} of {adapter}", sha256
     for snapshot in Snapshot.objects.all():
         yield f"Manifest of {snapshot}", snapshot.sha256
-        yield f"Rows of {snapshot}", snapshot.rows_sha256
+        yield f"Rows of {snapshot}", rows_file_of(snapshot)
+    removed = set(AuditEvent.objects.filter(what=REMOVED_UPLOAD).values_list("detail__sha256", flat=True))
     for upload in Upload.objects.all():
-        yield f"Uploaded file {upload.name}", upload.sha256
+        if upload.sha256 not in removed:  # by an erasure: the audit chain says so
+            yield f"Uploaded file {upload.name}", upload.sha256
 
 
 def _snapshot_problems(snapshot: Snapshot) -> Iterator[str]:
-    """Whether the manifest names the rows' file and every row in the database is the line of that file."""
+    """Whether the manifest names the rows' file and every row in the database is the line of that file.
+
+    Where rows were erased, the file has a tombstone in place of a line: then an Erasure must stand behind it, the text
+    must be gone, and the hash must be the one that was frozen.
+    """
     try:
-        with open_object(settings.GOLDPAN_OBJECTS, snapshot.sha256) as file:
-            manifest = json.loads(file.read())
-        with open_object(settings.GOLDPAN_OBJECTS, snapshot.rows_sha256) as file:
-            lines = [line for line in file.read().split(b"\n") if line]
-    except (FileNotFoundError, ValueError):
+        manifest = read_manifest(snapshot)
+        frozen = list(chain.from_iterable(chunk.sha256s for chunk in stream_chunks(snapshot)))
+        lines = [line for chunk in stream_chunks(snapshot) for line in chunk.lines.split(b"\n") if line]
+    except (UserError, ValueError):
         return  # said already
-    if manifest["rows"] != {"sha256": snapshot.rows_sha256, "n": len(lines)}:
+    if manifest["rows"]["sha256"] != snapshot.rows_sha256 or manifest["rows"]["n"] != len(lines):
         yield f"The manifest of {snapshot} names other rows than the database."
-    if not object_is_sound(settings.GOLDPAN_OBJECTS, manifest["lineage"]["sha256"]):
-        yield f"The lineage of {snapshot} is missing or has changed. Restore it from a backup."
-    rows = snapshot.rows.select_related("example").order_by("position")
+    for part in ("lineage", "left_out"):
+        if part in manifest and not object_is_sound(settings.GOLDPAN_OBJECTS, manifest[part]["sha256"]):
+            yield f"The {part.replace('_', ' ')} of {snapshot} is missing or has changed. Restore it from a backup."
+    rows = snapshot.rows.select_related("example__erasure").order_by("position")
     if len(rows) != len(lines):
         yield f"{snapshot} has {len(lines)} rows in its file and {len(rows)} in the database."
-    for row, line in zip(rows, lines, strict=False):
-        record = json.loads(line)
-        row_sha256 = hashlib.sha256(line + b"\n").hexdigest()
-        frozen = (record["key"], record["label"], record["split"], record["text"], row_sha256)
-        if frozen != (row.example.key, row.label, row.split, row.example.text, row.row_sha256):
+    for row, line, sha256 in zip(rows, lines, frozen, strict=False):
+        if not _is_line(row, json.loads(line), line, sha256):
             yield f"Row {row.position} of {snapshot} is not the line of its file."
             return
+
+
+def _is_line(row: SnapshotRow, record: dict[str, Any], line: bytes, frozen_sha256: str) -> bool:
+    example, is_erased = row.example, hasattr(row.example, "erasure")
+    if frozen_sha256 != row.row_sha256 or record["key"] != example.key or record["split"] != row.split:
+        return False
+    if is_erased or "erased" in record:
+        return is_erased and record.get("row_sha256") == row.row_sha256 and not example.text
+    return (record["label"], record["text"]) == (row.label, example.text) and \
+        hashlib.sha256(line + b"\n").hexdigest() == row.row_sha256
+
+
+def erasures() -> Iterator[str]:
+    """What is not there any more because somebody asked for it, in words: no problem, but worth reading."""
+    for snapshot in Snapshot.objects.select_related("project"):
+        if n := n_erased(snapshot):
+            were = "s were" if n > 1 else " was"
+            yield (f"{n:,} row{were} erased from {snapshot} of “{snapshot.project}” since it was frozen; the hashes "
+                   "are kept, and the other rows are the frozen ones.")

@@ -1,5 +1,8 @@
 """Database triggers that refuse UPDATE and DELETE, so that a trusted row stays as it was even under raw SQL."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations import RunPython
 
@@ -34,3 +37,54 @@ def forbid_change(*tables: str) -> RunPython:
                 editor.execute(f"DROP TRIGGER IF EXISTS {table}_refuses_{verb}{where}")
 
     return RunPython(add, remove)
+
+
+@dataclass(frozen=True)
+class Blanking:
+    """The one change that a table allows: `columns` lose their content, while `condition` holds of the row.
+
+    columns: name → the SQL values that it may get. condition: SQL about OLD, the row as it is.
+    """
+
+    columns: Mapping[str, Sequence[str]]
+    condition: str
+
+    def allows(self, unchanged: str) -> str:
+        """SQL that says whether an UPDATE is this change. unchanged: SQL that says that all other columns stay."""
+        blanked = [f"(NEW.{name} = OLD.{name} OR NEW.{name} IN ({', '.join(values)}))"
+                   for name, values in self.columns.items()]
+        return " AND ".join([self.condition, *blanked, unchanged])
+
+
+_SQLITE_BUT = """CREATE TRIGGER {table}_refuses_update BEFORE UPDATE{of} ON {table} WHEN NOT COALESCE({allowed}, 0)
+BEGIN SELECT RAISE(ABORT, 'rows of {table} are never changed or removed'); END"""
+_POSTGRES_FUNCTION_BUT = """CREATE OR REPLACE FUNCTION {table}_refuse_change() RETURNS trigger AS $$
+BEGIN
+  IF {allowed} THEN RETURN NEW; END IF;
+  RAISE EXCEPTION 'rows of % are never changed or removed', TG_TABLE_NAME;
+END $$ LANGUAGE plpgsql"""
+_POSTGRES_BUT = """CREATE TRIGGER {table}_refuses_update BEFORE UPDATE{of} ON {table}
+FOR EACH ROW EXECUTE FUNCTION {table}_refuse_change()"""
+
+
+def forbid_change_but(table: str, blanking: Blanking, *, of: Sequence[str] = ()) -> RunPython:
+    """A migration operation: like `forbid_change`, but for one change, which `blanking` says.
+
+    of: the columns that are guarded, all of them if left out. To be said again after a column was added or changed.
+    """
+    forbid = forbid_change(table)
+
+    def add(apps: object, editor: BaseDatabaseSchemaEditor) -> None:
+        forbid.code(apps, editor)
+        postgres = editor.connection.vendor == "postgresql"
+        editor.execute(f"DROP TRIGGER {table}_refuses_update" + (f" ON {table}" if postgres else ""))
+        with editor.connection.cursor() as cursor:
+            columns = [column.name for column in editor.connection.introspection.get_table_description(cursor, table)]
+        same = "IS NOT DISTINCT FROM" if postgres else "IS"
+        allowed = blanking.allows(" AND ".join(
+            f'NEW."{name}" {same} OLD."{name}"' for name in columns if name not in blanking.columns))
+        values = {"table": table, "allowed": allowed, "of": f" OF {', '.join(of)}" if of else ""}
+        for statement in (_POSTGRES_FUNCTION_BUT, _POSTGRES_BUT) if postgres else (_SQLITE_BUT,):
+            editor.execute(statement.format(**values), params=None)
+
+    return RunPython(add, forbid.reverse_code)

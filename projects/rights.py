@@ -28,6 +28,7 @@ MAY: dict[str, tuple[Role, ...]] = {
     "see_snapshot": (Role.curator, Role.admin),
     "export_snapshot": (Role.curator, Role.admin),
     "approve_snapshot": (Role.admin,),
+    "erase": (Role.admin,),
     "see_runs": (Role.curator, Role.admin),
     "run_baseline": (Role.curator, Role.admin),
     "train": (Role.admin,),

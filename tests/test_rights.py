@@ -206,6 +206,26 @@ curation:snapshot-approve    open       GET     log-in    403     403  405   404
 curation:snapshot-approve    open       POST    log-in    403     403  302   404
 curation:snapshot-export     snapshot   GET     log-in    403     200  200   404
 curation:snapshot-export     snapshot   POST    log-in    403     405  405   404
+curation:snapshot-export-start snapshot GET     log-in    403     405  405   404
+curation:snapshot-export-start snapshot POST    log-in    403     302  302   404
+curation:export-file         export     GET     log-in    403     200  200   404
+curation:export-file         export     POST    log-in    403     405  405   404
+curation:snapshot-override   open       GET     log-in    403     403  405   404
+curation:snapshot-override   open       POST    log-in    403     403  400   404
+curation:snapshot-request    open       GET     log-in    403     405  405   404
+curation:snapshot-request    open       POST    log-in    403     302  302   404
+curation:snapshot-comment    snapshot   GET     log-in    403     405  405   404
+curation:snapshot-comment    snapshot   POST    log-in    403     302  302   404
+curation:snapshot-again      snapshot   GET     log-in    403     405  405   404
+curation:snapshot-again      snapshot   POST    log-in    403     302  302   404
+curation:snapshot-changes    untried    GET     log-in    403     200  200   404
+curation:snapshot-changes    untried    POST    log-in    403     405  405   404
+curation:snapshot-row        snapshot   GET     log-in    403     200  200   404
+curation:snapshot-row        snapshot   POST    log-in    403     405  405   404
+curation:snapshot-import     project    GET     log-in    403     200  200   404
+curation:snapshot-import     project    POST    log-in    403     422  422   404
+curation:example-erase       unlabelled GET     log-in    403     403  200   404
+curation:example-erase       unlabelled POST    log-in    403     403  302   404
 training:run-list            project    GET     log-in    403     200  200   404
 training:run-list            project    POST    log-in    403     405  405   404
 training:suggest             project    GET     log-in    403     405  405   404
@@ -222,6 +242,8 @@ training:run-live            run        GET     log-in    403     200  200   404
 training:run-live            run        POST    log-in    403     405  405   404
 training:flips               run        GET     log-in    403     200  200   404
 training:flips               run        POST    log-in    403     405  405   404
+training:example-lineage     example    GET     log-in    403     200  200   404
+training:example-lineage     example    POST    log-in    403     405  405   404
 training:adapter             adapter    GET     log-in    403     200  200   404
 training:adapter             adapter    POST    log-in    403     405  405   404
 training:promote             adapter    GET     log-in    403     403  405   404
@@ -266,7 +288,8 @@ class World:
 
     def url(self, row: Row) -> str:
         numbers = [self.objects[row.object]] if row.object != "-" else []
-        name = ["adapter_config.json"] if row.url == "training:adapter-file" else []
+        more = {"training:adapter-file": ["adapter_config.json"], "curation:snapshot-row": [0]}
+        name = more.get(row.url, [])
         return reverse(row.url, args=[*numbers, *name])
 
     def client(self, caller: str, **options: Any) -> Client:
@@ -318,7 +341,7 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
         user.set_password("a password of their own")
         user.save()
     report = scored(project)
-    save_rule(gold_set_of(project), size=9, min_quality=0, min_per_label=1, allow_flagged=False, seed=0, by=bob)
+    save_rule(gold_set_of(project), size=15, min_quality=0, min_per_label=1, allow_flagged=False, seed=0, by=bob)
     snapshot, untried, still_open = (frozen(project, bob) for _ in range(3))
     for one in (snapshot, untried):
         approve_snapshot(one, sha256=one.sha256, approver=alice)
@@ -357,14 +380,20 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
     drawn = Map.objects.get()
     every_id = np.array(Example.objects.filter(project=project).values_list("pk", flat=True))
     picked = create_selection(project, every_id, by=bob, drawn=drawn)
+    unlabelled = Example.objects.create(project=project, key="lone", text="a lone text", data={}, split="pool",
+                                        content_sha256="f" * 64, group="lone")
+    export = Job.objects.create(
+        project=project, kind="export", title="Exported", state="succeeded", finished_at=timezone.now(),
+        params={"snapshot": snapshot.pk, "format": "csv"}, result={"sha256": put_object(
+            settings.GOLDPAN_OBJECTS, b"a file")})
     publish_guideline(project, text="Say the mood you hear.", note="Tone.", by=bob, seen=1, changes_all=True)
     return World(
         people={"alice": alice, "bob": bob, "charlie": charlie, "dora": dora},
         objects={"project": project.pk, "example": example.pk, "upload": upload.pk, "desk": desk.pk, "batch": batch.pk,
                  "handed_out": handed_out.pk, "known": known.pk, "annotator": desk.annotator_id, "paused": paused.pk,
                  "job": job.pk, "failed_job": failed.pk, "snapshot": snapshot.pk, "untried": untried.pk,
-                 "open": still_open.pk, "map": drawn.pk, "selection": picked.pk,
-                 "run": run.pk, "adapter": adapter.pk, "view": view.pk, "bulk": bulk.pk},
+                 "open": still_open.pk, "unlabelled": unlabelled.pk, "export": export.pk, "map": drawn.pk,
+                 "selection": picked.pk, "run": run.pk, "adapter": adapter.pk, "view": view.pk, "bulk": bulk.pk},
         posts={
             "projects:members": {"name": "dora", "role": "annotator"},
             "labeling:upload-import": {"skip_bad": "on"},
@@ -389,7 +418,11 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
             "curation:selection-batch": {"title": "more", "n_labels": 1, "overlap_share": 0, "overlap_labels": 1,
                                          "max_labels": 1, "skips": "next_person"},
             "curation:next-labels": {"n": 5, "target": 0.9, "cap": 5},
-            "curation:snapshot-approve": {"sha256": still_open.sha256, "decision": "approved"},
+            "curation:snapshot-override": {"name": "balance", "n": 1, "reason": "why not"},
+            "curation:snapshot-comment": {"text": "Well."},
+            "curation:snapshot-export-start": {"format": "csv"},
+            "curation:example-erase": {"reason": "Somebody asked.", "sure": "on"},
+            "curation:snapshot-approve": {"sha256": still_open.sha256, "decision": "refused", "comment": "Not yet."},
             "training:train": {"override_reason": "why not"} | training_defaults(),
             "training:promote": {"override_reason": "why not"}})
 
@@ -406,19 +439,20 @@ def repeated(report: QualityReport) -> DuplicateCluster:
 
 
 def scored(project: Project) -> QualityReport:
-    """Twelve pool examples with a label, one of which looks wrong, and four held-out ones with three labels each."""
+    """Eighteen pool examples with a label, one of which looks wrong, and six held-out ones with three labels each."""
     people = [Annotator.objects.create(project=project, name=f"annotator {n}") for n in range(3)]
+    before = timezone.now()
     report = QualityReport.objects.create(
         project=project, job=Job.objects.create(project=project, kind="score", title="Scored"), encoder="none",
-        n_examples=16, n_scored=12, n_issues=1, n_clusters=0, n_crossing=0, duplicate_threshold=0.95)
-    for number in range(16):
-        split = "pool" if number < 12 else "dev" if number < 14 else "test"
+        n_examples=24, n_scored=18, n_issues=1, n_clusters=0, n_crossing=0, duplicate_threshold=0.95)
+    for number in range(24):
+        split = "pool" if number < 18 else "dev" if number < 20 else "test"
         label = project.labels[number % 3]
         example = Example.objects.create(project=project, key=f"e{number}", text=f"text {number}", data={}, split=split,
                                          content_sha256=f"{number:064x}", group=str(number))
         Annotation.objects.bulk_create(Annotation(
             example=example, annotator=person, value=label, source="file", instructions_version=1,
-            created_at=timezone.now()) for person in people[:1 if split == "pool" else 3])
+            created_at=before) for person in people[:1 if split == "pool" else 3])
         ExampleScore.objects.create(
             report=report, example=example, label=label if split == "pool" else "", n_labels=1, cluster=number,
             cluster_size=1, label_quality=0.9 if split == "pool" else None, is_label_issue=number == 11)

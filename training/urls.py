@@ -12,6 +12,7 @@ urlpatterns = [
     path("runs/<int:pk>/", views.run_detail, name="run"),
     path("runs/<int:pk>/live/", views.run_live, name="run-live"),
     path("runs/<int:pk>/flips/", views.run_flips, name="flips"),
+    path("examples/<int:pk>/lineage/", views.example_lineage, name="example-lineage"),
     path("adapters/<int:pk>/", views.adapter_detail, name="adapter"),
     path("adapters/<int:pk>/promote/", views.adapter_promote, name="promote"),
     path("adapters/<int:pk>/card/", views.adapter_card, name="adapter-card"),

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from curation.models import Snapshot
 from jobs.models import Job
+from labeling.models import Example
 from projects.errors import UserError
 from projects.models import Project
 from projects.objects import object_exists, object_is_sound, object_path, open_object
@@ -23,6 +24,7 @@ from training.prompts import Prompt, prompt_from_json, prompt_sha256
 from training.services.baseline import start_baseline
 from training.services.cards import base_model_of, card_of, lineage_of
 from training.services.comparison import MAX_LOOKS, compare, flips
+from training.services.lineage import holdings, stale
 from training.services.overview import states_of
 from training.services.promotion import promote, standing
 from training.services.runs import forecast, gate_objection, live_metrics, log_tail, start_training
@@ -179,6 +181,19 @@ def run_flips(request: Request, run: Run) -> HttpResponse:
         "page": Paginator(shown, FLIPS_PER_PAGE).get_page(request.GET.get("page"))})
 
 
+# An example, from its labels to the models
+
+@on(Example, "see_runs")
+@require_GET
+def example_lineage(request: Request, example: Example) -> HttpResponse:
+    """All snapshots, runs and adapters that hold an example, and which of them are stale."""
+    found = holdings(example)
+    old = [one for one in found if one.has_changed]
+    return render(request, "training/example_lineage.html", {
+        "project": example.project, "nav": "labeling:example-list", "example": example, "holdings": found,
+        "n_stale": len(old), "n_learned": sum(len(one.adapters) for one in old if one.was_learned)})
+
+
 # An adapter
 
 @dataclass(frozen=True)
@@ -200,7 +215,8 @@ def _adapter_page(request: Request, adapter: Adapter, form: PromotionForm) -> Ht
     lineage, store = lineage_of(adapter), settings.GOLDPAN_OBJECTS
     return render(request, "training/adapter_detail.html", {
         "project": adapter.project, "nav": "training:run-list", "adapter": adapter, "run": adapter.run,
-        "snapshot": adapter.run.snapshot, "lineage": lineage, "standing": standing(adapter), "form": form,
+        "snapshot": adapter.run.snapshot,
+        "lineage": lineage, "stale": stale([adapter.run.snapshot]), "standing": standing(adapter), "form": form,
         "card": card_of(adapter, lineage), "base": base_model_of(adapter), "target": adapter.project.target_value,
         "champion": Adapter.objects.filter(project=adapter.project).champion(),
         "may": _may(request, adapter.project), "files": [

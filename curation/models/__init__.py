@@ -4,14 +4,50 @@ from curation.models.counts import ExampleCount
 from curation.models.decisions import BulkDecision, Decision
 from curation.models.duplicates import DuplicateAction, DuplicateCluster, DuplicateMember, PairJudgement, PairToJudge
 from curation.models.embeddings import Embedding, EmbeddingShard
+from curation.models.erasures import ERASED, Erasure, RedactedRows
 from curation.models.flags import Flag, ScoreChange
 from curation.models.gold_sets import GoldSet
 from curation.models.maps import Map, Selection
 from curation.models.quality import ExampleScore, QualityReport
-from curation.models.snapshots import Approval, Snapshot, SnapshotRow
+from curation.models.snapshots import (
+    Approval,
+    ApprovalRequest,
+    CheckOverride,
+    Snapshot,
+    SnapshotCheck,
+    SnapshotComment,
+    SnapshotRow,
+)
 from curation.models.views import Message, SavedView
 
 __all__ = [
-    "Approval", "BulkDecision", "Decision", "DuplicateAction", "DuplicateCluster", "DuplicateMember", "Embedding",
-    "EmbeddingShard", "ExampleCount", "ExampleScore", "Flag", "GoldSet", "Map", "Message", "PairJudgement",
-    "PairToJudge", "QualityReport", "SavedView", "ScoreChange", "Selection", "Snapshot", "SnapshotRow"]
+    "ERASED",
+    "Approval",
+    "ApprovalRequest",
+    "BulkDecision",
+    "CheckOverride",
+    "Decision",
+    "DuplicateAction",
+    "DuplicateCluster",
+    "DuplicateMember",
+    "Embedding",
+    "EmbeddingShard",
+    "Erasure",
+    "ExampleCount",
+    "ExampleScore",
+    "Flag",
+    "GoldSet",
+    "Map",
+    "Message",
+    "PairJudgement",
+    "PairToJudge",
+    "QualityReport",
+    "RedactedRows",
+    "SavedView",
+    "ScoreChange",
+    "Selection",
+    "Snapshot",
+    "SnapshotCheck",
+    "SnapshotComment",
+    "SnapshotRow",
+]

@@ -12,14 +12,25 @@ from projects.models import OfProjectQuerySet, Project
 class Snapshot(models.Model):
     """A gold set and its held-out rows, frozen: the files by sha256, the rule, the counts. Immutable."""
 
+    class Origin(models.TextChoices):
+        frozen = "frozen", "frozen from the gold set"
+        rolled_back = "rolled_back", "the rows of an earlier snapshot again"
+        imported = "imported", "imported from a snapshot file"
+
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="snapshots")
     number = models.PositiveIntegerField()
     sha256 = models.CharField(max_length=64, help_text="of the manifest, which names the hash of every file")
     rows_sha256 = models.CharField(max_length=64, help_text="of the canonical JSONL")
     rule = models.JSONField()
     counts = models.JSONField(help_text='{"train": 500, "dev": …, "test": …, "labels": {…}, "left_out": {…}}')
-    report = models.ForeignKey(QualityReport, on_delete=models.PROTECT, related_name="+")
+    report = models.ForeignKey(QualityReport, null=True, on_delete=models.PROTECT, related_name="+",
+                               help_text="that the gold set was chosen by; none of one that was imported")
     parent = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="+")
+    origin = models.CharField(max_length=11, choices=Origin, default=Origin.frozen)
+    same_as = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="+",
+                                help_text="the earlier snapshot whose rows these are again")
+    last_annotation = models.BigIntegerField(null=True, help_text="pk of the newest annotation when it was frozen")
+    last_decision = models.BigIntegerField(null=True, help_text="pk of the newest decision when it was frozen")
     job = models.OneToOneField(Job, null=True, on_delete=models.PROTECT, related_name="+")
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -53,6 +64,7 @@ class SnapshotRow(models.Model):
     class Meta:
         ordering = ["position"]
         constraints = [models.UniqueConstraint(fields=["snapshot", "example"], name="an_example_is_once_in_a_snapshot")]
+        indexes = [models.Index(fields=["snapshot", "position"], name="row_of_snapshot_by_position")]
 
     def __str__(self) -> str:
         return f"{self.split} {self.position}"
@@ -84,3 +96,65 @@ class Approval(models.Model):
 
     def __str__(self) -> str:
         return f"{self.decision} by {self.approver}"
+
+
+class SnapshotCheck(models.Model):
+    """What a check found in the rows when they were frozen; like the rows it never changes."""
+
+    snapshot = models.ForeignKey(Snapshot, on_delete=models.PROTECT, related_name="checks", db_index=False)
+    name = models.CharField(max_length=20)
+    claim = models.TextField()
+    holds = models.BooleanField()
+    n = models.PositiveIntegerField(help_text="rows, labels or groups that break the claim")
+    found = models.TextField(help_text="the figures that decided it")
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [models.UniqueConstraint(fields=["snapshot", "name"], name="a_check_is_stored_once_per_snapshot")]
+
+    def __str__(self) -> str:
+        return self.claim
+
+
+class CheckOverride(models.Model):
+    """Why a snapshot may be approved although this check fails, for as many findings as were seen then."""
+
+    snapshot = models.ForeignKey(Snapshot, on_delete=models.PROTECT, related_name="overrides")
+    name = models.CharField(max_length=20, help_text="of the check")
+    n = models.PositiveIntegerField(help_text="findings that were accepted; more of them make it fail again")
+    reason = models.TextField()
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
+
+
+class ApprovalRequest(models.Model):
+    """Somebody asks the admins to decide on a snapshot."""
+
+    snapshot = models.OneToOneField(Snapshot, on_delete=models.PROTECT, related_name="request")
+    note = models.TextField(blank=True)
+    asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.asked_by} asks for {self.snapshot}"
+
+
+class SnapshotComment(models.Model):
+    """What somebody said about a snapshot. A thread that only grows."""
+
+    snapshot = models.ForeignKey(Snapshot, on_delete=models.PROTECT, related_name="comments")
+    text = models.TextField()
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return f"{self.author}: {self.text}"

@@ -1,53 +1,115 @@
-"""What must hold of a snapshot before somebody approves it, looked up in its files and in the ledger, never assumed."""
+"""What must hold of a snapshot before somebody approves it, looked up in its files and in the ledger, never assumed.
 
-import hashlib
+Checks of the rows are made once, when they are frozen, and stored: neither the rows nor what was found can change. Two
+are made whenever somebody looks: whether labels have changed since, and whether the stored bytes are the frozen ones.
+"""
+
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 from curation.answers import Answers
-from curation.canonical import canonical_line
-from curation.models import ExampleScore, Snapshot, SnapshotRow
+from curation.models import Decision, ExampleScore, QualityReport, Snapshot, SnapshotCheck
+from curation.personal_data import find_personal_data, texts_in
+from curation.services.frozen import file_trouble, read_manifest, rows_file_of, stream_chunks
 from curation.services.labels import Ballot, Vote, answers_of
-from curation.services.snapshots import read_rows
-from labeling.models import Annotation
+from curation.services.staleness import ChangedRow, changed_rows, n_erased
+from labeling.models import Annotation, Example
 from labeling.services.batches import MIN_HELD_OUT_LABELS
+from labeling.services.bulk import CHUNK
 from projects.errors import UserError
+from projects.models import Project
 
 HELD_OUT = ("dev", "test")
+MIN_TRAIN_ROWS = 5  # of a label, below which nothing can be said about it out of sample either
+CAN_CONFLICT = ("classification", "multilabel", "spans", "extraction")  # where equal texts should have equal answers
+SHOWN_KEYS = 3
 
 
 @dataclass(frozen=True)
 class Check:
-    """A claim, whether it holds, and the figures that decided it."""
+    """A claim, whether it holds, the figures that decided it, and how many rows, labels or groups break it."""
 
+    name: str
     claim: str
     holds: bool
     found: str
+    n: int = 0
+
+    @property
+    def can_be_overridden(self) -> bool:
+        """Whether somebody may approve all the same: never bytes that nobody can prove."""
+        return self.name != "bytes"
 
 
-def check_snapshot(snapshot: Snapshot) -> list[Check]:
-    """Return every check, in the order a reader wants them: leaks, held-out labels, classes, bytes."""
-    rows = list(snapshot.rows.select_related("example").defer("example__text", "example__data"))
-    return [_clusters(snapshot, rows), _groups(rows), _blind_labels(snapshot, rows), _classes(snapshot, rows),
-            _bytes(snapshot, rows)]
+@dataclass(frozen=True)
+class CheckedRow:
+    """A row of a snapshot as the checks see it. label: as it is frozen. decision_id: what a curator decided on it."""
+
+    example_id: int
+    key: str
+    group: str
+    content_sha256: str
+    text: str
+    data: dict[str, Any]
+    split: str
+    label: str
+    annotation_ids: list[int]
+    decision_id: int | None
 
 
-def _clusters(snapshot: Snapshot, rows: list[SnapshotRow]) -> Check:
-    cluster_of = dict(ExampleScore.objects.filter(report=snapshot.report_id, example__snapshot_rows__snapshot=snapshot)
-                      .values_list("example_id", "cluster"))
+def check_snapshot(snapshot: Snapshot, changed: Sequence[ChangedRow] | None = None) -> list[Check]:
+    """Return every check, in the order a reader wants them; those of the rows as they were stored.
+
+    changed: as `changed_rows` gives them, where the caller has them.
+    """
+    stored = [Check(check.name, check.claim, check.holds, check.found, check.n)
+              for check in SnapshotCheck.objects.filter(snapshot=snapshot)]
+    of_rows = stored or check_rows(snapshot.project, snapshot.report, rows_of(snapshot))
+    return [*of_rows, staleness_check(snapshot, changed_rows(snapshot) if changed is None else changed),
+            bytes_check(snapshot)]
+
+
+def check_rows(project: Project, report: QualityReport | None, rows: Sequence[CheckedRow]) -> list[Check]:
+    """Check rows that are about to be frozen. Reads ledger and report, no text but the rows' own."""
+    return [_clusters(report, rows), _groups(rows), _blind_labels(project, rows), _classes(project, rows),
+            _balance(project, rows), _personal_data(rows), _conflicts(project, report, rows), _scoring(report, rows)]
+
+
+def rows_of(snapshot: Snapshot) -> list[CheckedRow]:
+    """The rows of a snapshot that were not erased, texts and all."""
+    rows = snapshot.rows.select_related("example").filter(example__erasure__isnull=True)
+    return [checked_row(row.example, row.split, row.label, row.annotation_ids, row.decision_id) for row in rows]
+
+
+def checked_row(example: Example, split: str, label: str, annotation_ids: list[int],
+                decision_id: int | None) -> CheckedRow:
+    return CheckedRow(example.pk, example.key, example.group, example.content_sha256, example.text, example.data, split,
+                      label, annotation_ids, decision_id)
+
+
+# Leaks
+
+def _clusters(report: QualityReport | None, rows: Sequence[CheckedRow]) -> Check:
+    cluster_of: dict[int, int] = {}
+    if report is not None:
+        for ids in _chunks([row.example_id for row in rows]):
+            cluster_of |= dict(ExampleScore.objects.filter(report=report, example__in=ids).values_list(
+                "example_id", "cluster"))
     unknown = sum(row.example_id not in cluster_of for row in rows)
     n = _n_in_two_splits((cluster_of[row.example_id], row.split) for row in rows if row.example_id in cluster_of)
     return Check(
-        "No near-duplicate stands in two splits.", not n and not unknown,
+        "leaks", "No near-duplicate stands in two splits.", not n and not unknown,
         f"{n} of {len(set(cluster_of.values())):,} clusters are in more than one of train, dev and test"
-        + (f"; {unknown} rows were never compared." if unknown else "."))
+        + (f"; {unknown:,} rows were never compared." if unknown else "."), n + unknown)
 
 
-def _groups(rows: list[SnapshotRow]) -> Check:
-    n = _n_in_two_splits((row.example.group, row.split) for row in rows)
-    return Check("No customer, thread or document stands in two splits.", not n,
-                 f"{n} of {len({row.example.group for row in rows}):,} groups are in more than one split.")
+def _groups(rows: Sequence[CheckedRow]) -> Check:
+    n = _n_in_two_splits((row.group, row.split) for row in rows)
+    return Check("groups", "No customer, thread or document stands in two splits.", not n,
+                 f"{n} of {len({row.group for row in rows}):,} groups are in more than one split.", n)
 
 
 def _n_in_two_splits(pairs: Iterable[tuple[int | str, str]]) -> int:
@@ -57,18 +119,18 @@ def _n_in_two_splits(pairs: Iterable[tuple[int | str, str]]) -> int:
     return sum(len(splits) > 1 for splits in splits_of.values())
 
 
-def _blind_labels(snapshot: Snapshot, rows: list[SnapshotRow]) -> Check:
+# Labels
+
+def _blind_labels(project: Project, rows: Sequence[CheckedRow]) -> Check:
     """Enough different annotators, and the label is theirs: what they say together, or a decision where they tie."""
-    answers = answers_of(snapshot.project)
-    text_of = dict(snapshot.rows.filter(split__in=HELD_OUT).values_list("example_id", "example__text")) \
-        if snapshot.project.task_type == "spans" else {}
-    said = {pk: (example_id, annotator, value) for pk, example_id, annotator, value in Annotation.objects.filter(
-        example__snapshot_rows__snapshot=snapshot, example__snapshot_rows__split__in=HELD_OUT)
-        .values_list("pk", "example_id", "annotator_id", "value")}
-    held_out = [row for row in rows if row.split in HELD_OUT]
+    answers, held_out = answers_of(project), [row for row in rows if row.split in HELD_OUT]
+    said: dict[int, tuple[int, int, Any]] = {}
+    for ids in _chunks(list(chain.from_iterable(row.annotation_ids for row in held_out))):
+        said |= {pk: (example_id, annotator, value) for pk, example_id, annotator, value in
+                 Annotation.objects.filter(pk__in=ids).values_list("pk", "example_id", "annotator_id", "value")}
     n_few = n_other = 0
     for row in held_out:
-        text = text_of.get(row.example_id, "")
+        text = row.text if project.task_type == "spans" else ""
         votes = [Vote(pk, annotator, answers.label(value, source=text), value)
                  for pk, (example_id, annotator, value) in ((pk, said[pk]) for pk in row.annotation_ids if pk in said)
                  if example_id == row.example_id]
@@ -80,14 +142,15 @@ def _blind_labels(snapshot: Snapshot, rows: list[SnapshotRow]) -> Check:
     else:
         claim = f"Every dev and test label is the {answers.joint} of at least {MIN_HELD_OUT_LABELS} blind labels."
         other = f"another label than the {answers.joint} gave."
-    return Check(claim, bool(held_out) and not n_few and not n_other,
-                 f"Of {len(held_out):,} held-out rows {n_few:,} have fewer labels and {n_other:,} {other}")
+    return Check("blind_labels", claim, bool(held_out) and not n_few and not n_other,
+                 f"Of {len(held_out):,} held-out rows {n_few:,} have fewer labels and {n_other:,} {other}",
+                 max(n_few, n_other))
 
 
-def _is_theirs(row: SnapshotRow, ballot: Ballot) -> bool:
+def _is_theirs(row: CheckedRow, ballot: Ballot) -> bool:
     """Whether a held-out row's label is what its votes say, or is decided where they say nothing together.
 
-    Of free text only whether somebody gave that answer: which one is most like the others takes too long for a page.
+    Of free text only whether somebody gave that answer: which one is most like the others takes long to find out.
     """
     if ballot.answers.is_free_text:
         return row.decision_id is not None or row.label in {vote.label for vote in ballot.votes}
@@ -95,43 +158,136 @@ def _is_theirs(row: SnapshotRow, ballot: Ballot) -> bool:
     return common == row.label if common else row.decision_id is not None
 
 
-def _classes(snapshot: Snapshot, rows: list[SnapshotRow]) -> Check:
-    answers, labels = answers_of(snapshot.project), snapshot.project.labels
+def _classes(project: Project, rows: Sequence[CheckedRow]) -> Check:
+    answers, labels = answers_of(project), project.labels
     if not labels:
-        return _readable(snapshot, answers)
-    names_of = [(row.split, answers.names_in(row.label)) for row in rows]
-    is_none_allowed = snapshot.project.task_type == "spans"  # a text may hold nothing to mark
-    n_unknown = sum(not set(names) <= set(labels) or not (names or is_none_allowed) for _, names in names_of)
-    n_of = Counter((split, name) for split, names in names_of for name in names)
-    needed = [label for label in labels if label != "tie" or snapshot.project.task_type != "preference"]
-    absent = [f"“{label}” in {split}" for split in ("train", "test") for label in needed if not n_of[split, label]]
-    found = f"{n_unknown:,} rows without one of the {len(labels)} labels."
-    return Check("Every row has a label, and every label has rows in train and in test.",
-                 not n_unknown and not absent, found + (f" No row of {', '.join(absent)}." if absent else ""))
+        return _readable(answers, rows)
+    is_none_allowed = project.task_type == "spans"  # a text may hold nothing to mark
+    bad = [row.key for row in rows if not set(names := answers.names_in(row.label)) <= set(labels)
+           or not (names or is_none_allowed)]
+    return Check("labels", "Every row has a label, and the schema knows it.", not bad,
+                 f"{len(bad):,} of {len(rows):,} rows are without one of the {len(labels)} labels{_first(bad)}.",
+                 len(bad))
 
 
-def _readable(snapshot: Snapshot, answers: Answers) -> Check:
+def _readable(answers: Answers, rows: Sequence[CheckedRow]) -> Check:
     """Whether every answer is one under the schema as it is now."""
-    claim = "Every row has an answer that fits the schema."
-    try:
-        rows = read_rows(snapshot)
-    except UserError as error:
-        return Check(claim, False, str(error))
     bad: list[str] = []
     for row in rows:
         try:
             answers.value(row.label, source=row.text)
         except ValueError as error:
             bad.append(f"{row.key}: {error}")
-    return Check(claim, not bad, f"{len(bad):,} of {len(rows):,} rows do not." + (f" {bad[0]:.200}" if bad else ""))
+    return Check("labels", "Every row has an answer that fits the schema.", not bad,
+                 f"{len(bad):,} of {len(rows):,} rows do not." + (f" {bad[0]:.200}" if bad else ""), len(bad))
 
 
-def _bytes(snapshot: Snapshot, rows: list[SnapshotRow]) -> Check:
+def _balance(project: Project, rows: Sequence[CheckedRow]) -> Check:
+    answers = answers_of(project)
+    if not project.labels:
+        n_of_split = Counter(row.split for row in rows)
+        thin = [split for split in ("train", "test") if n_of_split[split] < MIN_TRAIN_ROWS]
+        return Check("balance", f"Train and test have at least {MIN_TRAIN_ROWS} rows each.", not thin,
+                     f"{n_of_split['train']:,} train and {n_of_split['test']:,} test rows.", len(thin))
+    needed = [label for label in project.labels if label != "tie" or project.task_type != "preference"]
+    n_of = Counter((row.split, name) for row in rows for name in answers.names_in(row.label))
+    absent = [f"“{label}” in {split}" for split in ("train", "test") for label in needed if not n_of[split, label]]
+    thin = [f"“{label}” ({n_of['train', label]})" for label in needed if 0 < n_of["train", label] < MIN_TRAIN_ROWS]
+    least = min(needed, key=lambda label: n_of["train", label])
+    found = f"The rarest label of train is “{least}”, with {n_of['train', least]:,} rows."
+    return Check(
+        "balance", f"Every label has rows in test, and at least {MIN_TRAIN_ROWS} in train.", not absent and not thin,
+        found + (f" No row of {', '.join(absent)}." if absent else "")
+        + (f" Fewer than {MIN_TRAIN_ROWS} in train: {', '.join(thin)}." if thin else ""), len(absent) + len(thin))
+
+
+def _conflicts(project: Project, report: QualityReport | None, rows: Sequence[CheckedRow]) -> Check:
+    """Equal texts with other labels, in the snapshot or among the labelled pool, where nobody has decided."""
+    claim = "No text stands in the project with another label, undecided."
+    if project.task_type not in CAN_CONFLICT:
+        return Check("conflicts", claim, True, "To one text there may be several good answers.")
+    labels_of: dict[str, set[str]] = {row.content_sha256: {row.label} for row in rows}
+    for row in rows:
+        labels_of[row.content_sha256].add(row.label)
+    if report is not None:
+        left_out = set(Decision.objects.current().filter(
+            example__project=project, verdict=Decision.Verdict.exclude).values_list("example_id", flat=True))
+        pool = report.scores.filter(example__split=Example.Split.pool).exclude(label="").values_list(
+            "example_id", "example__content_sha256", "label")
+        decided = dict(Decision.objects.current().filter(example__project=project).exclude(value="").values_list(
+            "example_id", "value"))
+        mine = {row.example_id for row in rows}
+        for pk, sha256, label in pool.iterator(CHUNK):
+            if sha256 in labels_of and pk not in left_out and pk not in mine:
+                labels_of[sha256].add(decided.get(pk, label))
+    bad = [row.key for row in rows
+           if row.split == "train" and row.decision_id is None and len(labels_of[row.content_sha256]) > 1]
+    return Check("conflicts", claim, not bad, f"{len(bad):,} train rows have a twin that says otherwise{_first(bad)}.",
+                 len(bad))
+
+
+def _scoring(report: QualityReport | None, rows: Sequence[CheckedRow]) -> Check:
+    claim = "The scoring is newer than the labels."
+    if report is None:
+        return Check("scoring", claim, False, "These rows were never scored in this project.", len(rows))
+    newer = set(Annotation.objects.filter(annotator__project=report.project_id, created_at__gt=report.created_at)
+                .values_list("example_id", flat=True))
+    bad = [row.key for row in rows if row.split == "train" and row.decision_id is None and row.example_id in newer]
+    return Check("scoring", claim, not bad,
+                 f"{len(bad):,} train rows were answered after {report} was written and not decided on{_first(bad)}.",
+                 len(bad))
+
+
+# What must not be in a text
+
+def _personal_data(rows: Sequence[CheckedRow]) -> Check:
+    kinds: Counter[str] = Counter()
+    bad: list[str] = []
+    for row in rows:
+        if found := find_personal_data(f"{row.text}\n{row.label}\n{texts_in(row.data)}"):
+            kinds.update({one.what for one in found})
+            bad.append(row.key)
+    said = ", ".join(f"{n:,} with {kind}" for kind, n in kinds.most_common())
+    return Check("personal_data", "No row has a pattern of personal data: e-mail, phone, card, IBAN.", not bad,
+                 f"{len(bad):,} of {len(rows):,} rows" + (f": {said}{_first(bad)}." if bad else "."), len(bad))
+
+
+# What changes after the freeze
+
+def staleness_check(snapshot: Snapshot, changed: Sequence[ChangedRow]) -> Check:
+    return Check("staleness", "No label has changed since the freeze.", not changed,
+                 f"{len(changed):,} of {snapshot.counts['train'] + snapshot.counts['dev'] + snapshot.counts['test']:,} "
+                 f"rows would have another label today{_first([row.key for row in changed])}.", len(changed))
+
+
+def bytes_check(snapshot: Snapshot, *, whole: bool = False) -> Check:
+    """whole: compare every row in the database with the file, too, which takes about a second for 100,000 rows."""
     claim = "The stored files are the ones that were frozen."
     try:
-        stored = [hashlib.sha256(canonical_line(row.record)).hexdigest() for row in read_rows(snapshot)]
+        manifest = read_manifest(snapshot)
     except UserError as error:
-        return Check(claim, False, str(error))
-    listed = [row.row_sha256 for row in rows]
-    return Check(claim, stored == listed, f"{len(stored):,} rows in the file, {len(listed):,} in the database, "
-                 f"{sum(a != b for a, b in zip(stored, listed, strict=False)):,} differ.")
+        return Check("bytes", claim, False, str(error), 1)
+    named = [manifest[part]["sha256"] for part in ("lineage", "left_out") if part in manifest]
+    named += [manifest["rows"]["sha256s"]["sha256"]] if "sha256s" in manifest["rows"] else []
+    trouble = [words for sha256 in (rows_file_of(snapshot), *named) if (words := file_trouble(sha256))]
+    n_erased_rows, n_rows = n_erased(snapshot), snapshot.rows.count()
+    if manifest["rows"]["sha256"] != snapshot.rows_sha256 or n_rows != manifest["rows"]["n"]:
+        trouble.append(f"the manifest names {manifest['rows']['n']:,} rows, the database has {n_rows:,}")
+    if whole and not trouble:
+        frozen = chain.from_iterable(chunk.sha256s for chunk in stream_chunks(snapshot))
+        listed = snapshot.rows.order_by("position").values_list("row_sha256", flat=True)
+        n_other = sum(ours != theirs for ours, theirs in zip(frozen, listed.iterator(CHUNK), strict=True))
+        trouble += [f"{n_other:,} rows in the database have another hash than in the file"] if n_other else []
+    erased = f" {n_erased_rows:,} were erased since; their hashes are kept." if n_erased_rows else ""
+    if trouble:
+        return Check("bytes", claim, False, f"{'; '.join(trouble)}. Restore it from a backup.", len(trouble))
+    return Check("bytes", claim, True, f"{n_rows:,} rows in the file and in the database.{erased}")
+
+
+def _first(keys: Sequence[str]) -> str:
+    """The first of the rows, to look at."""
+    return f", first {', '.join(f'{key:.40}' for key in keys[:SHOWN_KEYS])}" if keys else ""
+
+
+def _chunks(ids: list[int]) -> Iterable[list[int]]:
+    return (ids[start:start + CHUNK] for start in range(0, len(ids), CHUNK))

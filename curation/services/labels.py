@@ -151,9 +151,9 @@ class ExampleRow:
 
 
 def example_rows(project: Project) -> list[ExampleRow]:
-    """Every example of the project, in the order they came."""
+    """Every example of the project that was not erased, in the order they came."""
     columns = ("pk", "key", "text", "content_sha256", "group", "split")
-    found = Example.objects.filter(project=project).order_by("pk")
+    found = Example.objects.filter(project=project, erasure__isnull=True).order_by("pk")
     if project.task_type not in ("preference", "chat"):  # the text is all there is to compare
         return [ExampleRow(pk, key, text, sha256, group, split, text, sha256, text)
                 for pk, key, text, sha256, group, split in found.values_list(*columns)]

@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from curation.models import BulkDecision, Decision, ExampleScore, Message, QualityReport
+from curation.models import BulkDecision, Decision, Erasure, ExampleScore, Message, QualityReport
 from curation.services.keeping import Mark, Moment, kept_up
 from curation.services.labels import answers_of, ballot_of
 from curation.services.outdated import outdated
@@ -45,6 +45,8 @@ def decide(example: Example, *, verdict: str, by: User, value: str = "", reason:
     _check_seen(example, seen)
     if verdict not in DONE:
         raise UserError(f"A decision is keep, relabel, exclude or discuss; got “{verdict}”.")
+    if Erasure.objects.filter(example=example).exists():
+        raise UserError(f"Example {example.key} was erased at somebody's wish. There is nothing left to decide.")
     if verdict == Decision.Verdict.relabel:
         value = _read_label(example, value)
     if example.split != Example.Split.pool and verdict in (Decision.Verdict.keep, Decision.Verdict.relabel):
@@ -118,7 +120,8 @@ def undo(project: Project, *, by: User) -> Decision:
     example since.
     """
     undone = Decision.objects.filter(undoes_id=OuterRef("pk"))
-    standing = Decision.objects.filter(~Exists(undone), example__project=project, undoes__isnull=True)
+    standing = Decision.objects.filter(~Exists(undone), example__project=project, undoes__isnull=True,
+                                       example__erasure__isnull=True)
     last = standing.filter(decided_by=by).select_related("example", "bulk").last()
     if last is None:
         raise UserError("You have no decision to take back in this project.")

@@ -1,63 +1,51 @@
-"""Freezing, approving, reading and exporting snapshots.
+"""Freezing snapshots, and going back to an earlier one.
 
-1. `start_freeze` copies the gold set's rule into a job; `run_freeze` picks the rows and writes the files.
-2. A snapshot is its manifest's sha256; the manifest names the hash of the rows, of their lineage, and of the list of
-   what was left out and why.
-3. `approve_snapshot` binds an admin's decision to exactly these bytes.
-4. `read_rows` hashes what it reads, so nothing is trained on bytes that nobody approved.
+1. `start_freeze` copies the gold set's rule into a job; `run_freeze` picks the rows, checks them and writes the files.
+2. A snapshot is its manifest's sha256; the manifest names the hash of the rows, of the list of their hashes, of their
+   lineage, and of the list of what was left out and why.
+3. `start_roll_back` freezes the rows of an earlier snapshot again, as a new one: what was approved and trained on stays
+   what it is, the newest snapshot is always the one that the project goes on with, and it is approved anew.
+Reading is in `frozen`, deciding in `approvals`; their names are here, too, for whoever uses snapshots.
 """
 
 import hashlib
-import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
+import orjson
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import transaction
 
 from curation.answers import Answers
 from curation.canonical import canonical_line, manifest_bytes
-from curation.exports import Exported, LeftOut, export_rows, left_out_csv
-from curation.models import Approval, QualityReport, Snapshot, SnapshotRow
+from curation.exports import LeftOut
+from curation.models import Erasure, QualityReport, Snapshot, SnapshotCheck, SnapshotRow
 from curation.selection import GoldRule
+from curation.services.approvals import approval_obstacle, approve_snapshot, require_approved
+from curation.services.checks import Check, check_rows, checked_row
+from curation.services.frozen import FrozenRow, checked_bytes, read_manifest, read_rows, stream_chunks
 from curation.services.gold_sets import GoldPreview, gold_set_of, preview, rule_of
 from curation.services.labels import Ballot, answers_of, ballots
+from curation.services.staleness import newest_marks
 from jobs.models import Job
 from jobs.progress import Progress
 from jobs.services import completing, enqueue
 from labeling.models import Example
 from labeling.services.batches import MIN_HELD_OUT_LABELS
+from labeling.services.bulk import CHUNK, insert_ignoring_conflicts
 from projects.errors import UserError
 from projects.models import Project
-from projects.objects import open_object, put_object
-from projects.rights import can
+from projects.objects import put_object
 from projects.services import audit
 
+__all__ = ["FrozenRow", "HeldOut", "approval_obstacle", "approve_snapshot", "held_out", "read_manifest", "read_rows",
+           "require_approved", "run_freeze", "start_freeze", "start_roll_back"]
+
 MAX_TEST_ROWS = 1000
-FORMAT_VERSION = 2  # 1 had no task type, schema, guideline and list of what was left out
-
-
-@dataclass(frozen=True)
-class FrozenRow:
-    """One row of a snapshot as training reads it. split is train, dev or test; group keeps related rows together.
-
-    label: the answer as a model should write it. data: what the task shows beside the text; a row of the file has it
-    only where there is some.
-    """
-
-    key: str
-    text: str
-    label: str
-    split: str
-    group: str
-    data: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """The row as it stands in the file."""
-        return {name: value for name, value in asdict(self).items() if name != "data" or value}
+FORMAT_VERSION = 3  # 1 had no task type, schema, guideline and list of what was left out; 2 no list of rows' hashes
+ERASED_SINCE = "erased at somebody's wish"
 
 
 def start_freeze(project: Project, *, by: User, wake: bool = True) -> Job:
@@ -68,6 +56,22 @@ def start_freeze(project: Project, *, by: User, wake: bool = True) -> Job:
         raise UserError("The gold set is empty. Loosen its rule, or settle flagged examples first.")
     return enqueue("freeze", project, title=f"Freezing {n:,} gold rows", requested_by=by,
                    params={"rule": asdict(rule)}, exclusive=f"freeze:{project.pk}", wake=wake)
+
+
+def start_roll_back(snapshot: Snapshot, *, by: User, wake: bool = True) -> Job:
+    """Queue freezing an earlier snapshot's rows again, as the project's newest snapshot.
+
+    Raises UserError if it is the newest already and nothing of it was erased, or nothing of it is left.
+    """
+    rows = SnapshotRow.objects.filter(snapshot=snapshot)
+    n_live, n = rows.filter(example__erasure__isnull=True).count(), rows.count()
+    newest = Snapshot.objects.filter(project=snapshot.project_id).first()
+    if newest == snapshot and n_live == n:
+        raise UserError(f"{snapshot} is the newest snapshot, so there is nothing to go back to.")
+    if not n_live:
+        raise UserError(f"All rows of {snapshot} were erased.")
+    return enqueue("freeze", snapshot.project, title=f"Freezing the {n_live:,} rows of {str(snapshot).lower()} again",
+                   requested_by=by, params={"again": snapshot.pk}, exclusive=f"freeze:{snapshot.project_id}", wake=wake)
 
 
 @dataclass(frozen=True)
@@ -91,43 +95,143 @@ class _Draft:
         return {"key": self.example.key, "annotations": self.annotation_ids, "decision": self.decision_id}
 
 
+@dataclass(frozen=True)
+class _Frozen:
+    """All that is written of a snapshot: the lines of its files, its rows for the database, and what was found.
+
+    rows: example id, split, label, annotation ids, decision id. facts: what the manifest says beside the files.
+    """
+
+    lines: list[bytes]
+    lineage: list[bytes]
+    left_out: list[bytes]
+    rows: list[tuple[int, str, str, list[int], int | None]]
+    checks: list[Check]
+    counts: dict[str, Any]
+    rule: dict[str, Any]
+    report: QualityReport | None
+    facts: dict[str, Any]
+    marks: dict[str, int | None]
+    same_as: Snapshot | None = None
+
+
 def run_freeze(job: Job, progress: Progress) -> None:
+    progress("Choosing rows", 0, 1)
+    again = job.params.get("again")
+    frozen = _again(Snapshot.objects.get(pk=again)) if again else _chosen(job.project, GoldRule(**job.params["rule"]))
+    progress("Writing files", 0, 1)
+    _write(job, frozen)
+
+
+def _chosen(project: Project, rule: GoldRule) -> _Frozen:
+    """What the gold set's rule and the held-out examples give now."""
+    marks: dict[str, int | None] = {**newest_marks()}  # before anything is read: what comes meanwhile counts as newer
+    chosen = preview(project, rule)
+    drafts, counts, left_out = _draft_rows(project, chosen)
+    answers = answers_of(project)
+    checks = check_rows(project, chosen.report, [
+        checked_row(draft.example, draft.split, draft.label, draft.annotation_ids, draft.decision_id)
+        for draft in drafts])
+    return _Frozen(
+        lines=[canonical_line(draft.record(answers)) for draft in drafts],
+        lineage=[canonical_line(draft.lineage) for draft in drafts],
+        left_out=[canonical_line(asdict(row)) for row in left_out],
+        rows=[(draft.example.pk, draft.split, draft.label, draft.annotation_ids, draft.decision_id)
+              for draft in drafts],
+        checks=checks, counts=counts, rule=asdict(rule), report=chosen.report, marks=marks,
+        facts={"labels": project.labels, "task_type": project.task_type, "schema": project.schema,
+               "guideline": {"version": project.instructions_version, "text": project.instructions},
+               "report": chosen.report.pk, "encoder": chosen.report.encoder,
+               "duplicate_threshold": chosen.report.duplicate_threshold, "split_salt": project.split_salt,
+               "split_shares": project.split_shares})
+
+
+def _again(earlier: Snapshot) -> _Frozen:
+    """The rows of an earlier snapshot, byte by byte, without those that were erased since."""
+    project, manifest = earlier.project, read_manifest(earlier)
+    gone = set(SnapshotRow.objects.filter(snapshot=earlier, example__erasure__isnull=False).values_list(
+        "position", flat=True))
+    lines = [line + b"\n" for chunk in stream_chunks(earlier) for line in chunk.lines.split(b"\n") if line]
+    rows = list(earlier.rows.select_related("example").order_by("position"))
+    live = [row for row in rows if row.position not in gone]
+    answers = Answers(manifest.get("task_type", project.task_type), manifest.get("schema", project.schema))
+    lineage = checked_bytes(earlier, manifest["lineage"]["sha256"]).splitlines(keepends=True)
+    left_out = checked_bytes(earlier, manifest["left_out"]["sha256"]).splitlines(keepends=True) \
+        if "left_out" in manifest else []
+    erased = [canonical_line(asdict(LeftOut(row.example.key, row.split, ERASED_SINCE)))
+              for row in rows if row.position in gone]
+    labels: dict[str, list[str]] = {split: [] for split in ("train", "dev", "test")}
+    for row in live:
+        labels[row.split].append(row.label)
+    counts = {**earlier.counts, **{split: len(given) for split, given in labels.items()},
+              "labels": {split: _names_counted(project, answers, given) for split, given in labels.items()}}
+    n_gone = Counter(row.split for row in rows if row.position in gone)
+    counts["left_out"] = {split: reasons | ({ERASED_SINCE: n_gone[split]} if n_gone[split] else {})
+                          for split, reasons in earlier.counts["left_out"].items()}
+    facts = {name: value for name, value in manifest.items()
+             if name not in ("format", "project", "number", "rows", "lineage", "left_out", "counts", "rule", "parent")}
+    return _Frozen(
+        lines=[line for position, line in enumerate(lines) if position not in gone],
+        lineage=[line for position, line in enumerate(lineage) if position not in gone],
+        left_out=[*left_out, *erased],
+        rows=[(row.example_id, row.split, row.label, row.annotation_ids, row.decision_id) for row in live],
+        checks=check_rows(project, earlier.report, [
+            checked_row(row.example, row.split, row.label, row.annotation_ids, row.decision_id) for row in live]),
+        counts=counts, rule=earlier.rule, report=earlier.report, same_as=earlier,
+        facts={**facts, "same_as": earlier.sha256},
+        # What has changed since the earlier one was frozen has changed since these rows were.
+        marks={"last_annotation": earlier.last_annotation, "last_decision": earlier.last_decision})
+
+
+def _write(job: Job, frozen: _Frozen) -> None:
+    """Write the files, then snapshot, rows and checks at once with the job's success."""
     project, by = job.project, job.requested_by
     assert by is not None
-    progress("Choosing rows", 0, 1)
-    chosen = preview(project, GoldRule(**job.params["rule"]))
-    drafts, counts, left_out = _draft_rows(project, chosen)
-    progress("Writing files", 0, 1)
-    answers = answers_of(project)
-    lines = [canonical_line(draft.record(answers)) for draft in drafts]
-    rows_sha256 = put_object(settings.GOLDPAN_OBJECTS, b"".join(lines))
-    lineage_sha256 = put_object(settings.GOLDPAN_OBJECTS, b"".join(canonical_line(draft.lineage) for draft in drafts))
-    left_out_sha256 = put_object(settings.GOLDPAN_OBJECTS, b"".join(canonical_line(asdict(row)) for row in left_out))
+    store = settings.GOLDPAN_OBJECTS
+    sha256s = [hashlib.sha256(line).hexdigest() for line in frozen.lines]
+    files = {name: put_object(store, b"".join(lines)) for name, lines in (
+        ("rows", frozen.lines), ("lineage", frozen.lineage), ("left_out", frozen.left_out))}
+    listed = put_object(store, hash_list(sha256s))
     with completing(job) as result:
         Project.objects.select_for_update().get(pk=project.pk)  # one number per snapshot
         last = Snapshot.objects.filter(project=project).first()
         number = last.number + 1 if last else 1
         manifest = manifest_bytes({
-            "format": FORMAT_VERSION, "project": project.name, "number": number, "labels": project.labels,
-            "task_type": project.task_type, "schema": project.schema,
-            "guideline": {"version": project.instructions_version, "text": project.instructions},
-            "left_out": {"sha256": left_out_sha256, "n": len(left_out)},
-            "rows": {"sha256": rows_sha256, "n": len(drafts)}, "lineage": {"sha256": lineage_sha256},
-            "counts": counts, "rule": job.params["rule"], "report": chosen.report.pk,
-            "encoder": chosen.report.encoder, "duplicate_threshold": chosen.report.duplicate_threshold,
-            "split_salt": project.split_salt, "split_shares": project.split_shares,
-            "parent": last.sha256 if last else None})
+            **frozen.facts, "format": FORMAT_VERSION, "project": project.name, "number": number,
+            "rows": {"sha256": files["rows"], "n": len(frozen.lines), "sha256s": {"sha256": listed}},
+            "lineage": {"sha256": files["lineage"]},
+            "left_out": {"sha256": files["left_out"], "n": len(frozen.left_out)},
+            "counts": frozen.counts, "rule": frozen.rule, "parent": last.sha256 if last else None})
         snapshot = Snapshot.objects.create(
-            project=project, number=number, sha256=put_object(settings.GOLDPAN_OBJECTS, manifest),
-            rows_sha256=rows_sha256, rule=job.params["rule"], counts=counts, report=chosen.report, parent=last,
-            job=job, created_by=by)
-        SnapshotRow.objects.bulk_create((SnapshotRow(
-            snapshot=snapshot, example=draft.example, split=draft.split, position=position, label=draft.label,
-            annotation_ids=draft.annotation_ids, decision_id=draft.decision_id,
-            row_sha256=hashlib.sha256(line).hexdigest())
-            for position, (draft, line) in enumerate(zip(drafts, lines, strict=True))), 2000)
-        audit(project, by, "freeze", {"snapshot": number, "sha256": snapshot.sha256})
+            project=project, number=number, sha256=put_object(store, manifest), rows_sha256=files["rows"],
+            rule=frozen.rule, counts=frozen.counts, report=frozen.report, parent=last, job=job, created_by=by,
+            origin=Snapshot.Origin.rolled_back if frozen.same_as else Snapshot.Origin.frozen,
+            same_as=frozen.same_as, **frozen.marks)
+        insert_rows(snapshot, frozen.rows, sha256s)
+        SnapshotCheck.objects.bulk_create(SnapshotCheck(
+            snapshot=snapshot, name=check.name, claim=check.claim, holds=check.holds, n=check.n, found=check.found)
+            for check in frozen.checks)
+        audit(project, by, "freeze", {"snapshot": number, "sha256": snapshot.sha256,
+                                      **({"same_as": frozen.same_as.number} if frozen.same_as else {})})
         result |= {"snapshot": snapshot.pk, "sha256": snapshot.sha256}
+
+
+def hash_list(sha256s: Iterable[str]) -> bytes:
+    """The file that lists the hash of every row, a line each."""
+    return "".join(f"{sha256}\n" for sha256 in sha256s).encode()
+
+
+def insert_rows(snapshot: Snapshot, rows: Sequence[tuple[int, str, str, list[int], int | None]],
+                sha256s: Sequence[str]) -> None:
+    """Insert the rows of a new snapshot in their order, at the pace of the database."""
+    n = insert_ignoring_conflicts(
+        SnapshotRow, ("snapshot_id", "position", "example_id", "split", "label", "annotation_ids", "decision_id",
+                      "row_sha256"),
+        ((snapshot.pk, position, example_id, split, label, orjson.dumps(annotation_ids).decode(), decision_id, sha256)
+         for position, ((example_id, split, label, annotation_ids, decision_id), sha256)
+         in enumerate(zip(rows, sha256s, strict=True))))
+    if n != len(rows):
+        raise ValueError(f"an example is once in a snapshot, {len(rows) - n} of {len(rows)} rows repeat one")
 
 
 def _draft_rows(project: Project, chosen: GoldPreview) -> tuple[list[_Draft], dict[str, Any], list[LeftOut]]:
@@ -139,14 +243,19 @@ def _draft_rows(project: Project, chosen: GoldPreview) -> tuple[list[_Draft], di
             raise UserError(f"No {split} example has {MIN_HELD_OUT_LABELS} labels with a {answers.joint}. Import or "
                             f"collect {MIN_HELD_OUT_LABELS} independent labels for each held-out example first.")
     picks: dict[str, dict[int, str]] = {"train": chosen.label_of, **held.label_of}
-    examples = Example.objects.in_bulk([pk for label_of in picks.values() for pk in label_of])
+    chosen_ids = [pk for label_of in picks.values() for pk in label_of]
+    examples: dict[int, Example] = {}
+    for start in range(0, len(chosen_ids), CHUNK):
+        examples |= Example.objects.in_bulk(chosen_ids[start:start + CHUNK])
     drafts = [_draft(examples[pk], split, label, found.get(pk, Ballot()))
               for split, label_of in picks.items() for pk, label in label_of.items()]
     drafts.sort(key=lambda draft: (draft.split, draft.example.key))
     counts = {split: len(label_of) for split, label_of in picks.items()}
     labels = {split: _names_counted(project, answers, list(label_of.values())) for split, label_of in picks.items()}
     why = {pk: str(reason) for pk, reason in (*chosen.reason_of.items(), *held.reason_of.items())}
-    left_out = [LeftOut(key, split, why.get(pk, "imported after the scoring")) for pk, key, split in
+    erased = set(Erasure.objects.filter(project=project).values_list("example_id", flat=True))
+    left_out = [LeftOut(key, split, ERASED_SINCE if pk in erased else why.get(pk, "imported after the scoring"))
+                for pk, key, split in
                 Example.objects.filter(project=project).order_by("key").values_list("pk", "key", "split")
                 if pk not in examples]
     of_train = {str(reason): n for reason, n in chosen.left_out.items()}
@@ -221,115 +330,3 @@ def _held_out_of(split: str, project: Project, report: QualityReport, found: dic
 def _draft(example: Example, split: str, label: str, ballot: Ballot) -> _Draft:
     return _Draft(example, split, label, [vote.annotation_id for vote in ballot.votes],
                   ballot.decision.pk if ballot.decision else None)
-
-
-def approval_obstacle(snapshot: Snapshot, user: User) -> str:
-    """Why this person cannot approve or refuse this snapshot, in words; "" if nothing stands in the way."""
-    if not can(user, "approve_snapshot", snapshot.project):
-        return f"Only an admin of “{snapshot.project}” approves its snapshots."
-    if user.pk == snapshot.created_by_id and not settings.GOLDPAN_SINGLE_USER:
-        return "You made this snapshot, so somebody else has to approve it."
-    return ""
-
-
-@transaction.atomic
-def approve_snapshot(snapshot: Snapshot, *, sha256: str, approver: User, comment: str = "",
-                     decision: str = Approval.Choice.approved) -> Approval:
-    """Approve, or refuse, exactly these bytes for training. The first decision stands.
-
-    sha256: the hash that the approver's page showed.
-    Raises UserError if the snapshot's hash differs, the approver is no admin or made it, somebody has decided
-    already, or the stored bytes are not these any more.
-    """
-    if sha256 != snapshot.sha256:
-        raise UserError("The snapshot on your page is not this one. Reload the page and read it again.")
-    if obstacle := approval_obstacle(snapshot, approver):
-        raise UserError(obstacle)
-    is_own = approver.pk == snapshot.created_by_id
-    read_rows(snapshot)
-    approval, created = Approval.objects.get_or_create(  # unique per snapshot: of two clicks one wins
-        snapshot=snapshot, defaults={"sha256": sha256, "approver": approver, "created_by": snapshot.created_by,
-                                     "decision": decision, "comment": comment.strip(), "self_approved": is_own})
-    if not created:
-        raise UserError(f"{approval.approver} has decided on this snapshot already.")
-    audit(snapshot.project, approver, "approve_snapshot", {"snapshot": snapshot.number, "sha256": sha256,
-                                                           "decision": decision, "self_approved": is_own})
-    return approval
-
-
-def require_approved(snapshot: Snapshot) -> None:
-    """Raises UserError unless an admin has approved exactly this snapshot."""
-    if not snapshot.is_approved:
-        raise UserError(f"{snapshot} is not approved. An admin who did not make it has to approve it first.")
-
-
-def read_manifest(snapshot: Snapshot) -> dict[str, Any]:
-    """The manifest, its bytes checked against the snapshot's identity."""
-    return dict(json.loads(_checked_bytes(snapshot, snapshot.sha256)))
-
-
-def read_rows(snapshot: Snapshot, split: str | None = None) -> list[FrozenRow]:
-    """The rows, in file order, all or those of one split; every byte is hashed on the way.
-
-    Raises UserError if the stored file is missing or not the one that was frozen.
-    """
-    manifest = read_manifest(snapshot)
-    content = _checked_bytes(snapshot, manifest["rows"]["sha256"])
-    rows = [FrozenRow(**json.loads(line)) for line in content.split(b"\n") if line]
-    return [row for row in rows if split is None or row.split == split]
-
-
-def _checked_bytes(snapshot: Snapshot, sha256: str) -> bytes:
-    try:
-        with open_object(settings.GOLDPAN_OBJECTS, sha256) as file:
-            content = file.read()
-    except FileNotFoundError:
-        raise UserError(f"A file of {snapshot} is missing: {sha256}. Restore it from a backup.") from None
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise UserError(f"A file of {snapshot} has changed on the disk: {sha256}. Restore it from a backup.")
-    return content
-
-
-@dataclass(frozen=True)
-class Changes:
-    """What a snapshot holds differently from an earlier one: numbers of rows."""
-
-    n_added: int
-    n_removed: int
-    n_relabelled: int
-
-
-def changes_since(snapshot: Snapshot, earlier: Snapshot) -> Changes:
-    """Compare two snapshots example by example. An example's split never changes."""
-    before, now = (dict(which.rows.values_list("example_id", "label")) for which in (earlier, snapshot))
-    return Changes(len(now.keys() - before.keys()), len(before.keys() - now.keys()),
-                   sum(before[pk] != now[pk] for pk in before.keys() & now.keys()))
-
-
-def export_snapshot(snapshot: Snapshot, *, format: str) -> bytes:
-    """The rows in one of curation.exports.EXPORTS, under the schema and the guideline they were frozen with.
-
-    Raises UserError for a format that there is not, or not for this type of task.
-    """
-    return _exported(snapshot, format).content
-
-
-def left_out_of(snapshot: Snapshot, *, format: str) -> bytes:
-    """A CSV of the examples that are not in this export, each with its reason: not frozen, or not of this format.
-
-    Raises UserError as `export_snapshot` does.
-    """
-    of_format = _exported(snapshot, format).left_out
-    stored = read_manifest(snapshot).get("left_out")  # snapshots of format 1 have none
-    content = _checked_bytes(snapshot, stored["sha256"]) if stored else b""
-    return left_out_csv([*(LeftOut(**json.loads(line)) for line in content.split(b"\n") if line), *of_format])
-
-
-def _exported(snapshot: Snapshot, format: str) -> Exported:
-    manifest, project = read_manifest(snapshot), snapshot.project
-    answers = Answers(manifest.get("task_type", project.task_type), manifest.get("schema", project.schema))
-    instructions = manifest.get("guideline", {}).get("text", project.instructions)
-    try:
-        return export_rows(read_rows(snapshot), format, answers=answers, instructions=instructions)
-    except ValueError as error:
-        raise UserError(str(error)) from None

@@ -11,7 +11,7 @@ import numpy as np
 from django.contrib.auth.models import User
 from django.urls import reverse
 
-from curation.models import Approval, Decision, ExampleCount, QualityReport, Snapshot
+from curation.models import Approval, ApprovalRequest, Decision, ExampleCount, QualityReport, Snapshot
 from curation.services.adjudication import adjudication_queue
 from curation.services.discussions import n_asking
 from curation.services.labels import Ballot, Vote, answers_of
@@ -28,6 +28,7 @@ from projects.rights import MAY
 from stats.agreement import alpha_interval
 from stats.intervals import Interval
 from training.models import Adapter, Evaluation, Run, Verdict
+from training.services.lineage import Stale, stale_in
 
 MIN_AGREEMENT = 30  # examples with several labels, below which an interval says next to nothing
 MAX_AGREEMENT = 5_000  # held-out examples, above which the home page would have to wait for it
@@ -85,6 +86,8 @@ class Facts:
     lora_evaluation: Evaluation | None
     adapter: Adapter | None
     jobs: list[Job]
+    asked: ApprovalRequest | None
+    stale: list[Stale]
 
     @property
     def n_examples(self) -> int:
@@ -120,7 +123,8 @@ class Facts:
 
 
 def facts_of(project: Project, user: User, role: Role) -> Facts:
-    snapshot = Snapshot.objects.filter(project=project).select_related("created_by", "approval__approver").first()
+    snapshot = Snapshot.objects.filter(project=project).select_related(
+        "created_by", "approval__approver", "request__asked_by").first()
     approval = getattr(snapshot, "approval", None)
     if snapshot is not None:
         snapshot.project = project  # spares a query
@@ -143,6 +147,7 @@ def facts_of(project: Project, user: User, role: Role) -> Facts:
         n_to_adjudicate=len(adjudication_queue(project)), n_outdated=len(outdated(project)),
         n_asking=n_asking(project, user) if counts and counts.discuss else 0,
         jobs=list(Job.objects.filter(project=project)[:SHOWN_JOBS]),
+        asked=getattr(snapshot, "request", None), stale=stale_in(project, snapshot),
         **_training(snapshot if approval else None))
 
 

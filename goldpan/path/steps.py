@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from django.urls import reverse
+
 from goldpan.path.facts import Facts
 from goldpan.path.turn import StepName, Turn
 from jobs.models import Job
@@ -140,6 +142,8 @@ def open_items(facts: Facts) -> list[Open]:
                  f"{examples}?split=test"),
             Open(f"Held-out examples without a {facts.held_out.joint}", facts.held_out.n_tied, "Settle",
                  facts.url("curation:adjudicate"))]
+    items += [Open(stale.words, stale.n, "See", reverse("curation:snapshot-detail", args=[stale.snapshot.pk]))
+              for stale in facts.stale]
     items.append(Open("Decisions since the last snapshot", facts.n_decisions_since, "Freeze", gold_set))
     return [item for item in items if item.n]
 

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from django.urls import reverse
+from django.utils import timezone
 
 from curation.answers import MODELLED
-from curation.models import Approval, Snapshot
+from curation.models import Approval, ApprovalRequest, Snapshot
 from goldpan.path.facts import Facts
 from jobs.models import Job
 from labeling.services.batches import MIN_HELD_OUT_LABELS
-from projects.wording import count_words, duration_words
+from projects.wording import ago_words, count_words, duration_words
 from training.models import Adapter, Verdict
 from training.services.baseline import training_obstacle
 
@@ -139,7 +140,9 @@ def _approve(facts: Facts) -> Turn | None:
     if approval is None:
         headline = (f"{snapshot} waits for an admin who did not make it." if facts.obstacle else
                     f"{snapshot} waits for you: read it, then approve or refuse it.")
-        return Turn("Snapshot", headline, f"{_rows_of(snapshot)}, frozen by {snapshot.created_by}. {facts.obstacle}",
+        asked = f" {_asked_words(facts.asked)}" if facts.asked else ""
+        return Turn("Snapshot", headline,
+                    f"{_rows_of(snapshot)}, frozen by {snapshot.created_by}.{asked} {facts.obstacle}".strip(),
                     Action(f"Read {str(snapshot).lower()}", url, "s"))
     if approval.decision == Approval.Choice.refused:
         why = f" “{approval.comment}”" if approval.comment else ""
@@ -148,6 +151,11 @@ def _approve(facts: Facts) -> Turn | None:
                     Action("Change the gold set", facts.url("curation:gold-set"), "g"),
                     Action(f"Read {str(snapshot).lower()}", url))
     return None
+
+
+def _asked_words(asked: ApprovalRequest) -> str:
+    note = f": “{asked.note}”" if asked.note else "."
+    return f"{asked.asked_by} asked for approval {ago_words(asked.created_at, now=timezone.now())}{note}"
 
 
 def _rows_of(snapshot: Snapshot) -> str:

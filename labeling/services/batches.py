@@ -91,12 +91,15 @@ def create_batch(project: Project, example_ids: Iterable[int], *, title: str, by
 
 
 def _free(project: Project, example_ids: list[int]) -> list[tuple[int, str, str]]:
-    """(pk, key, split) of the project's examples among these that are in no open batch, in the order given."""
+    """(pk, key, split) of the project's examples among these that are in no open batch, in the order given.
+
+    One without a text was erased: there is nothing to label.
+    """
     taken = set(BatchItem.objects.filter(batch__project=project).exclude(batch__state=Batch.State.closed)
                 .values_list("example_id", flat=True))
     found = {pk: (pk, key, split) for start in range(0, len(example_ids), CHUNK)
              for pk, key, split in Example.objects.filter(project=project, pk__in=example_ids[start:start + CHUNK])
-             .values_list("pk", "key", "split")}
+             .exclude(text="").values_list("pk", "key", "split")}
     return [found[pk] for pk in example_ids if pk in found and pk not in taken]
 
 

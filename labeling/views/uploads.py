@@ -12,8 +12,9 @@ from labeling.forms import MappingForm, UploadForm
 from labeling.models import Upload
 from labeling.reading import sniff
 from labeling.services.imports import receive_upload, start_import
+from projects.errors import UserError
 from projects.models import Project
-from projects.objects import object_path, open_object
+from projects.objects import object_exists, object_path, open_object
 from projects.rights import on
 from projects.views import Request
 
@@ -46,6 +47,9 @@ def _latest_uploads(project: Project) -> list[Upload]:
 @require_http_methods(["GET", "POST"])
 def upload_detail(request: Request, upload: Upload) -> HttpResponse:
     """The report of a checked file; a changed mapping is a new check with a report of its own."""
+    if not object_exists(settings.GOLDPAN_OBJECTS, upload.sha256):
+        raise UserError(f"The file {upload.name} is not kept any more: an example in it was erased at somebody's wish, "
+                        "or it was lost. What was imported from it is in the project.")
     path = object_path(settings.GOLDPAN_OBJECTS, upload.sha256)
     form = MappingForm(request.POST or None, upload=upload, sniffed=sniff(
         path, name=upload.name, format=upload.format, kind=upload.kind, task_type=upload.project.task_type))

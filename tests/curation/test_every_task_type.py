@@ -8,18 +8,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.urls import reverse
 from django.utils.html import escape
 
 from curation.answers import NO_MODEL
-from curation.models import ExampleScore, Snapshot
+from curation.exports import EXPORTS
+from curation.models import ERASED, ExampleScore, Snapshot
 from curation.services.checks import check_snapshot
+from curation.services.erasing import erase
+from curation.services.exporting import write_export
 from curation.services.gold_sets import STRATA, gold_set_of, preview, rule_of
 from curation.services.labels import answers_of, ballots
 from curation.services.review import decide, review_counts, review_queue
 from curation.services.scoring import latest_report, start_score
-from curation.services.snapshots import approve_snapshot, export_snapshot, left_out_of, read_rows, start_freeze
-from labeling.models import Annotation, Example
+from curation.services.snapshots import approve_snapshot, read_rows, start_freeze
+from goldpan.verification import problems
+from labeling.models import Annotation, Example, Suggestion
 from labeling.task_types import task_type
 from labeling.texts import content_sha256
 from projects.errors import UserError
@@ -245,32 +250,39 @@ def test_every_check_of_the_snapshot_holds(snapshot):
     assert [check.found for check in check_snapshot(snapshot) if not check.holds] == []
 
 
-def test_it_is_approved_and_exported_with_every_row_accounted_for(snapshot, alice):
+def export(snapshot, format, tmp_path):
+    """The data file, and what left-out.csv says."""
+    folder = write_export(snapshot, format, tmp_path / format)
+    left_out = (folder.path / "left-out.csv").read_text()
+    return (folder.path / EXPORTS[format].data).read_text(), list(csv.DictReader(io.StringIO(left_out)))
+
+
+def test_it_is_approved_and_exported_with_every_row_accounted_for(snapshot, alice, tmp_path):
     approve_snapshot(snapshot, sha256=snapshot.sha256, approver=alice)
     project, keys = snapshot.project, {row.key for row in read_rows(snapshot)}
     kind = task_type(project.task_type)
     for format in ("trl", "messages"):
-        records = [json.loads(line) for line in export_snapshot(snapshot, format=format).splitlines()]
+        data, left_out = export(snapshot, format, tmp_path)
+        records = [json.loads(line) for line in data.split("\n") if line]
         assert {record["key"] for record in records} == keys
         for record, row in zip(records, read_rows(snapshot), strict=True):
             turns = record["messages"] if format == "messages" else [*record["prompt"], *record["completion"]]
             assert turns[:-1] == kind.render(row.text, row.data, project.schema, project.instructions)
             assert turns[-1] == {"role": "assistant", "content": row.label}
-    rows = list(csv.DictReader(io.StringIO(export_snapshot(snapshot, format="csv").decode())))
+    rows = list(csv.DictReader(io.StringIO(export(snapshot, "csv", tmp_path)[0])))
     assert {row["key"] for row in rows} == keys
-    left_out = list(csv.DictReader(io.StringIO(left_out_of(snapshot, format="trl").decode())))
     assert {row["key"] for row in left_out} == set(
         Example.objects.filter(project=project).values_list("key", flat=True)) - keys
     assert all(row["reason"] for row in left_out)
 
 
-def test_only_comparisons_are_exported_as_chosen_and_rejected(snapshot):
+def test_only_comparisons_are_exported_as_chosen_and_rejected(snapshot, tmp_path):
     if snapshot.project.task_type != "preference":
-        with pytest.raises(UserError, match="The formats are trl, messages, csv; got “preference”"):
-            export_snapshot(snapshot, format="preference")
+        with pytest.raises(UserError, match=r"The formats are trl, messages, .*; got “preference”"):
+            write_export(snapshot, "preference", tmp_path)
         return
-    records = {record["key"]: record for record in map(json.loads, export_snapshot(
-        snapshot, format="preference").splitlines())}
+    data, left_out = export(snapshot, "preference", tmp_path)
+    records = {record["key"]: record for record in map(json.loads, data.splitlines())}
     frozen = {row.key: row for row in read_rows(snapshot)}
     ties = {key for key, row in frozen.items() if row.label == "tie"}
     assert ties and records.keys() == frozen.keys() - ties
@@ -280,8 +292,28 @@ def test_only_comparisons_are_exported_as_chosen_and_rejected(snapshot):
         assert record["prompt"] == [{"role": "user", "content": row.text}]
         assert record["chosen"] == [{"role": "assistant", "content": row.data[row.label]}]
         assert record["rejected"] == [{"role": "assistant", "content": row.data[other]}]
-    left_out = list(csv.DictReader(io.StringIO(left_out_of(snapshot, format="preference").decode())))
     assert {row["key"] for row in left_out if row["reason"].startswith("a tie")} == ties
+
+
+def test_an_erased_example_leaves_no_word_and_everything_goes_on(snapshot, alice, run_jobs):
+    project, row = snapshot.project, snapshot.rows.filter(split="train").first()
+    example = row.example
+    words = [text for text in (example.text, *map(str, example.data.values()), row.label) if len(text) > 15]
+    Suggestion.objects.create(example=example, value="of a model", by="adapter 1")
+    erase([example], reason="Somebody asked.", by=alice)
+    run_jobs()
+    if project.task_type not in ("classification", "multilabel", "preference"):
+        row.refresh_from_db()
+        assert row.label == ERASED and Suggestion.objects.get().value in (ERASED, {}, [])
+    for path in settings.GOLDPAN_OBJECTS.rglob("*"):
+        stored = path.read_bytes().decode(errors="replace") if path.is_file() else ""
+        assert not any(json.dumps(text, ensure_ascii=False)[1:-1] in stored for text in words)
+    assert list(problems()) == []
+    start_score(project, by=alice)
+    start_freeze(project, by=alice)
+    run_jobs()
+    newest = Snapshot.objects.first()
+    assert newest.number == 2 and not newest.rows.filter(example=example).exists() and list(problems()) == []
 
 
 def test_training_is_refused_in_words_where_it_is_not_there_yet(snapshot, alice):

@@ -2,9 +2,10 @@ import pytest
 from django.urls import reverse
 
 from curation.models import Approval, Snapshot
+from curation.services.diffs import changes_since
 from curation.services.gold_sets import gold_set_of
 from curation.services.review import decide
-from curation.services.snapshots import changes_since, read_rows, start_freeze
+from curation.services.snapshots import read_rows, start_freeze
 from jobs.models import Job
 from labeling.models import Annotation
 from projects.errors import UserError

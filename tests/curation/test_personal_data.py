@@ -1,6 +1,6 @@
 import pytest
 
-from curation.personal_data import CARD, EMAIL, IBAN, PHONE, find_personal_data, is_card, is_iban
+from curation.personal_data import CARD, EMAIL, IBAN, PHONE, find_personal_data, is_card, is_iban, texts_in
 
 
 @pytest.mark.parametrize(("text", "what"), [
@@ -40,3 +40,7 @@ def test_a_hostile_text_ends_soon(text):
 
 def test_many_addresses_are_all_found():
     assert len(find_personal_data("a@b.org " * 20_000)) == 20_000
+
+
+def test_texts_are_found_wherever_they_are():
+    assert texts_in({"a": "x", "b": [{"c": "y"}, 3, None]}) == "x\ny"

@@ -45,7 +45,7 @@ def approved_snapshot(project: Project, *, maker: User, approver: User) -> Snaps
 
 def _write_scored_examples(project: Project) -> None:
     people = [Annotator.objects.create(project=project, name=name) for name in ("mira", "jon", "kim")]
-    n = N_POOL + N_DEV + N_TEST
+    n, before = N_POOL + N_DEV + N_TEST, timezone.now()
     report = QualityReport.objects.create(
         project=project, job=Job.objects.create(project=project, kind="score", title="Scored", state="succeeded",
                                                 finished_at=timezone.now()),
@@ -59,7 +59,7 @@ def _write_scored_examples(project: Project) -> None:
             content_sha256=f"{number:064x}", group=str(number))
         Annotation.objects.bulk_create(Annotation(
             example=example, annotator=person, value=label, source="file", instructions_version=1,
-            created_at=timezone.now()) for person in people[:1 if split == "pool" else 3])
+            created_at=before) for person in people[:1 if split == "pool" else 3])
         ExampleScore.objects.create(report=report, example=example, label=label if split == "pool" else "", n_labels=1,
                                     cluster=number, cluster_size=1, label_quality=0.9 if split == "pool" else None)
 

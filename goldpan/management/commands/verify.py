@@ -1,7 +1,7 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from goldpan.verification import problems
+from goldpan.verification import erasures, problems
 from jobs.management.base import GoldpanCommand
 
 
@@ -12,10 +12,11 @@ class Command(GoldpanCommand):
         pass
 
     def work(self, **options: Any) -> dict[str, Any]:
-        return {"problems": list(problems())}
+        found, gone = list(problems()), list(erasures())
+        return {"problems": found} | ({"erasures": gone} if gone else {})
 
     def say(self, result: dict[str, Any]) -> str:
-        return "\n".join(result["problems"]) or "Everything holds."
+        return "\n".join([*(result["problems"] or ["Everything holds."]), *result.get("erasures", [])])
 
     def exit_code(self, result: dict[str, Any]) -> int:
         return 1 if result["problems"] else 0
