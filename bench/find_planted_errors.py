@@ -1,6 +1,6 @@
 """What a curator finds who follows Goldpan's flags: planted wrong labels, real ones, copies, conflicts, strangers.
 
-`python -m bench.find_planted_errors`, about 4 minutes the first time. All methods see the same MiniLM embeddings.
+`python -m bench.find_planted_errors`, about 2 minutes, 4 the first time. All methods see the same MiniLM embeddings.
 1. 10 and 20 % of banking77's labels are replaced, at random or by a label that is easily confused with the right one.
    Goldpan scores them as the product does. Beside it cleanlab as its guide has it (`find_label_issues` on probabilities
    of a 5-fold logistic regression, ordered by self-confidence), and its Datalab with the embeddings alone. Exits with 1

@@ -1,6 +1,6 @@
 """Out-of-sample probabilities: Goldpan's few steps beside scikit-learn's fit to the end, and ridge leave-one-out.
 
-`python -m bench.predprobs`, about 2 minutes. Labels with 15 or 20 % errors, half random and half confusable, planted
+`python -m bench.predprobs`, about a minute. Labels with 15 or 20 % errors, half random and half confusable, planted
 into banking77 at four sizes; one rater's labels of the tweets as they are. All three leave whole clusters of
 near-duplicates out, but ridge, which has no way to. Seconds are of the processor.
 - fit: both on scikit-learn's five folds; AUROC of finding the wrong labels by normalised margin, after a temperature.
@@ -11,6 +11,7 @@ Exits with 1 if anywhere Goldpan's fit is less than 5 times as fast, or its AURO
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -60,9 +61,14 @@ def one_world(world: RealText) -> bool:
     return is_met
 
 
-def timed(call: Callable[[], object]) -> tuple[object, float]:
-    started = time.process_time()
-    return call(), time.process_time() - started
+def timed(call: Callable[[], Any]) -> tuple[Any, float]:
+    """What the call returns and its seconds; of what takes less than a second the least of three."""
+    seconds: list[float] = []
+    while not seconds or (sum(seconds) < 1 and len(seconds) < 3):
+        started = time.process_time()
+        found = call()
+        seconds.append(time.process_time() - started)
+    return found, min(seconds)
 
 
 def sklearn_folds(vectors: np.ndarray, given: np.ndarray, clusters: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from jobs.progress import Progress, silent
 
 N_NEAREST = 5
 MAX_COMPARED = 10_000  # other texts that each is compared with, so that time grows with the number of texts
-FAR_OUT = 3.0  # interquartile ranges below the lower quartile; on banking77 it takes in .4 % of its own questions
+FAR_OUT = 3.0  # interquartile ranges below the lower quartile; it takes in .3 % of banking77's own questions
 MIN_ROWS = 50
 BLOCK = 512
 

@@ -19,7 +19,7 @@ from curation.softmax_regression import fit_softmax, principal_components, softm
 from jobs.progress import Progress, silent
 from stats.classification import accuracy
 
-INVERSE_REGULARISATION = 10.0
+INVERSE_REGULARISATION = 3.0
 SMALL_N = 500  # below this many rows one split into folds is too noisy
 N_REPEATS_IF_SMALL = 3
 BETTER_THAN_CHANCE = 0.10

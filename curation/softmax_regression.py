@@ -11,9 +11,10 @@ Against scikit-learn's fit to the end see `bench/predprobs.py`.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import eigh
 from scipy.optimize import minimize
 
-N_COMPONENTS = 192
+N_COMPONENTS = 160
 N_STEPS = 8
 BLOCK = 2048  # rows whose scores are in the processor's cache at a time
 
@@ -42,7 +43,7 @@ def principal_components(embeddings: np.ndarray, *, n_components: int = N_COMPON
     vectors = embeddings.astype(np.float32, copy=False)
     centre = vectors.mean(axis=0)
     centred = vectors - centre
-    variance, axes = np.linalg.eigh(centred.T @ centred)
+    variance, axes = eigh(centred.T @ centred, driver="evd", overwrite_a=True, check_finite=False)
     kept = np.s_[:-n_components - 1:-1]  # eigh sorts upwards
     variance, axes = np.maximum(variance[kept], 0).astype(float), np.ascontiguousarray(axes[:, kept])
     scores = np.hstack([centred @ axes, np.ones((len(centred), 1), np.float32)])
@@ -74,9 +75,9 @@ def fit_softmax(components: Components, rows: np.ndarray, given: np.ndarray, n_l
         for begin in range(0, m, BLOCK):
             block, label = z[begin:begin + BLOCK], given[begin:begin + BLOCK]
             probs = softmax_in_place(block @ weights)
-            at_label = (np.arange(len(label)), label)
-            total -= float(np.log(np.maximum(probs[at_label], 1e-30)).sum())
-            probs[at_label] -= 1
+            at_label = np.arange(0, probs.size, n_labels) + label
+            total -= float(np.log(np.maximum(probs.ravel()[at_label], 1e-30)).sum())
+            probs.ravel()[at_label] -= 1
             gradient += block.T @ probs
         total += float((weights[:-1] ** 2).sum()) * penalty / 2  # the last row is the bias, which nothing pulls
         gradient[:-1] += penalty * weights[:-1]
