@@ -100,7 +100,7 @@ def _check_pool(filter_: Filter) -> None:
                         "pool to decide about many at once.")
 
 
-def _with_label(queue: Queue) -> QuerySet[ExampleScore]:
+def _with_label(queue: Queue) -> QuerySet[Any]:
     """The queue's rows with `label_now`: the decided label, else the report's, "" if there is none."""
     rows = queue.rows
     if queue.filter.state == "open" and queue.filter.view != "outdated":  # nobody has given them another one
@@ -110,7 +110,7 @@ def _with_label(queue: Queue) -> QuerySet[ExampleScore]:
         NullIf(Subquery(decided), Value("", output_field=TextField())), F("label"), output_field=TextField()))
 
 
-def _suggested(rows: QuerySet[ExampleScore]) -> QuerySet[ExampleScore]:
+def _suggested(rows: QuerySet[Any]) -> QuerySet[Any]:
     return rows.exclude(predicted_label="").exclude(predicted_label=F("label_now"))
 
 

@@ -75,7 +75,7 @@ def kept_up(name: str, n_examples: int, find: Callable[[], T], mend: Callable[[T
         return find()
     moment, held = moment or Moment(), cache.get(name)
     if held is not None and held[0] == moment.mark:
-        return held[1]  # type: ignore[no-any-return]
+        return held[1]
     touched = moment.touched_since(held[0]) if held is not None else None
     found = find() if touched is None else mend(held[1], held[0], touched) if touched else held[1]
     cache.set(name, (moment.mark, found), KEPT_UP_SECONDS)

@@ -125,7 +125,7 @@ def undo(project: Project, *, by: User) -> Decision:
     last = standing.filter(decided_by=by).select_related("example", "bulk").last()
     if last is None:
         raise UserError("You have no decision to take back in this project.")
-    if last.bulk_id and not BulkDecision.objects.filter(undoes=last.bulk_id).exists():
+    if last.bulk is not None and not BulkDecision.objects.filter(undoes=last.bulk).exists():
         raise UserError(f"Your last decision was about {last.bulk.n_decided:,} examples at once. Take it back on the "
                         "page of such decisions (“at once”, above the queue).")
     newest, *earlier = standing.filter(example=last.example).select_related("decided_by").order_by("-pk")[:2]

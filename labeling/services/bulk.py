@@ -129,13 +129,13 @@ def _copy(table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
 
 
 @models.BigAutoField.register_lookup
-class Among(models.Lookup):  # type: ignore[type-arg]  # generic in the stubs alone
+class Among(models.Lookup):
     """`filter(pk__among=ids)`: one of many ids as a single parameter, where `__in` would spend one on each."""
 
     lookup_name = "among"
     prepare_rhs = False
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[str | int, ...]]:
         left, parameters = self.process_lhs(compiler, connection)
         among, ids = one_of(sorted(self.rhs))
-        return f"{left} {among}", [*parameters, ids]
+        return f"{left} {among}", (*parameters, ids)
