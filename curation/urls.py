@@ -1,6 +1,16 @@
 from django.urls import path
 
-from curation.views import adjudication, gold_sets, guidelines, known_answers, next_labels, quality, review, snapshots
+from curation.views import (
+    adjudication,
+    experiments,
+    gold_sets,
+    guidelines,
+    known_answers,
+    next_labels,
+    quality,
+    review,
+    snapshots,
+)
 
 app_name = "curation"
 urlpatterns = [
@@ -23,6 +33,10 @@ urlpatterns = [
     path("projects/<int:pk>/gold-set/", gold_sets.gold_set, name="gold-set"),
     path("projects/<int:pk>/gold-set/preview/", gold_sets.gold_set_preview, name="gold-set-preview"),
     path("projects/<int:pk>/gold-set/held-out/", gold_sets.gold_set_held_out, name="gold-set-held-out"),
+    path("projects/<int:pk>/gold-set/arms/", gold_sets.gold_set_arms, name="gold-set-arms"),
+    path("projects/<int:pk>/experiments/", experiments.experiments, name="experiments"),
+    path("experiments/<int:pk>/", experiments.experiment_detail, name="experiment"),
+    path("projects/<int:pk>/label-budget/", experiments.forecasts, name="forecasts"),
     path("projects/<int:pk>/gold-set/freeze/", gold_sets.gold_set_freeze, name="freeze"),
     path("projects/<int:pk>/snapshots/", snapshots.snapshot_list, name="snapshot-list"),
     path("snapshots/<int:pk>/", snapshots.snapshot_detail, name="snapshot-detail"),

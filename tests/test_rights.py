@@ -20,7 +20,7 @@ from django.test import Client, RequestFactory
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
-from curation.models import Decision, ExampleScore, QualityReport, Snapshot
+from curation.models import Decision, ExampleScore, Experiment, QualityReport, Snapshot
 from curation.services.gold_sets import gold_set_of, save_rule
 from curation.services.snapshots import approve_snapshot, read_rows, start_freeze
 from goldpan.policies import policy_of
@@ -147,6 +147,14 @@ curation:gold-set-preview    project    GET     log-in    403     200  200   404
 curation:gold-set-preview    project    POST    log-in    403     405  405   404
 curation:gold-set-held-out   project    GET     log-in    403     200  200   404
 curation:gold-set-held-out   project    POST    log-in    403     405  405   404
+curation:gold-set-arms       project    GET     log-in    403     200  200   404
+curation:gold-set-arms       project    POST    log-in    403     405  405   404
+curation:experiments         project    GET     log-in    403     200  200   404
+curation:experiments         project    POST    log-in    403     302  302   404
+curation:experiment          experiment GET     log-in    403     200  200   404
+curation:experiment          experiment POST    log-in    403     405  405   404
+curation:forecasts           project    GET     log-in    403     200  200   404
+curation:forecasts           project    POST    log-in    403     302  302   404
 curation:freeze              project    GET     log-in    403     405  405   404
 curation:freeze              project    POST    log-in    403     302  302   404
 curation:snapshot-list       project    GET     log-in    403     200  200   404
@@ -298,13 +306,15 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
                                 finished_at=timezone.now())
     example = Example.objects.filter(project=project).first()
     assert example is not None
+    experiment = Experiment.objects.create(project=project, kind="arms", report=report, job=failed, split="dev", n=2,
+                                           config={"seeds": [0]}, verdict=["No difference is shown."], created_by=bob)
     publish_guideline(project, text="Say the mood you hear.", note="Tone.", by=bob, seen=1, changes_all=True)
     return World(
         people={"alice": alice, "bob": bob, "charlie": charlie, "dora": dora},
         objects={"project": project.pk, "example": example.pk, "upload": upload.pk, "desk": desk.pk, "batch": batch.pk,
                  "handed_out": handed_out.pk, "known": known.pk, "annotator": desk.annotator_id, "paused": paused.pk,
                  "job": job.pk, "failed_job": failed.pk, "snapshot": snapshot.pk, "untried": untried.pk,
-                 "open": still_open.pk,
+                 "open": still_open.pk, "experiment": experiment.pk,
                  "run": run.pk, "adapter": adapter.pk},
         posts={
             "projects:members": {"name": "dora", "role": "annotator"},

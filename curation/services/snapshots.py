@@ -22,7 +22,7 @@ from curation.canonical import canonical_line, manifest_bytes
 from curation.exports import Exported, LeftOut, export_rows, left_out_csv
 from curation.models import Approval, QualityReport, Snapshot, SnapshotRow
 from curation.selection import GoldRule
-from curation.services.gold_sets import GoldPreview, gold_set_of, preview, rule_of
+from curation.services.gold_sets import GoldPreview, count_picked, gold_set_of, preview, rule_of
 from curation.services.labels import Ballot, answers_of, ballots
 from jobs.models import Job
 from jobs.progress import Progress
@@ -63,7 +63,7 @@ class FrozenRow:
 def start_freeze(project: Project, *, by: User, wake: bool = True) -> Job:
     """Queue freezing the gold set as it stands. Raises UserError if there is nothing to freeze."""
     rule = rule_of(gold_set_of(project))
-    n = preview(project, rule).n
+    n = count_picked(project, rule)
     if not n:
         raise UserError("The gold set is empty. Loosen its rule, or settle flagged examples first.")
     return enqueue("freeze", project, title=f"Freezing {n:,} gold rows", requested_by=by,
@@ -95,13 +95,14 @@ def run_freeze(job: Job, progress: Progress) -> None:
     project, by = job.project, job.requested_by
     assert by is not None
     progress("Choosing rows", 0, 1)
-    chosen = preview(project, GoldRule(**job.params["rule"]))
+    chosen = preview(project, GoldRule(**job.params["rule"]), progress=progress)
     drafts, counts, left_out = _draft_rows(project, chosen)
     progress("Writing files", 0, 1)
     answers = answers_of(project)
     lines = [canonical_line(draft.record(answers)) for draft in drafts]
     rows_sha256 = put_object(settings.GOLDPAN_OBJECTS, b"".join(lines))
     lineage_sha256 = put_object(settings.GOLDPAN_OBJECTS, b"".join(canonical_line(draft.lineage) for draft in drafts))
+    selection_sha256 = chosen.store()
     left_out_sha256 = put_object(settings.GOLDPAN_OBJECTS, b"".join(canonical_line(asdict(row)) for row in left_out))
     with completing(job) as result:
         Project.objects.select_for_update().get(pk=project.pk)  # one number per snapshot
@@ -113,6 +114,7 @@ def run_freeze(job: Job, progress: Progress) -> None:
             "guideline": {"version": project.instructions_version, "text": project.instructions},
             "left_out": {"sha256": left_out_sha256, "n": len(left_out)},
             "rows": {"sha256": rows_sha256, "n": len(drafts)}, "lineage": {"sha256": lineage_sha256},
+            "selection": {"sha256": selection_sha256, "n": chosen.n},
             "counts": counts, "rule": job.params["rule"], "report": chosen.report.pk,
             "encoder": chosen.report.encoder, "duplicate_threshold": chosen.report.duplicate_threshold,
             "split_salt": project.split_salt, "split_shares": project.split_shares,
