@@ -7,7 +7,8 @@ import subprocess
 import sys
 import time
 
-BENCHES = ("import_examples", "find_planted_errors", "crowd", "truth_finding", "label_studio_sync")
+BENCHES = ("import_examples", "find_planted_errors", "crowd", "truth_finding", "label_studio_sync",
+           "gold_selection")
 
 
 def main(names: list[str]) -> int:
