@@ -4,12 +4,12 @@
 learned from, over several seeds of the planted errors and draws:
 
 - banking77 (77 intents): 20 % of the training labels are replaced, at random or by one of the three nearest intents;
-- the tweets of the demo (3 classes): one rater's labels, as noisy as they are; another rater's in every seed. Settled and
-  true labels are those of a panel of ten others, which also judges.
+- the tweets of the demo (3 classes): one rater's labels, as noisy as they are; another rater's in every seed. Settled
+  and true labels are those of a panel of ten others, which also judges.
 
 Prints accuracy, the interval of the paired difference to all noisy labels, and seconds. It has one goal: with its
 quotas equal, the spread selection covers the texts better than every draw. Whether the model gains is what the table
-says; it may well say no. `--llm` adds LoRA on the embedded language model for the tweets, one seed (about half an hour).
+says; it may well say no. `--llm` adds LoRA on the embedded language model for the tweets, one seed, about half an hour.
 """
 
 import argparse
@@ -96,9 +96,9 @@ def _compare(data: Data) -> bool:
             said = judged([Training(data.embeddings[rows], [data.labels[code] for code in labels])], data.judge)
             right.setdefault(name, []).append(said[0])
             rows_of[name], seconds[name] = len(rows), seconds.get(name, 0.0) + time.perf_counter() - started
-    print(f"\n{data.name}: {len(data.truth):,} to learn from, judged on {len(data.judge.labels):,}; scoring and choosing "
-          f"took {chosen_in:.1f} s; coverage {covered[-1][0]:.3f} by spread, {max(covered[-1][1:]):.3f} at most drawn")
-    print("| learned from | rows | accuracy | 95 % | against all noisy | 95 % | seconds |\n|---|---|---|---|---|---|---|")
+    print(f"\n{data.name}: {len(data.truth):,} to learn from, judged on {len(data.judge.labels):,}; scoring and "
+          f"choosing took {chosen_in:.1f} s; coverage {covered[-1][0]:.3f} by spread, {max(covered[-1][1:]):.3f} at most drawn")
+    print("| learned from | rows | accuracy | 95 % | against all noisy | 95 % | seconds |\n" + "|---" * 7 + "|")
     base = np.stack(right["all noisy"])
     for name, found in right.items():
         share = mean_accuracy(np.stack(found), data.judge.groups, seed=0)
@@ -191,7 +191,8 @@ def _tweets(encoder: MiniLMEncoder) -> list[Data]:
     code = np.vectorize(column.__getitem__)
     said, truth = code(labels_of(found.ratings[:, :N_RATERS])), code(truth_of(found.ratings))
     embeddings = encoder.encode(found.texts)
-    clusters = find_clusters(embeddings, [sha256_of(text.encode()) for text in found.texts], threshold=THRESHOLD).cluster
+    hashes = [sha256_of(text.encode()) for text in found.texts]
+    clusters = find_clusters(embeddings, hashes, threshold=THRESHOLD).cluster
     judges = np.random.default_rng(0).permutation(int(clusters.max()) + 1)[clusters] % 10 < 3  # whole clusters
     judge = Judge(embeddings[judges], [LABELS[code] for code in truth[judges]], clusters[judges])
     return [Data("tweets, one rater's labels", embeddings[~judges], clusters[~judges], truth[~judges],

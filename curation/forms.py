@@ -87,14 +87,13 @@ class GoldRuleForm(forms.ModelForm):
         """stratum: what the quotas are by."""
         super().__init__(*args, **more)
         self.fields["min_per_label"].label = f"At least per {stratum}"
-        for name in self.KEPT:
-            self.fields[name].required = False
+        if self.is_bound:
+            self.data = self.data.copy()
+            for name in self.KEPT:
+                self.data.setdefault(name, self.initial[name])
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
-        for name in self.KEPT:
-            if values.get(name) in (None, "") and name not in self.errors:
-                values[name] = self.initial[name]
         shares = [values.get(name) or 0.0 for name in ("uncertain_share", "audit_share")]
         if min(shares) < 0 or sum(shares) > 1:
             self.add_error("audit_share", f"Both shares lie between 0 and 1, also together; together they are "

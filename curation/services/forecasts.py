@@ -144,15 +144,21 @@ def forecast_words(told: Forecast, n: int, error: float, project: Project, price
             said.append(f"At best {max(told.needed_low - n, 0):,} more would do.")
         said.append("Label some, and ask again; or mend what more labels do not: unclear rules, a better model.")
         return said
-    more, least = max(told.needed - n, 0), max((told.needed_low or 0) - n, 0)
+    if told.needed <= n:
+        here = int(np.searchsorted(told.band.sizes, n))
+        return [f"A probe is at {percent_words(1 - error)} with the {n:,} labels there are, above {target}, but its "
+                f"interval ({percent_words(1 - float(told.band.high[here]))} to "
+                f"{percent_words(1 - float(told.band.low[here]))}) still reaches below.",
+                "More labels in dev make the interval narrower; more to learn from hardly do."]
+    more, least = told.needed - n, max((told.needed_low or 0) - n, 0)
     most = None if told.needed_high is None else told.needed_high - n
     span = f"between {least:,} and {most:,}" if most is not None else (
         f"at least {least:,}, and whether twice as many as there are would do is open")
-    said = [f"About {more:,} labelled examples more may reach {target} ({span})." if more else
-            f"A probe with {n:,} labels is at {percent_words(1 - error)}, about {target}; labels to be sure: {span}."]
+    said = [f"About {more:,} labelled examples more may reach {target} ({span})."]
     costs = [_cost_words(price, count) for count in (more, most or round(REACH * n) - n)]
     if all(costs):
-        said.append(f"That is {costs[0]}, and at most told here {costs[1]}.")
+        said.append(f"That is {costs[0]}; {'at the upper end' if most is not None else 'for twice the labels'} "
+                    f"{costs[1]}.")
     elif price.seconds is None:
         said.append("How long a label takes is not known yet: too few answers are timed.")
     if told.may_never:
