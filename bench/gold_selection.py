@@ -97,7 +97,8 @@ def _compare(data: Data) -> bool:
             right.setdefault(name, []).append(said[0])
             rows_of[name], seconds[name] = len(rows), seconds.get(name, 0.0) + time.perf_counter() - started
     print(f"\n{data.name}: {len(data.truth):,} to learn from, judged on {len(data.judge.labels):,}; scoring and "
-          f"choosing took {chosen_in:.1f} s; coverage {covered[-1][0]:.3f} by spread, {max(covered[-1][1:]):.3f} at most drawn")
+          f"choosing took {chosen_in:.1f} s; "
+          f"coverage {covered[-1][0]:.3f} by spread, {max(covered[-1][1:]):.3f} at most drawn")
     print("| learned from | rows | accuracy | 95 % | against all noisy | 95 % | seconds |\n" + "|---" * 7 + "|")
     base = np.stack(right["all noisy"])
     for name, found in right.items():

@@ -3,7 +3,7 @@
 1. The arms are rows of the pool with labels as they were given, as they are now, or as a model suggests.
 2. `curation.experiments` learns each arm by one recipe and judges it on dev, or on test if somebody says so.
 3. Experiment and arms are written once, with the rows, the answers and the words.
-A look at the test rows is counted: `n_test_looks`. Rows of an arm are stored, so that other recipes can learn them, too.
+A look at the test rows is counted: `n_test_looks`. Rows of an arm are stored, so that other recipes can learn them too.
 """
 
 import time

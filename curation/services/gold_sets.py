@@ -232,7 +232,9 @@ def picks_of(project: Project, rule: GoldRule) -> dict[str, Any]:
 
 def count_picked(project: Project, rule: GoldRule) -> int:
     """How many examples the rule picks now, without choosing them. Raises UserError as `preview` does."""
-    return count_gold(_pool(project, _report(project)).candidates, rule)
+    report = _report(project)
+    known = GoldPick.objects.filter(project=project, fingerprint=_fingerprint(project, rule, report)).first()
+    return int(known.facts["n"]) if known else count_gold(_pool(project, report).candidates, rule)
 
 
 def preview(project: Project, rule: GoldRule, *, progress: Progress = silent) -> GoldPreview:
