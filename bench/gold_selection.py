@@ -107,8 +107,8 @@ def _compare(data: Data) -> bool:
         against = "– | –" if name == "all noisy" else f"{gap.estimate:+.3f} | {gap.low:+.3f} to {gap.high:+.3f}"
         print(f"| {name} | {rows_of[name]:,} | {share.estimate:.3f} | {share.low:.3f}–{share.high:.3f} | {against} | "
               f"{seconds[name] / len(SEEDS):.1f} |")
-    pair = [np.stack(right[name]) for name in ("drawn 500, settled", "gold 500, settled")]
-    gap = difference(*pair, data.judge.groups, seed=0)
+    drawn, gold = np.stack(right["drawn 500, settled"]), np.stack(right["gold 500, settled"])
+    gap = difference(drawn, gold, data.judge.groups, seed=0)
     print(f"gold against drawn, both settled: {gap.estimate:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})")
     return held
 

@@ -1,6 +1,7 @@
 from typing import Any
 
 from django import forms
+from django.http import QueryDict
 
 from curation.models import Approval, Decision, GoldSet
 from curation.next_labels import CAP
@@ -83,14 +84,14 @@ class GoldRuleForm(forms.ModelForm):
         }
         help_texts = {"allow_flagged": "", "uncertain_share": "settled by a person", "audit_share": "drawn at random"}
 
-    def __init__(self, *args: Any, stratum: str = "label", **more: Any) -> None:
+    def __init__(self, data: QueryDict | None = None, *, instance: GoldSet, stratum: str = "label") -> None:
         """stratum: what the quotas are by."""
-        super().__init__(*args, **more)
-        self.fields["min_per_label"].label = f"At least per {stratum}"
-        if self.is_bound:
-            self.data = self.data.copy()
+        if data is not None:
+            data = data.copy()
             for name in self.KEPT:
-                self.data.setdefault(name, self.initial[name])
+                data.setdefault(name, getattr(instance, name))
+        super().__init__(data, instance=instance)
+        self.fields["min_per_label"].label = f"At least per {stratum}"
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}

@@ -89,7 +89,8 @@ def fit_curves(sizes: np.ndarray, errors: np.ndarray) -> np.ndarray:
     weighs as much as it has rows.
     """
     weights = sizes / sizes.sum()
-    best, found = np.full(len(errors), np.inf), np.zeros((len(errors), 3))
+    best: np.ndarray = np.full(len(errors), np.inf)
+    found = np.zeros((len(errors), 3))
     for b in EXPONENTS:
         x = sizes ** -b
         mx, my = weights @ x, errors @ weights

@@ -148,8 +148,9 @@ def judge_of(project: Project, report: QualityReport, split: str) -> tuple[list[
 def _arms(pool: Pool, rule: GoldRule) -> list[_Arm]:
     """The large set as it is labelled, without its suspects, and settled; then the small ones, random and gold."""
     candidates, given = pool.candidates, _given(pool)
-    assert pool.is_known is not None and candidates.was_flagged is not None
-    usable = np.array([label is not None for label in given]) & ~candidates.crosses_split & pool.is_known
+    is_known = pool.is_known
+    assert is_known is not None and candidates.was_flagged is not None
+    usable = np.array([label is not None for label in given]) & ~candidates.crosses_split & is_known
     everything = np.flatnonzero(usable)
     if not len(everything):
         raise UserError("No labelled pool example can be learned from. Score the project again.")
@@ -167,7 +168,7 @@ def _arms(pool: Pool, rule: GoldRule) -> list[_Arm]:
         return rows, [str(given[row]) for row in rows]
 
     def as_now(rows: np.ndarray) -> tuple[np.ndarray, list[str]]:
-        rows = rows[pool.is_known[rows]]
+        rows = rows[is_known[rows]]
         return rows, [str(pool.labels[row]) for row in rows]
 
     arms = [_Arm("all as labelled", "Every labelled pool example with the label that people gave it first, wrong ones "

@@ -217,7 +217,9 @@ def run_pick(job: Job, progress: Progress) -> None:
         GoldPick.objects.get_or_create(project=project, fingerprint=fingerprint, defaults={
             "report": picked.report, "job": job, "rule": asdict(rule), "facts": picked.facts, "picks_sha256": sha256})
         kept = GoldPick.objects.filter(project=project).values_list("pk", flat=True)[:N_PICKS_KEPT]
-        GoldPick.objects.filter(project=project).exclude(pk__in=list(kept)).delete()
+        old = GoldPick.objects.filter(project=project).exclude(pk__in=list(kept))
+        Job.objects.filter(pk__in=list(old.values_list("job", flat=True))).update(dedupe_key=None)  # may be asked again
+        old.delete()
         result |= {"n": picked.n, "coverage": picked.coverage, "picks": sha256}
 
 

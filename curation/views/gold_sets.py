@@ -134,13 +134,13 @@ def _preview_context(request: Request, project: Project, form: GoldRuleForm) -> 
     to_check = facts["audit"]["rows"][facts["audit"]["n_checked"]:][:N_TO_CHECK]
     texts = dict(Example.objects.filter(pk__in=[*(row["pk"] for row in rows), *to_check]).values_list("pk", "text"))
     answers = answers_of(project)
-    error, agreement = facts["audit"]["error"], facts["agreement"]
+    wrong, agreement = facts["audit"]["error"], facts["agreement"]
     return {
         "picked": facts, "is_modelled": project.task_type in MODELLED, "is_short": facts["n"] < facts["size"],
         "is_spread": facts["method"] == Method.SPREAD, "min_checked": MIN_CHECKED,
         "left_out": [(*LEFT_OUT[LeftOut(reason)], n) for reason, n in facts["left_out"].items()],
         "taken": [(TAKEN[Taken(why)], n) for why, n in facts["taken"].items()],
-        "error": Interval(**error) if error else None, "agreement": Interval(**agreement) if agreement else None,
+        "error": Interval(**wrong) if wrong else None, "agreement": Interval(**agreement) if agreement else None,
         "to_check": [{"pk": pk, "text": texts[pk]} for pk in to_check],
         "shown": [{**row, "text": texts[row["pk"]], "label": answers.show(row["label"], source=texts[row["pk"]])}
                   for row in rows]}

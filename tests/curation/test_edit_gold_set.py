@@ -161,6 +161,15 @@ def test_a_rule_that_was_changed_meanwhile_is_not_picked_for_nobody(large, bob, 
     assert [job.params["rule"]["size"] for job in waiting] == [6]
 
 
+def test_an_old_pick_is_forgotten_and_can_be_made_again(large, bob, run_jobs, monkeypatch):
+    monkeypatch.setattr(gold_sets, "N_PICKS_KEPT", 1)
+    rule = rule_of(gold_set_of(large.project))
+    for size in (5, 6, 5):
+        look(large.project, replace(rule, size=size), by=bob)
+        run_jobs()
+        assert [pick.facts["n"] for pick in GoldPick.objects.all()] == [size]
+
+
 def test_a_page_and_a_job_pick_the_same(scored, bob, run_jobs, monkeypatch):
     rule = rule_of(gold_set_of(scored.project))
     at_once = look(scored.project, rule, by=bob).facts
