@@ -7,8 +7,8 @@ import subprocess
 import sys
 import time
 
-BENCHES = ("import_examples", "ingest", "embed", "dedup", "cluster", "find_planted_errors", "predprobs", "crowd",
-           "truth_finding", "label_studio_sync", "pages", "snapshot")
+BENCHES = ("import_examples", "ingest", "embed", "dedup", "cluster", "find_planted_errors", "predprobs",
+           "gold_selection", "crowd", "truth_finding", "label_studio_sync", "snapshot", "pages")
 
 
 def main(names: list[str]) -> int:

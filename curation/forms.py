@@ -6,6 +6,7 @@ from django import forms
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
+from django.http import QueryDict
 
 from curation.models import Approval, BulkDecision, Decision, DuplicateAction, DuplicateCluster, Flag, GoldSet
 from curation.next_labels import CAP
@@ -178,24 +179,45 @@ class KeepOneForm(forms.Form):
 
 
 class GoldRuleForm(forms.ModelForm):
+    """The rule; what is not sent of method and shares stays as it is."""
+
+    KEPT = ("method", "uncertain_share", "audit_share")
+
     class Meta:
         model = GoldSet
-        fields = ["size", "min_quality", "min_per_label", "seed", "allow_flagged"]
+        fields = ["size", "method", "min_quality", "min_per_label", "uncertain_share", "audit_share", "seed",
+                  "allow_flagged"]
         labels = {
-            "size": "Examples wanted", "min_quality": "Lowest quality", "min_per_label": "At least per label",
-            "seed": "Seed of the draw", "allow_flagged": "Take undecided examples that look wrong, too"}
+            "size": "Examples wanted", "method": "Chosen", "min_quality": "Lowest quality",
+            "min_per_label": "At least per label", "uncertain_share": "Share of hard ones",
+            "audit_share": "Share to check by hand", "seed": "Seed of the draw",
+            "allow_flagged": "Take undecided examples that look wrong, too"}
         widgets = {
             "size": forms.NumberInput(attrs={"min": 1, "max": 100_000, "inputmode": "numeric"}),
             "min_quality": forms.NumberInput(attrs={"min": 0, "max": 1, "step": 0.05, "inputmode": "decimal"}),
             "min_per_label": forms.NumberInput(attrs={"min": 0, "max": 100_000, "inputmode": "numeric"}),
+            "uncertain_share": forms.NumberInput(attrs={"min": 0, "max": 1, "step": 0.05, "inputmode": "decimal"}),
+            "audit_share": forms.NumberInput(attrs={"min": 0, "max": 1, "step": 0.05, "inputmode": "decimal"}),
             "seed": forms.NumberInput(attrs={"min": 0, "max": 99_999, "inputmode": "numeric"}),
         }
-        help_texts = {"allow_flagged": ""}
+        help_texts = {"allow_flagged": "", "uncertain_share": "settled by a person", "audit_share": "drawn at random"}
 
-    def __init__(self, *args: Any, stratum: str = "label", **more: Any) -> None:
+    def __init__(self, data: QueryDict | None = None, *, instance: GoldSet, stratum: str = "label") -> None:
         """stratum: what the quotas are by."""
-        super().__init__(*args, **more)
+        if data is not None:
+            data = data.copy()
+            for name in self.KEPT:
+                data.setdefault(name, getattr(instance, name))
+        super().__init__(data, instance=instance)
         self.fields["min_per_label"].label = f"At least per {stratum}"
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        shares = [values.get(name) or 0.0 for name in ("uncertain_share", "audit_share")]
+        if min(shares) < 0 or sum(shares) > 1:
+            self.add_error("audit_share", f"Both shares lie between 0 and 1, also together; together they are "
+                                          f"{sum(shares):g}.")
+        return values
 
     def clean_size(self) -> int:
         size: int = self.cleaned_data["size"]

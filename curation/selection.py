@@ -4,15 +4,23 @@
 2. One example of each duplicate cluster stays, the one with the best quality.
 3. Each label gets a quota between its share of what is left and an equal share. Where an answer is not one label, the
    caller names what takes its place: a set's rarest label, or the group of like texts that the example lies in.
-4. Within a label a seeded draw decides. Quality is a filter, never the ranking: the best-scored examples are the
-   easiest ones, and a set of only those teaches least.
+4. Some places are kept: for rows drawn at random, which people check to learn how many labels are wrong, and for rows
+   that were hard and that somebody has settled.
+5. Within a label the other places go to the rows that best stand for all of it (facility location, weighted by
+   quality). Quality is a filter and a weight, never the ranking: the best-scored examples are the easiest ones, and a
+   set of only those teaches least.
+
+The method “draw” has no steps 4 and 5: a seeded draw fills the quotas. It is what a spread selection has to beat.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
+
+from curation.facility_location import spread
+from jobs.progress import Progress, silent
 
 
 class LeftOut(StrEnum):
@@ -26,6 +34,23 @@ class LeftOut(StrEnum):
     LOW_QUALITY = "low quality"
     DUPLICATE = "duplicate"  # a better member of its cluster stays
     NOT_DRAWN = "not drawn"  # its label's quota is full
+    COVERED = "others stand for it"  # its label's quota is full of rows that add more
+
+
+class Method(StrEnum):
+    """How the places of a label are filled."""
+
+    DRAW = "draw"
+    SPREAD = "spread"
+
+
+class Taken(StrEnum):
+    """Why an example is in the gold set."""
+
+    DRAWN = "drawn"
+    SPREAD = "stands for others"
+    UNCERTAIN = "hard, and settled by a person"
+    AUDIT = "drawn for the check by hand"
 
 
 @dataclass(frozen=True)
@@ -36,6 +61,8 @@ class GoldRule:
     min_quality: in [0, 1]; candidates below leave.
     min_per_label: as far as a label has that many, and as far as `size` reaches for all labels.
     allow_flagged: keep candidates whose label issue nobody has decided.
+    method: rules from before there was a choice have none, and drew.
+    uncertain_share, audit_share: in [0, 1], of `size`; only where the method is “spread”.
     """
 
     size: int
@@ -43,6 +70,9 @@ class GoldRule:
     min_quality: float
     min_per_label: int = 20
     allow_flagged: bool = False
+    method: str = Method.DRAW
+    uncertain_share: float = 0.0
+    audit_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +85,10 @@ class Candidates:
     is_excluded, is_label_issue (undecided), is_under_discussion, crosses_split (its cluster has a member in dev or
     test): bool.
     strata: what each row counts for in the quotas, None where it has no label; the labels themselves if left out.
+    The method “spread” asks for three more, and takes them for all False and all unknown if left out:
+    is_settled: bool, somebody has decided on the label; it is then as sure as can be, whatever its quality says.
+    was_flagged: bool, it looked wrong now or when it was decided on, so it is no random sample of anything.
+    embeddings: (n, d) float, rows of length 1, or 0 where unknown; such rows are like no other, and are drawn.
     """
 
     labels: Sequence[str | None]
@@ -65,6 +99,21 @@ class Candidates:
     is_under_discussion: np.ndarray
     crosses_split: np.ndarray
     strata: Sequence[str | None] | None = None
+    is_settled: np.ndarray | None = None
+    was_flagged: np.ndarray | None = None
+    embeddings: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Pick:
+    """Why a row was taken, as the how manieth (from 0), and what it added to how well its label is stood for.
+
+    gain: share in [0, 1] of the weight of its label; None where it was not taken for that.
+    """
+
+    why: Taken
+    place: int
+    gain: float | None = None
 
 
 @dataclass(frozen=True)
@@ -82,20 +131,86 @@ class Selection:
     """`rows` selected, int in ascending order; every other row is in `left_out` with its reason.
 
     quota: label -> number selected; table: the same with what it was selected from, in label order.
+    picks: row -> why it was taken.
     """
 
     rows: np.ndarray
     left_out: dict[int, LeftOut]
     quota: dict[str, int]
     table: list[LabelCounts]
+    picks: dict[int, Pick] = field(default_factory=dict)
+
+    @property
+    def n_available(self) -> int:
+        return sum(row.n_available for row in self.table)
 
 
-def select_gold(candidates: Candidates, rule: GoldRule) -> Selection:
+def select_gold(candidates: Candidates, rule: GoldRule, *, progress: Progress = silent) -> Selection:
     """Return the gold set: rule.size rows, or all that are available if there are fewer.
 
-    A row that leaves later is replaced by one row of its label; the others stay as drawn.
+    A row that leaves later is replaced by one row of its label. By “draw” the others stay. By “spread” other labels
+    stay, and of its own label nearly all that were taken before it; those after it are chosen anew, because what they
+    add depends on it.
     """
+    free = _free(candidates, rule)
+    picks = (_spread if rule.method == Method.SPREAD else _drawn)(candidates, rule, free, progress)
+    rows = np.array(sorted(picks), dtype=np.intp)
+    is_picked = np.zeros(len(candidates.labels), dtype=bool)
+    is_picked[rows] = True
+    full = LeftOut.COVERED if rule.method == Method.SPREAD else LeftOut.NOT_DRAWN
+    n_candidates = np.bincount(free.code[free.code >= 0], minlength=len(free.names))
+    available = np.bincount(free.code[free.is_free], minlength=len(free.names))
+    return Selection(
+        rows, {row: reason or full for row, reason in enumerate(free.reasons) if not is_picked[row]},
+        {name: int(n) for name, n in zip(free.names, free.quota, strict=True)},
+        [LabelCounts(name, int(n_candidates[k]), int(available[k]), int(free.quota[k]))
+         for k, name in enumerate(free.names)], picks)
+
+
+def count_gold(candidates: Candidates, rule: GoldRule) -> int:
+    """Return how many rows `select_gold` would select, without choosing them."""
+    return int(_free(candidates, rule).quota.sum())
+
+
+def matched_draws(candidates: Candidates, rule: GoldRule, seeds: Sequence[int]) -> list[np.ndarray]:
+    """Return for each seed the rows that a draw takes from what the rule leaves, label by label as many as the rule.
+
+    The arm that a spread selection has to beat: all that differs is which rows of a label are taken. A seed draws
+    otherwise than the same seed as rule.seed, or a draw would be held against itself.
+    """
+    free = _free(candidates, rule)
+    drawn = (_drawn(candidates, replace(rule, seed=10_000_019 + seed), free, silent) for seed in seeds)
+    return [np.array(sorted(picks), dtype=np.intp) for picks in drawn]
+
+
+def audit_order(candidates: Candidates, rule: GoldRule) -> np.ndarray:
+    """Return the rows that people check by hand to learn how many unsuspected labels are wrong, in the order to check.
+
+    A random order of the rows with a label that were never flagged, settled or excluded since or not: what was decided
+    on the first k of them is a random sample.
+    """
+    has_label = np.array([label is not None for label in candidates.labels], dtype=bool)
+    unsuspected = has_label & ~_or_nobody(candidates.was_flagged, candidates) & ~candidates.crosses_split
+    unsuspected &= ~(candidates.quality < rule.min_quality)
+    rows = np.flatnonzero(unsuspected)
+    return rows[np.argsort(_draw(candidates, rule)[rows], kind="stable")]
+
+
+@dataclass(frozen=True)
+class _Free:
+    """What filter and duplicates leave, and how many of each label to take; `code` is -1 where there is no label."""
+
+    reasons: list[LeftOut | None]
+    names: list[str]
+    code: np.ndarray
+    is_free: np.ndarray
+    quota: np.ndarray
+
+
+def _free(candidates: Candidates, rule: GoldRule) -> _Free:
     _check(candidates, rule)
+    if rule.method == Method.SPREAD and candidates.is_settled is not None:  # a person's word is as good as any score
+        candidates = replace(candidates, quality=np.where(candidates.is_settled, 1.0, candidates.quality))
     reasons = _filtered(candidates, rule)
     _keep_best_of_cluster(candidates, reasons)
     strata = candidates.labels if candidates.strata is None else candidates.strata
@@ -104,18 +219,57 @@ def select_gold(candidates: Candidates, rule: GoldRule) -> Selection:
     code = np.array([-1 if name is None else column[name] for name in strata], dtype=np.intp)
     is_free = np.array([reason is None for reason in reasons], dtype=bool)
     available = np.bincount(code[is_free], minlength=len(names))
-    quota = quotas(available, rule.size, rule.min_per_label)
-    draw = np.random.default_rng(rule.seed).random(len(code))  # row i's number does not depend on rows after it
-    for k, n_wanted in enumerate(quota):
-        rows = np.flatnonzero(is_free & (code == k))
-        for row in rows[np.argsort(draw[rows])][n_wanted:]:
-            reasons[row] = LeftOut.NOT_DRAWN
-    rows = np.array([row for row, reason in enumerate(reasons) if reason is None], dtype=np.intp)
-    n_candidates = np.bincount(code[code >= 0], minlength=len(names))
-    return Selection(
-        rows, {row: reason for row, reason in enumerate(reasons) if reason is not None},
-        {name: int(n) for name, n in zip(names, quota, strict=True)},
-        [LabelCounts(name, int(n_candidates[k]), int(available[k]), int(quota[k])) for k, name in enumerate(names)])
+    return _Free(reasons, names, code, is_free, quotas(available, rule.size, rule.min_per_label))
+
+
+def _drawn(candidates: Candidates, rule: GoldRule, free: _Free, progress: Progress) -> dict[int, Pick]:
+    draw = _draw(candidates, rule)
+    picks: dict[int, Pick] = {}
+    for k, n_wanted in enumerate(free.quota):
+        rows = np.flatnonzero(free.is_free & (free.code == k))
+        for row in rows[np.argsort(draw[rows])][:n_wanted]:
+            picks[int(row)] = Pick(Taken.DRAWN, len(picks))
+    return picks
+
+
+def _spread(candidates: Candidates, rule: GoldRule, free: _Free, progress: Progress) -> dict[int, Pick]:
+    draw, room = _draw(candidates, rule), free.quota.copy()
+    settled = _or_nobody(candidates.is_settled, candidates)
+    unsuspected = np.flatnonzero(free.is_free & ~_or_nobody(candidates.was_flagged, candidates))
+    picks: dict[int, Pick] = {}
+
+    def keep(order: np.ndarray, share: float, why: Taken) -> None:
+        n_wanted = min(round(share * rule.size), len(order))
+        for row in order.tolist():
+            if n_wanted and row not in picks and room[free.code[row]]:
+                picks[row] = Pick(why, len(picks))
+                room[free.code[row]] -= 1
+                n_wanted -= 1
+
+    keep(unsuspected[np.argsort(draw[unsuspected], kind="stable")], rule.audit_share, Taken.AUDIT)
+    hard = np.flatnonzero(free.is_free & settled & ~np.isnan(candidates.quality))
+    keep(hard[np.lexsort((draw[hard], candidates.quality[hard]))], rule.uncertain_share, Taken.UNCERTAIN)
+    known = candidates.quality[free.is_free & ~np.isnan(candidates.quality)]
+    weights = np.where(settled, 1.0, np.nan_to_num(candidates.quality, nan=float(known.mean()) if len(known) else 1.0))
+    vectors = np.zeros((len(draw), 1), dtype=np.float32) if candidates.embeddings is None else candidates.embeddings
+    for k in np.flatnonzero(room):
+        progress("Spreading the choice", int(k), len(room))
+        rows = np.flatnonzero(free.is_free & (free.code == k))
+        rows = rows[np.argsort(draw[rows], kind="stable")]  # among rows that add equally much, the draw decides
+        kept = np.array([number for number, row in enumerate(rows) if int(row) in picks], dtype=np.intp)
+        found = spread(vectors[rows], weights[rows], int(room[k]), chosen=kept, seed=rule.seed, progress=progress)
+        for row, gain in zip(rows[found.rows].tolist(), found.gains.tolist(), strict=True):
+            picks[row] = Pick(Taken.SPREAD, len(picks), gain)
+    return picks
+
+
+def _draw(candidates: Candidates, rule: GoldRule) -> np.ndarray:
+    """A number per row; row i's does not depend on the rows after it."""
+    return np.random.default_rng(rule.seed).random(len(candidates.labels))
+
+
+def _or_nobody(column: np.ndarray | None, candidates: Candidates) -> np.ndarray:
+    return np.zeros(len(candidates.labels), dtype=bool) if column is None else column
 
 
 def quotas(available: np.ndarray, size: int, min_per_label: int) -> np.ndarray:
@@ -180,10 +334,17 @@ def _check(candidates: Candidates, rule: GoldRule) -> None:
         raise ValueError(f"size must be at least 1, got {rule.size}")
     if not 0 <= rule.min_quality <= 1:
         raise ValueError(f"min_quality must be in [0, 1], got {rule.min_quality}")
+    if rule.method not in list(Method):
+        raise ValueError(f"method must be one of {', '.join(Method)}, got {rule.method!r}")
+    if not (0 <= rule.uncertain_share <= 1 and 0 <= rule.audit_share <= 1 - rule.uncertain_share):
+        raise ValueError("uncertain_share and audit_share must be in [0, 1] and not more together, got "
+                         f"{rule.uncertain_share} and {rule.audit_share}")
     n = len(candidates.labels)
-    for name in ("quality", "clusters", "is_excluded", "is_label_issue", "is_under_discussion", "crosses_split"):
-        if len(getattr(candidates, name)) != n:
-            raise ValueError(f"{name} must have one value per row, got {len(getattr(candidates, name))} for {n} rows")
+    for name in ("quality", "clusters", "is_excluded", "is_label_issue", "is_under_discussion", "crosses_split",
+                 "is_settled", "was_flagged", "embeddings"):
+        column = getattr(candidates, name)
+        if column is not None and len(column) != n:
+            raise ValueError(f"{name} must have one value per row, got {len(column)} for {n} rows")
     if candidates.strata is None:
         return
     if len(candidates.strata) != n:

@@ -24,6 +24,7 @@ MAY: dict[str, tuple[Role, ...]] = {
     "see_quality": (Role.curator, Role.admin),
     "review": (Role.curator, Role.admin),
     "edit_gold_set": (Role.curator, Role.admin),
+    "experiment": (Role.curator, Role.admin),
     "freeze": (Role.curator, Role.admin),
     "see_snapshot": (Role.curator, Role.admin),
     "export_snapshot": (Role.curator, Role.admin),

@@ -22,7 +22,16 @@ from django.test import Client, RequestFactory
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
-from curation.models import Decision, DuplicateCluster, DuplicateMember, ExampleScore, Map, QualityReport, Snapshot
+from curation.models import (
+    Decision,
+    DuplicateCluster,
+    DuplicateMember,
+    ExampleScore,
+    Experiment,
+    Map,
+    QualityReport,
+    Snapshot,
+)
 from curation.services.bulk_decisions import decide_all, look_at
 from curation.services.gold_sets import gold_set_of, save_rule
 from curation.services.maps import create_selection, start_map
@@ -196,6 +205,14 @@ curation:gold-set-preview    project    GET     log-in    403     200  200   404
 curation:gold-set-preview    project    POST    log-in    403     405  405   404
 curation:gold-set-held-out   project    GET     log-in    403     200  200   404
 curation:gold-set-held-out   project    POST    log-in    403     405  405   404
+curation:gold-set-arms       project    GET     log-in    403     200  200   404
+curation:gold-set-arms       project    POST    log-in    403     405  405   404
+curation:experiments         project    GET     log-in    403     200  200   404
+curation:experiments         project    POST    log-in    403     302  302   404
+curation:experiment          experiment GET     log-in    403     200  200   404
+curation:experiment          experiment POST    log-in    403     405  405   404
+curation:forecasts           project    GET     log-in    403     200  200   404
+curation:forecasts           project    POST    log-in    403     302  302   404
 curation:freeze              project    GET     log-in    403     405  405   404
 curation:freeze              project    POST    log-in    403     302  302   404
 curation:snapshot-list       project    GET     log-in    403     200  200   404
@@ -386,6 +403,8 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
         project=project, kind="export", title="Exported", state="succeeded", finished_at=timezone.now(),
         params={"snapshot": snapshot.pk, "format": "csv"}, result={"sha256": put_object(
             settings.GOLDPAN_OBJECTS, b"a file")})
+    experiment = Experiment.objects.create(project=project, kind="arms", report=report, job=failed, split="dev", n=2,
+                                           config={"seeds": [0]}, verdict=["No difference is shown."], created_by=bob)
     publish_guideline(project, text="Say the mood you hear.", note="Tone.", by=bob, seen=1, changes_all=True)
     return World(
         people={"alice": alice, "bob": bob, "charlie": charlie, "dora": dora},
@@ -393,7 +412,8 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
                  "handed_out": handed_out.pk, "known": known.pk, "annotator": desk.annotator_id, "paused": paused.pk,
                  "job": job.pk, "failed_job": failed.pk, "snapshot": snapshot.pk, "untried": untried.pk,
                  "open": still_open.pk, "unlabelled": unlabelled.pk, "export": export.pk, "map": drawn.pk,
-                 "selection": picked.pk, "run": run.pk, "adapter": adapter.pk, "view": view.pk, "bulk": bulk.pk},
+                 "selection": picked.pk, "experiment": experiment.pk, "run": run.pk, "adapter": adapter.pk,
+                 "view": view.pk, "bulk": bulk.pk},
         posts={
             "projects:members": {"name": "dora", "role": "annotator"},
             "labeling:upload-import": {"skip_bad": "on"},

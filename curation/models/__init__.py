@@ -5,8 +5,9 @@ from curation.models.decisions import BulkDecision, Decision
 from curation.models.duplicates import DuplicateAction, DuplicateCluster, DuplicateMember, PairJudgement, PairToJudge
 from curation.models.embeddings import Embedding, EmbeddingShard
 from curation.models.erasures import ERASED, Erasure, RedactedRows
+from curation.models.experiments import Experiment, ExperimentArm, LabelForecast
 from curation.models.flags import Flag, ScoreChange
-from curation.models.gold_sets import GoldSet
+from curation.models.gold_sets import GoldPick, GoldSet
 from curation.models.maps import Map, Selection
 from curation.models.quality import ExampleScore, QualityReport
 from curation.models.snapshots import (
@@ -35,8 +36,12 @@ __all__ = [
     "Erasure",
     "ExampleCount",
     "ExampleScore",
+    "Experiment",
+    "ExperimentArm",
     "Flag",
+    "GoldPick",
     "GoldSet",
+    "LabelForecast",
     "Map",
     "Message",
     "PairJudgement",

@@ -1,28 +1,75 @@
-"""The gold set: a rule, and the rows it picks right now."""
+"""The gold set: a rule, and the rows it picks right now.
 
+A pick of a small pool is made while the page waits. That of a large one is a job's: `look` finds it by a fingerprint of
+all that it depends on, or queues it.
+"""
+
+import json
 from collections import Counter
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, F, OuterRef
 
-from curation.answers import rarest_names
-from curation.models import Decision, GoldSet, QualityReport
-from curation.selection import Candidates, GoldRule, LeftOut, Selection, select_gold
+from curation.answers import MODELLED, rarest_names
+from curation.canonical import canonical_line, sha256_of
+from curation.compared import compared_text
+from curation.facility_location import coverage
+from curation.models import Decision, Embedding, GoldPick, GoldSet, QualityReport
+from curation.selection import (
+    Candidates,
+    GoldRule,
+    LeftOut,
+    Pick,
+    Selection,
+    audit_order,
+    count_gold,
+    matched_draws,
+    select_gold,
+)
+from curation.services.embeddings import encoder_name, load_embeddings
 from curation.services.labels import Ballot, answers_of, ballots
 from curation.services.scoring import groups_of, latest_report
-from labeling.models import Example
+from jobs.models import Job
+from jobs.progress import Progress, silent
+from jobs.services import cancel, completing, enqueue
+from labeling.models import Annotation, Annotator, Example
+from labeling.texts import content_sha256
 from projects.errors import UserError
 from projects.models import Project
+from projects.objects import open_object, put_object
 from projects.services import audit
+from stats.intervals import Interval, wilson
 
 # Task type → what the quotas are by
 STRATA = {"classification": "label", "preference": "side", "multilabel": "rarest label", "spans": "rarest label",
           "response": "group of like texts", "extraction": "group of like texts", "chat": "group of like texts"}
 NEW_TEXTS = "new since the scoring"
+N_ARMS = 3  # matched random draws beside every selection
+IN_PAGE = 2_000  # examples up to which a pick is made while the page waits
+N_PICKS_KEPT = 30  # of a project; older ones are of labels that have changed
+N_SHOWN = 10  # examples that a page shows
+MIN_AUDIT, MIN_CHECKED = 30, 10  # labels to check by hand, and those from which on their share is told
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The check by hand: `rows` to check in order, of which the first n_checked are, and n_wrong were wrong.
+
+    error: of the selection's labels, by that sample, where settled ones count as right; None while too few are checked
+    or the selection holds suspected labels that nobody has settled. rows: example ids.
+    """
+
+    rows: list[int]
+    n_checked: int
+    n_wrong: int
+    error: Interval | None
 
 
 @dataclass(frozen=True)
@@ -31,8 +78,11 @@ class GoldPreview:
 
     label_of: example id → label it would be trained on, in the order the examples came.
     quality_of: example id → label quality, None where it has none. left_out: reason → how many pool examples.
-    reason_of: example id → why it is not picked. n_labelled: pool examples with a label, the most that any rule could
-    pick. stratum: what the quotas are by, one of STRATA.
+    reason_of: example id → why it is not picked. pick_of: example id → why it is. n_labelled: pool examples with a
+    label, the most that any rule could pick. stratum: what the quotas are by, one of STRATA.
+    arms: N_ARMS matched random draws, example id → label. coverage, arm_coverage: mean cosine of what passes the filter
+    to the nearest picked text, [] and None where there are no embeddings. agreement: how often a model that has not
+    seen a picked label says the same. n_unknown: picked texts without an embedding. n_flagged: picked although flagged.
     """
 
     report: QualityReport
@@ -42,12 +92,49 @@ class GoldPreview:
     quality_of: dict[int, float | None]
     left_out: dict[LeftOut, int]
     reason_of: dict[int, LeftOut]
+    pick_of: dict[int, Pick]
     n_labelled: int
     stratum: str
+    arms: list[dict[int, str]]
+    coverage: float | None
+    arm_coverage: list[float]
+    agreement: Interval | None
+    audit: Audit
+    n_unknown: int
+    n_flagged: int
 
     @property
     def n(self) -> int:
         return len(self.label_of)
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What a page shows, as JSON."""
+        shown = sorted(self.label_of, key=lambda pk: (self.quality_of[pk] is None, self.quality_of[pk], pk))[:N_SHOWN]
+        return {
+            "n": self.n, "n_labelled": self.n_labelled, "size": self.rule.size, "stratum": self.stratum,
+            "method": str(self.rule.method), "table": [asdict(row) for row in self.selection.table],
+            "left_out": {str(reason): n for reason, n in self.left_out.items()},
+            "taken": {str(why): n for why, n in Counter(pick.why for pick in self.pick_of.values()).items()},
+            "coverage": self.coverage, "arm_coverage": self.arm_coverage, "n_unknown": self.n_unknown,
+            "agreement": self.agreement and asdict(self.agreement), "audit": asdict(self.audit),
+            "n_flagged": self.n_flagged,
+            "shown": [{"pk": pk, "label": self.label_of[pk], "quality": self.quality_of[pk]} for pk in shown]}
+
+    def store(self) -> str:
+        """Write every row with its reason, and the arms, into the object store; return the file's sha256."""
+        return put_object(settings.GOLDPAN_OBJECTS, canonical_line({
+            "rule": asdict(self.rule), "report": self.report.pk, "encoder": self.report.encoder,
+            "gold": [{"example": pk, "label": label, **asdict(self.pick_of[pk])}
+                     for pk, label in sorted(self.label_of.items(), key=lambda item: self.pick_of[item[0]].place)],
+            "arms": [[{"example": pk, "label": label} for pk, label in arm.items()] for arm in self.arms],
+            "left_out": {str(pk): str(reason) for pk, reason in self.reason_of.items()}}))
+
+
+def read_picks(sha256: str) -> dict[str, Any]:
+    """What `store` wrote: rule, report, encoder, gold, arms, left_out."""
+    with open_object(settings.GOLDPAN_OBJECTS, sha256) as file:
+        return dict(json.load(file))
 
 
 def gold_set_of(project: Project) -> GoldSet:
@@ -60,49 +147,268 @@ def rule_of(gold_set: GoldSet) -> GoldRule:
         raise UserError(f"A gold set has at least 1 example; the rule asks for {gold_set.size}.")
     if not 0 <= gold_set.min_quality <= 1:
         raise UserError(f"The lowest quality is between 0 and 1; the rule says {gold_set.min_quality:g}.")
-    return GoldRule(size=gold_set.size, seed=gold_set.seed, min_quality=gold_set.min_quality,
+    kept = gold_set.uncertain_share + gold_set.audit_share
+    if not (gold_set.uncertain_share >= 0 and gold_set.audit_share >= 0 and kept <= 1):
+        raise UserError(f"The shares that are kept lie between 0 and 1, also together; they are {kept:g} together.")
+    rule = GoldRule(size=gold_set.size, seed=gold_set.seed, min_quality=gold_set.min_quality,
                     min_per_label=gold_set.min_per_label, allow_flagged=gold_set.allow_flagged)
+    if gold_set.method == GoldSet.Method.draw:
+        return rule
+    return replace(rule, method=gold_set.method, uncertain_share=gold_set.uncertain_share,
+                   audit_share=gold_set.audit_share)
 
 
 @transaction.atomic
 def save_rule(gold_set: GoldSet, *, size: int, min_quality: float, min_per_label: int, allow_flagged: bool, seed: int,
-              by: User) -> GoldSet:
-    """Change the rule. Raises UserError if a value is out of range."""
+              by: User, method: str | None = None, uncertain_share: float | None = None,
+              audit_share: float | None = None) -> GoldSet:
+    """Change the rule; method and shares stay as they are if left out. Raises UserError if a value is out of range."""
     gold_set.size, gold_set.min_quality, gold_set.min_per_label = size, min_quality, min_per_label
     gold_set.allow_flagged, gold_set.seed = allow_flagged, seed
-    rule_of(gold_set)
+    gold_set.method = gold_set.method if method is None else method
+    gold_set.uncertain_share = gold_set.uncertain_share if uncertain_share is None else uncertain_share
+    gold_set.audit_share = gold_set.audit_share if audit_share is None else audit_share
+    rule = rule_of(gold_set)
     gold_set.save()
-    audit(gold_set.project, by, "save_gold_rule", {"size": size, "min_quality": str(min_quality), "seed": seed,
-                                                   "min_per_label": min_per_label, "allow_flagged": allow_flagged})
+    audit(gold_set.project, by, "save_gold_rule", {
+        "size": size, "min_quality": str(min_quality), "seed": seed, "min_per_label": min_per_label,
+        "allow_flagged": allow_flagged, "method": str(rule.method), "uncertain_share": str(rule.uncertain_share),
+        "audit_share": str(rule.audit_share)})
     return gold_set
 
 
-def preview(project: Project, rule: GoldRule) -> GoldPreview:
+@dataclass(frozen=True)
+class Look:
+    """What a page can show of a rule's pick now: its facts, or the job that is making it."""
+
+    facts: dict[str, Any] | None
+    job: Job | None = None
+
+
+def look(project: Project, rule: GoldRule, *, by: User) -> Look:
+    """Return the pick of a rule if it is known or quickly made, else queue it.
+
+    Raises UserError as `preview` does.
+    """
+    report = _report(project)
+    fingerprint = _fingerprint(project, rule, report)
+    known = GoldPick.objects.filter(project=project, fingerprint=fingerprint).first()
+    if known is not None:
+        return Look(known.facts)
+    if report.n_examples <= IN_PAGE:
+        return Look(preview(project, rule).facts)
+    key = f"pick:{project.pk}:{fingerprint}"
+    for waiting in Job.objects.filter(project=project, kind="pick", state=Job.State.queued).exclude(dedupe_key=key):
+        cancel(waiting)  # the rule has been changed since; nobody waits for it any more
+    job = Job.objects.filter(dedupe_key=key).first()
+    if job is None or job.state == Job.State.cancelled:
+        job = enqueue("pick", project, title=f"Choosing {rule.size:,} gold rows", requested_by=by, dedupe_key=key,
+                      params={"rule": asdict(rule)}, exclusive=f"pick:{project.pk}")
+    return Look(None, job)
+
+
+def run_pick(job: Job, progress: Progress) -> None:
+    project, rule = job.project, GoldRule(**job.params["rule"])
+    fingerprint = _fingerprint(project, rule, _report(project))  # before the rows are read: a later label is not missed
+    picked = preview(project, rule, progress=progress)
+    progress("Writing", 0, 1)
+    sha256 = picked.store()
+    with completing(job) as result:
+        GoldPick.objects.get_or_create(project=project, fingerprint=fingerprint, defaults={
+            "report": picked.report, "job": job, "rule": asdict(rule), "facts": picked.facts, "picks_sha256": sha256})
+        kept = GoldPick.objects.filter(project=project).values_list("pk", flat=True)[:N_PICKS_KEPT]
+        old = GoldPick.objects.filter(project=project).exclude(pk__in=list(kept))
+        Job.objects.filter(pk__in=list(old.values_list("job", flat=True))).update(dedupe_key=None)  # may be asked again
+        old.delete()
+        result |= {"n": picked.n, "coverage": picked.coverage, "picks": sha256}
+
+
+def picks_of(project: Project, rule: GoldRule) -> dict[str, Any]:
+    """Every row of a rule's pick with its reason, and the matched random arms, as `read_picks` gives them.
+
+    Raises UserError as `preview` does.
+    """
+    known = GoldPick.objects.filter(project=project, fingerprint=_fingerprint(project, rule, _report(project))).first()
+    return read_picks(known.picks_sha256 if known else preview(project, rule).store())
+
+
+def count_picked(project: Project, rule: GoldRule) -> int:
+    """How many examples the rule picks now, without choosing them. Raises UserError as `preview` does."""
+    report = _report(project)
+    known = GoldPick.objects.filter(project=project, fingerprint=_fingerprint(project, rule, report)).first()
+    return int(known.facts["n"]) if known else count_gold(_pool(project, report).candidates, rule)
+
+
+def preview(project: Project, rule: GoldRule, *, progress: Progress = silent) -> GoldPreview:
     """Return what the rule picks from the pool as it stands, by the newest report and all decisions since.
 
     Raises UserError if there is no report yet or no pool example has a label.
     """
-    report = latest_report(project)
-    if report is None:
-        raise UserError("Score the project first: a gold set is chosen by label quality and without repeats.")
-    rows = [_Row(*values) for values in report.scores.filter(example__split=Example.Split.pool).order_by(
-        "example_id").values_list("example_id", "label", "label_quality", "is_label_issue", "cluster", "crosses_split")]
-    ballot_of = _ballots_that_matter(project, report)
-    labels = [_label(row, ballot_of.get(row.example_id, _SILENT)) for row in rows]
-    if not any(labels):
-        raise UserError("No pool example has a label yet. Import labels, or ask people to label some.")
-    selection = select_gold(_candidates(rows, labels, _strata(project, report, rows, labels), ballot_of), rule)
-    chosen = [rows[number] for number in selection.rows]
+    report = _report(project)
+    progress("Reading labels", 0, 1)
+    pool = read_pool(project, report)
+    rows, labels, candidates = pool.rows, pool.labels, pool.candidates
+    selection = select_gold(candidates, rule, progress=progress)
+    arms = matched_draws(candidates, rule, range(N_ARMS))
+    progress("Measuring coverage", 0, 1)
+    known = np.zeros(len(rows), dtype=bool) if pool.is_known is None else pool.is_known
+    passing = np.array([reason not in FILTERED for reason in map(selection.left_out.get, range(len(rows)))]) & known
+    measured = [_coverage(candidates, passing, chosen[known[chosen]]) for chosen in (selection.rows, *arms)]
+    chosen_rows = [rows[number] for number in selection.rows]
     return GoldPreview(
         report=report, rule=rule, selection=selection,
         label_of={rows[number].example_id: str(labels[number]) for number in selection.rows},
-        quality_of={row.example_id: row.quality for row in chosen},
+        quality_of={row.example_id: row.quality for row in chosen_rows},
         left_out=dict(Counter(selection.left_out.values()).most_common()),
         reason_of={rows[number].example_id: reason for number, reason in selection.left_out.items()},
-        n_labelled=sum(label is not None for label in labels), stratum=STRATA[project.task_type])
+        pick_of={rows[number].example_id: pick for number, pick in selection.picks.items()},
+        n_labelled=sum(label is not None for label in labels), stratum=STRATA[project.task_type],
+        arms=[{rows[number].example_id: str(labels[number]) for number in arm} for arm in arms],
+        coverage=measured[0], arm_coverage=[share for share in measured[1:] if share is not None],
+        agreement=_agreement(pool, selection, project), audit=_audit(pool, selection, rule),
+        n_unknown=int((~known[selection.rows]).sum()), n_flagged=int(candidates.is_label_issue[selection.rows].sum()))
 
 
-class _Row(NamedTuple):
+# What leaves before duplicates and quotas: what coverage is not measured over
+FILTERED = {LeftOut.EXCLUDED, LeftOut.NO_LABEL, LeftOut.UNDER_DISCUSSION, LeftOut.CROSSES_SPLIT, LeftOut.LABEL_ISSUE,
+            LeftOut.LOW_QUALITY}
+
+
+def _report(project: Project) -> QualityReport:
+    report = latest_report(project)
+    if report is None:
+        raise UserError("Score the project first: a gold set is chosen by label quality and without repeats.")
+    return report
+
+
+def _fingerprint(project: Project, rule: GoldRule, report: QualityReport) -> str:
+    """A hash of all that a pick depends on, from the newest rows of an append-only ledger."""
+    people = list(Annotator.objects.filter(project=project).values_list("pk", flat=True))
+    answer = Annotation.objects.filter(annotator__in=people).order_by("-pk").values_list("pk", flat=True).first()
+    decision = Decision.objects.filter(example__project=project).order_by("-pk").values_list("pk", flat=True).first()
+    return sha256_of(canonical_line({"report": report.pk, "rule": asdict(rule), "answer": answer, "decision": decision,
+                                     "encoder": encoder_name(settings.GOLDPAN_ENCODER)}))
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The pool's examples as the selection reads them. labels: each row's now.
+
+    is_known: (n,) bool, whether the row has an embedding; None where none were loaded.
+    """
+
+    rows: list["Row"]
+    labels: list[str | None]
+    ballot_of: list[Ballot]
+    candidates: Candidates
+    is_known: np.ndarray | None = None
+
+
+def read_pool(project: Project, report: QualityReport) -> Pool:
+    """The pool with its embeddings. Raises UserError if no pool example has a label."""
+    return _with_embeddings(_pool(project, report), project)
+
+
+def _pool(project: Project, report: QualityReport) -> Pool:
+    """Raises UserError if no pool example has a label."""
+    rows = [Row(*values) for values in report.scores.filter(example__split=Example.Split.pool).order_by(
+        "example_id").values_list("example_id", "label", "label_quality", "is_label_issue", "cluster", "crosses_split",
+                                  "predicted_label", "example__content_sha256")]
+    found = _ballots_that_matter(project, report)
+    ballot_of = [found.get(row.example_id, _SILENT) for row in rows]
+    labels = [_label(row, ballot) for row, ballot in zip(rows, ballot_of, strict=True)]
+    if not any(labels):
+        raise UserError("No pool example has a label yet. Import labels, or ask people to label some.")
+    flagged = _flagged_when_decided(project)
+    candidates = replace(
+        _candidates(rows, labels, _strata(project, report, rows, labels), ballot_of),
+        is_settled=np.array([ballot.decided_label is not None for ballot in ballot_of], dtype=bool),
+        was_flagged=np.array([row.is_label_issue or row.example_id in flagged for row in rows], dtype=bool))
+    return Pool(rows, labels, ballot_of, candidates)
+
+
+def _flagged_when_decided(project: Project) -> set[int]:
+    """The examples that looked wrong in the report in which somebody decided on them."""
+    return set(Decision.objects.filter(
+        example__project=project, report__scores__example=F("example"), report__scores__is_label_issue=True)
+        .values_list("example_id", flat=True))
+
+
+def _with_embeddings(pool: Pool, project: Project) -> Pool:
+    """The pool with a vector for every labelled row, of length 0 where the present encoder has not seen the text."""
+    wanted = [number for number, label in enumerate(pool.labels) if label is not None]
+    contents = _contents(project, [pool.rows[number] for number in wanted])
+    try:
+        vectors = load_embeddings(contents)
+    except KeyError:  # another encoder, or texts that came after the scoring
+        vectors = np.zeros((0, 1), dtype=np.float32)
+    if len(vectors) != len(contents):  # where no text at all is known, nothing is raised
+        there = _encoded(contents)
+        wanted = [number for number, content in zip(wanted, contents, strict=True) if content in there]
+        vectors = load_embeddings([content for content in contents if content in there])
+    is_known = np.zeros(len(pool.rows), dtype=bool)
+    is_known[wanted] = True
+    embeddings = np.zeros((len(pool.rows), vectors.shape[1]), dtype=np.float32)
+    embeddings[wanted] = vectors
+    return replace(pool, candidates=replace(pool.candidates, embeddings=embeddings), is_known=is_known)
+
+
+def _contents(project: Project, rows: Sequence["Row"]) -> list[str]:
+    """The hash under which each row's text is embedded."""
+    if project.task_type not in ("preference", "chat"):
+        return [row.content_sha256 for row in rows]
+    compared = {pk: content_sha256(compared_text(project.task_type, text, data)) for pk, text, data in
+                Example.objects.filter(project=project, split=Example.Split.pool).values_list("pk", "text", "data")}
+    return [compared[row.example_id] for row in rows]
+
+
+def _encoded(contents: Sequence[str]) -> set[str]:
+    name, found = encoder_name(settings.GOLDPAN_ENCODER), set()
+    for start in range(0, len(contents), 500):
+        found |= set(Embedding.objects.filter(encoder=name, content_sha256__in=contents[start:start + 500])
+                     .values_list("content_sha256", flat=True))
+    return found
+
+
+def _coverage(candidates: Candidates, passing: np.ndarray, chosen: np.ndarray) -> float | None:
+    if candidates.embeddings is None or not passing.any() or not len(chosen):
+        return None
+    place = np.cumsum(passing) - 1  # row → its place among those that pass
+    return coverage(candidates.embeddings[passing], place[chosen])
+
+
+def _agreement(pool: Pool, selection: Selection, project: Project) -> Interval | None:
+    asked = [number for number in selection.rows if pool.rows[number].predicted]
+    if project.task_type not in MODELLED or not asked:
+        return None
+    return wilson(sum(pool.rows[number].predicted == pool.labels[number] for number in asked), len(asked))
+
+
+def _audit(pool: Pool, selection: Selection, rule: GoldRule) -> Audit:
+    order = audit_order(pool.candidates, rule)[:max(MIN_AUDIT, round(rule.audit_share * rule.size))]
+    n_checked = n_wrong = 0
+    for number in order:  # up to the first that nobody has settled: whoever picks and chooses makes no sample
+        ballot = pool.ballot_of[number]
+        if not ballot.is_settled:
+            break
+        n_checked += 1
+        n_wrong += ballot.is_excluded or ballot.decided_label != label_as_given(ballot)
+    settled = pool.candidates.is_settled
+    assert settled is not None
+    n_flagged = int(pool.candidates.is_label_issue[selection.rows].sum())
+    error = None
+    if n_checked >= MIN_CHECKED and len(selection.rows) and not n_flagged:
+        share, wrong = float((~settled[selection.rows]).mean()), wilson(n_wrong, n_checked)
+        error = replace(wrong, estimate=share * wrong.estimate, low=share * wrong.low, high=share * wrong.high)
+    return Audit([pool.rows[number].example_id for number in order], n_checked, int(n_wrong), error)
+
+
+def label_as_given(ballot: Ballot) -> str | None:
+    """The label that people gave, before anybody decided; None where they gave none."""
+    return ballot.consensus or (ballot.votes[0].label if ballot.votes else None)
+
+
+class Row(NamedTuple):
     """The columns of a score that the selection needs."""
 
     example_id: int
@@ -111,6 +417,8 @@ class _Row(NamedTuple):
     is_label_issue: bool
     cluster: int
     crosses_split: bool
+    predicted: str
+    content_sha256: str
 
 
 _SILENT = Ballot()
@@ -124,7 +432,7 @@ def _ballots_that_matter(project: Project, report: QualityReport) -> dict[int, B
     return ballots(project, among=pool.filter(decided | unlabelled))
 
 
-def _strata(project: Project, report: QualityReport, rows: list[_Row],
+def _strata(project: Project, report: QualityReport, rows: list[Row],
             labels: list[str | None]) -> list[str | None] | None:
     """What each row counts for in the quotas; None where that is its label."""
     answers = answers_of(project)
@@ -137,19 +445,18 @@ def _strata(project: Project, report: QualityReport, rows: list[_Row],
             for row, label in zip(rows, labels, strict=True)]
 
 
-def _candidates(rows: list[_Row], labels: list[str | None], strata: list[str | None] | None,
-                ballot_of: dict[int, Ballot]) -> Candidates:
-    found = [ballot_of.get(row.example_id, _SILENT) for row in rows]
+def _candidates(rows: list[Row], labels: list[str | None], strata: list[str | None] | None,
+                ballot_of: list[Ballot]) -> Candidates:
     return Candidates(
         labels=labels, strata=strata,
         quality=np.array([np.nan if row.quality is None else row.quality for row in rows]),
         clusters=np.array([row.cluster for row in rows]),
-        is_excluded=np.array([ballot.is_excluded for ballot in found]),
+        is_excluded=np.array([ballot.is_excluded for ballot in ballot_of]),
         is_label_issue=np.array([row.is_label_issue and not ballot.is_settled
-                                 for row, ballot in zip(rows, found, strict=True)]),
-        is_under_discussion=np.array([ballot.is_under_discussion for ballot in found]),
+                                 for row, ballot in zip(rows, ballot_of, strict=True)]),
+        is_under_discussion=np.array([ballot.is_under_discussion for ballot in ballot_of]),
         crosses_split=np.array([row.crosses_split for row in rows]))
 
 
-def _label(row: _Row, ballot: Ballot) -> str | None:
+def _label(row: Row, ballot: Ballot) -> str | None:
     return ballot.decided_label or row.label or ballot.consensus

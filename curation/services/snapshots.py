@@ -26,7 +26,7 @@ from curation.selection import GoldRule
 from curation.services.approvals import approval_obstacle, approve_snapshot, require_approved
 from curation.services.checks import Check, check_rows, checked_row
 from curation.services.frozen import FrozenRow, checked_bytes, read_manifest, read_rows, stream_chunks
-from curation.services.gold_sets import GoldPreview, gold_set_of, preview, rule_of
+from curation.services.gold_sets import GoldPreview, count_picked, gold_set_of, preview, rule_of
 from curation.services.labels import Ballot, answers_of, ballots
 from curation.services.staleness import newest_marks
 from jobs.models import Job
@@ -51,7 +51,7 @@ ERASED_SINCE = "erased at somebody's wish"
 def start_freeze(project: Project, *, by: User, wake: bool = True) -> Job:
     """Queue freezing the gold set as it stands. Raises UserError if there is nothing to freeze."""
     rule = rule_of(gold_set_of(project))
-    n = preview(project, rule).n
+    n = count_picked(project, rule)
     if not n:
         raise UserError("The gold set is empty. Loosen its rule, or settle flagged examples first.")
     return enqueue("freeze", project, title=f"Freezing {n:,} gold rows", requested_by=by,
@@ -118,15 +118,16 @@ class _Frozen:
 def run_freeze(job: Job, progress: Progress) -> None:
     progress("Choosing rows", 0, 1)
     again = job.params.get("again")
-    frozen = _again(Snapshot.objects.get(pk=again)) if again else _chosen(job.project, GoldRule(**job.params["rule"]))
+    frozen = _again(Snapshot.objects.get(pk=again)) if again else _chosen(
+        job.project, GoldRule(**job.params["rule"]), progress)
     progress("Writing files", 0, 1)
     _write(job, frozen)
 
 
-def _chosen(project: Project, rule: GoldRule) -> _Frozen:
+def _chosen(project: Project, rule: GoldRule, progress: Progress) -> _Frozen:
     """What the gold set's rule and the held-out examples give now."""
     marks: dict[str, int | None] = {**newest_marks()}  # before anything is read: what comes meanwhile counts as newer
-    chosen = preview(project, rule)
+    chosen = preview(project, rule, progress=progress)
     drafts, counts, left_out = _draft_rows(project, chosen)
     answers = answers_of(project)
     checks = check_rows(project, chosen.report, [
@@ -141,6 +142,7 @@ def _chosen(project: Project, rule: GoldRule) -> _Frozen:
         checks=checks, counts=counts, rule=asdict(rule), report=chosen.report, marks=marks,
         facts={"labels": project.labels, "task_type": project.task_type, "schema": project.schema,
                "guideline": {"version": project.instructions_version, "text": project.instructions},
+               "selection": {"sha256": chosen.store(), "n": chosen.n},
                "report": chosen.report.pk, "encoder": chosen.report.encoder,
                "duplicate_threshold": chosen.report.duplicate_threshold, "split_salt": project.split_salt,
                "split_shares": project.split_shares})

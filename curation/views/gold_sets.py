@@ -1,4 +1,7 @@
+import json
+from dataclasses import asdict
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.http import HttpResponse
@@ -7,8 +10,8 @@ from django.views.decorators.http import require_GET, require_POST
 
 from curation.answers import MODELLED
 from curation.forms import GoldRuleForm
-from curation.selection import LeftOut
-from curation.services.gold_sets import STRATA, gold_set_of, preview, rule_of, save_rule
+from curation.selection import GoldRule, LeftOut, Method, Taken
+from curation.services.gold_sets import MIN_CHECKED, STRATA, gold_set_of, look, picks_of, rule_of, save_rule
 from curation.services.labels import answers_of
 from curation.services.scoring import latest_report
 from curation.services.snapshots import held_out, start_freeze
@@ -17,8 +20,9 @@ from labeling.models import Example
 from projects.errors import UserError
 from projects.models import Project
 from projects.rights import on
+from stats.intervals import Interval
 
-N_SHOWN = 10  # example texts of a gold set
+N_TO_CHECK = 5  # examples of the check by hand that a page names
 
 
 @on(Project, "edit_gold_set")
@@ -37,8 +41,24 @@ def gold_set(request: Request, project: Project) -> HttpResponse:
 def gold_set_preview(request: Request, project: Project) -> HttpResponse:
     """What the rule of the form picks. Nothing is saved."""
     form = GoldRuleForm(request.GET, instance=gold_set_of(project), stratum=STRATA[project.task_type])
-    context = {"project": project, "is_live": True, **_preview_context(project, form)}
+    context = {"project": project, "is_live": True, **_preview_context(request, project, form)}
     return render(request, "curation/_gold_preview.html", context)
+
+
+@on(Project, "edit_gold_set")
+@require_GET
+def gold_set_arms(request: Request, project: Project) -> HttpResponse:
+    """The rows that the stored rule picks and the random ones it has to beat, as JSON Lines to train on."""
+    picks = picks_of(project, rule_of(gold_set_of(project)))
+    arms = [("gold", picks["gold"]), *((f"random {number}", arm) for number, arm in enumerate(picks["arms"], 1))]
+    shown = dict(Example.objects.filter(pk__in={row["example"] for _, arm in arms for row in arm})
+                 .values_list("pk", "key"))
+    texts = dict(Example.objects.filter(pk__in=shown).values_list("pk", "text"))
+    lines = [json.dumps({"arm": name, "key": shown[row["example"]], "text": texts[row["example"]],
+                         "label": row["label"], "why": row.get("why", Taken.DRAWN), "gain": row.get("gain")},
+                        ensure_ascii=False) for name, arm in arms for row in arm]
+    return HttpResponse("\n".join([*lines, ""]), content_type="application/jsonl", headers={
+        "Content-Disposition": 'attachment; filename="gold-and-random-arms.jsonl"'})
 
 
 @on(Project, "edit_gold_set")
@@ -73,7 +93,7 @@ def _gold_set_page(request: Request, project: Project, form: GoldRuleForm) -> Ht
     has_report = latest_report(project) is not None
     return render(request, "curation/gold_set.html", {
         "project": project, "form": form, "has_report": has_report, "stratum": STRATA[project.task_type],
-        **(_preview_context(project, form) if has_report else {})},
+        **(_preview_context(request, project, form) if has_report else {})},
         status=422 if form.is_bound and form.errors else 200)
 
 
@@ -87,23 +107,46 @@ LEFT_OUT = {
     LeftOut.LOW_QUALITY: ("Are below the lowest quality", ""),
     LeftOut.DUPLICATE: ("Repeat a better one that stays", ""),
     LeftOut.NOT_DRAWN: ("Were not drawn: there are enough of their kind", ""),
+    LeftOut.COVERED: ("Are stood for by others that add more", ""),
+}
+TAKEN = {
+    Taken.SPREAD: "stand for the others of their label",
+    Taken.UNCERTAIN: "were hard, and a person has settled them",
+    Taken.AUDIT: "are drawn at random, to be checked by hand",
+    Taken.DRAWN: "are drawn at random within their label",
 }
 
 
-def _preview_context(project: Project, form: GoldRuleForm) -> dict[str, Any]:
+def _preview_context(request: Request, project: Project, form: GoldRuleForm) -> dict[str, Any]:
     if form.is_bound and not form.is_valid():
         return {"refusal": "With these values the rule picks nothing: " + " ".join(
             f"{form.fields[name].label}: {errors[0]}" for name, errors in form.errors.items())}
     try:
-        picked = preview(project, rule_of(form.instance))
+        rule = rule_of(form.instance)
+        found = look(project, rule, by=request.user)
     except UserError as error:
         return {"refusal": str(error)}
-    doubtful = sorted(picked.label_of, key=lambda pk: (picked.quality_of[pk] is None, picked.quality_of[pk], pk))
-    texts = dict(Example.objects.filter(pk__in=doubtful[:N_SHOWN]).values_list("pk", "text"))
+    if found.facts is None:
+        has_failed = found.job is not None and not found.job.is_active
+        return {"pick_job": found.job, "rule_query": "" if has_failed else _query(rule)}
+    facts = found.facts
+    rows = facts["shown"]
+    to_check = facts["audit"]["rows"][facts["audit"]["n_checked"]:][:N_TO_CHECK]
+    texts = dict(Example.objects.filter(pk__in=[*(row["pk"] for row in rows), *to_check]).values_list("pk", "text"))
     answers = answers_of(project)
+    wrong, agreement = facts["audit"]["error"], facts["agreement"]
     return {
-        "picked": picked, "is_modelled": project.task_type in MODELLED, "is_short": picked.n < picked.rule.size,
-        "left_out": [(*LEFT_OUT[reason], n) for reason, n in picked.left_out.items()],
-        "shown": [{"pk": pk, "text": texts[pk], "label": answers.show(picked.label_of[pk], source=texts[pk]),
-                   "quality": picked.quality_of[pk]}
-                  for pk in doubtful[:N_SHOWN]]}
+        "picked": facts, "is_modelled": project.task_type in MODELLED, "is_short": facts["n"] < facts["size"],
+        "is_spread": facts["method"] == Method.SPREAD, "min_checked": MIN_CHECKED,
+        "left_out": [(*LEFT_OUT[LeftOut(reason)], n) for reason, n in facts["left_out"].items()],
+        "taken": [(TAKEN[Taken(why)], n) for why, n in facts["taken"].items()],
+        "error": Interval(**wrong) if wrong else None, "agreement": Interval(**agreement) if agreement else None,
+        "to_check": [{"pk": pk, "text": texts[pk]} for pk in to_check],
+        "shown": [{**row, "text": texts[row["pk"]], "label": answers.show(row["label"], source=texts[row["pk"]])}
+                  for row in rows]}
+
+
+def _query(rule: GoldRule) -> str:
+    """The form's fields that lead to this rule again."""
+    return urlencode({name: value for name, value in asdict(rule).items() if name != "allow_flagged"}
+                     | ({"allow_flagged": "on"} if rule.allow_flagged else {}))

@@ -1,11 +1,16 @@
+import json
+from dataclasses import replace
+
 import pytest
 from django.urls import reverse
 
-from curation.models import GoldSet
+from curation.models import GoldPick, GoldSet, Snapshot
 from curation.selection import GoldRule, LeftOut
-from curation.services.gold_sets import gold_set_of, preview, rule_of
+from curation.services import gold_sets
+from curation.services.gold_sets import count_picked, gold_set_of, look, picks_of, preview, read_picks, rule_of
 from curation.services.review import decide
-from curation.services.snapshots import held_out
+from curation.services.snapshots import held_out, read_manifest, start_freeze
+from jobs.models import Job
 from projects.errors import UserError
 from projects.models import AuditEvent
 from tests.curation.conftest import annotate, new_example
@@ -113,5 +118,125 @@ def test_the_preview_asks_as_many_questions_for_many_examples_as_for_few(
         scored, bob, client_of, django_assert_max_num_queries):
     client = client_of(bob)
     client.get(url(scored.project))
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(22):
         client.get(url(scored.project, "gold-set-preview"), RULE)
+
+
+# Large pools: the pick is a job's, found again by what it depends on
+
+@pytest.fixture
+def large(scored, monkeypatch):
+    monkeypatch.setattr(gold_sets, "IN_PAGE", 0)
+    return scored
+
+
+def test_the_page_of_a_large_pool_answers_at_once_and_fills_in(large, bob, client_of, run_jobs):
+    client = client_of(bob)
+    first = client.get(url(large.project)).content.decode()
+    assert "What the rule picks comes here by itself" in first and "hx-trigger=\"load delay" in first
+    assert Job.objects.filter(kind="pick").count() == 1
+    query = first.split('gold-set/preview/?')[1].split('"')[0].replace("&amp;", "&")
+    run_jobs()
+    then = client.get(f"{url(large.project, 'gold-set-preview')}?{query}").content.decode()
+    assert "of 24 labelled examples" in then and "load delay" not in then
+    assert Job.objects.filter(kind="pick").count() == 1 and GoldPick.objects.count() == 1
+
+
+def test_a_pick_is_made_anew_when_somebody_has_decided(large, bob, run_jobs):
+    rule = rule_of(gold_set_of(large.project))
+    assert look(large.project, rule, by=bob).facts is None
+    run_jobs()
+    assert look(large.project, rule, by=bob).facts["n"] == 18
+    decide(large.examples["p10"], verdict="exclude", by=bob)
+    assert look(large.project, rule, by=bob).facts is None
+    run_jobs()
+    assert look(large.project, rule, by=bob).facts["n"] == 17
+
+
+def test_a_rule_that_was_changed_meanwhile_is_not_picked_for_nobody(large, bob, run_jobs):
+    rule = rule_of(gold_set_of(large.project))
+    for size in (5, 6, 7, 6):
+        look(large.project, replace(rule, size=size), by=bob)
+    waiting = Job.objects.filter(kind="pick", state=Job.State.queued)
+    assert [job.params["rule"]["size"] for job in waiting] == [6]
+
+
+def test_an_old_pick_is_forgotten_and_can_be_made_again(large, bob, run_jobs, monkeypatch):
+    monkeypatch.setattr(gold_sets, "N_PICKS_KEPT", 1)
+    rule = rule_of(gold_set_of(large.project))
+    for size in (5, 6, 5):
+        look(large.project, replace(rule, size=size), by=bob)
+        run_jobs()
+        assert [pick.facts["n"] for pick in GoldPick.objects.all()] == [size]
+
+
+def test_a_page_and_a_job_pick_the_same(scored, bob, run_jobs, monkeypatch):
+    rule = rule_of(gold_set_of(scored.project))
+    at_once = look(scored.project, rule, by=bob).facts
+    monkeypatch.setattr(gold_sets, "IN_PAGE", 0)
+    look(scored.project, rule, by=bob)
+    run_jobs()
+    assert look(scored.project, rule, by=bob).facts == json.loads(json.dumps(at_once))
+
+
+# Evidence beside the pick
+
+def test_every_row_is_stored_with_its_reason_and_the_arms_have_the_same_quotas(scored):
+    rule = GoldRule(size=9, seed=0, min_quality=0, min_per_label=1, method="spread", audit_share=0.2)
+    picks = picks_of(scored.project, rule)
+    assert len(picks["gold"]) == 9 and {row["why"] for row in picks["gold"]} == {
+        "stands for others", "drawn for the check by hand"}
+    assert [row["place"] for row in picks["gold"]] == list(range(9))
+    assert len(picks["gold"]) + len(picks["left_out"]) == 24
+    for arm in picks["arms"]:
+        assert sorted(row["label"] for row in arm) == sorted(row["label"] for row in picks["gold"])
+    assert len(picks["arms"]) == 3
+
+
+def test_a_frozen_snapshot_names_the_file_of_its_selection(scored, bob, run_jobs):
+    start_freeze(scored.project, by=bob)
+    run_jobs()
+    snapshot = Snapshot.objects.get()
+    stored = read_picks(read_manifest(snapshot)["selection"]["sha256"])
+    assert {row["example"] for row in stored["gold"]} == set(
+        snapshot.rows.filter(split="train").values_list("example_id", flat=True))
+    assert stored["rule"] == snapshot.rule
+
+
+def test_rows_can_be_counted_without_choosing_them(scored):
+    for rule in (EVERYTHING, replace(EVERYTHING, size=5)):
+        assert count_picked(scored.project, rule) == preview(scored.project, rule).n
+
+
+def test_the_arms_can_be_downloaded_to_train_on(scored, bob, client_of):
+    gold_set_of(scored.project)
+    response = client_of(bob).get(url(scored.project, "gold-set-arms"))
+    rows = [json.loads(line) for line in response.content.decode().splitlines()]
+    assert {row["arm"] for row in rows} == {"gold", "random 1", "random 2", "random 3"}
+    assert set(rows[0]) == {"arm", "key", "text", "label", "why", "gain"}
+    assert response.headers["Content-Disposition"].endswith('"gold-and-random-arms.jsonl"')
+
+
+def test_the_share_of_wrong_labels_is_told_from_a_random_sample_that_people_checked(scored, bob, monkeypatch):
+    monkeypatch.setattr(gold_sets, "MIN_AUDIT", 12)
+    rule = replace(EVERYTHING, size=12)
+    order = preview(scored.project, rule).audit.rows
+    assert preview(scored.project, rule).audit.error is None and len(order) == 12
+    flagged = {scored.examples[key].pk for key in ("p00", "p01", "p02", "p03")}
+    assert not flagged & set(order)
+    by_pk = {example.pk: example for example in scored.examples.values()}
+    for number, pk in enumerate(order[:10]):
+        verdict = {"verdict": "exclude"} if number < 2 else {"verdict": "keep"}
+        decide(by_pk[pk], by=bob, **verdict)
+    audit = preview(scored.project, rule).audit
+    assert (audit.n_checked, audit.n_wrong) == (10, 2) and audit.rows == order
+    n_unsettled = sum(pk not in order[:10] for pk in preview(scored.project, rule).label_of)
+    assert audit.error.estimate == pytest.approx(0.2 * n_unsettled / 12) and audit.error.n == 10
+
+
+def test_a_gap_in_the_check_ends_the_sample(scored, bob):
+    order = preview(scored.project, EVERYTHING).audit.rows
+    by_pk = {example.pk: example for example in scored.examples.values()}
+    for pk in (order[0], order[2]):
+        decide(by_pk[pk], verdict="keep", by=bob)
+    assert preview(scored.project, EVERYTHING).audit.n_checked == 1

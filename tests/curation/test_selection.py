@@ -4,7 +4,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from curation.selection import Candidates, GoldRule, LeftOut, quotas, select_gold
+from curation.facility_location import coverage
+from curation.selection import (
+    Candidates,
+    GoldRule,
+    LeftOut,
+    Taken,
+    audit_order,
+    count_gold,
+    matched_draws,
+    quotas,
+    select_gold,
+)
 
 
 def candidates(labels, **columns):
@@ -159,3 +170,110 @@ def test_a_row_has_a_stratum_exactly_if_it_has_a_label():
         select_gold(candidates(["a", "b"], strata=["x", None]), rule())
     with pytest.raises(ValueError, match="one name per row, got 1 for 2 rows"):
         select_gold(candidates(["a", "b"], strata=["x"]), rule())
+
+
+# By “spread”
+
+def directions(n=300, seed=0):
+    """Thirty heaps of like texts, in turn."""
+    random = np.random.default_rng(seed)
+    vectors = random.normal(size=(30, 8))[np.arange(n) % 30] + 0.3 * random.normal(size=(n, 8))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def spread_rule(size=40, **more):
+    return rule(size, method="spread", **{"min_per_label": 1, "min_quality": 0.0, **more})
+
+
+def spread_pool(n=300, **columns):
+    return candidates(["a", "b"] * (n // 2), embeddings=directions(n), **columns)
+
+
+def test_an_old_rule_has_no_method_and_draws_as_it_did():
+    old = GoldRule(**{"size": 6, "seed": 3, "min_quality": 0.5, "min_per_label": 1, "allow_flagged": False})
+    found = select_gold(candidates(["a", "b", "b"] * 10), old)
+    draw = np.random.default_rng(3).random(30)
+    of_a = [row for row in np.argsort(draw) if row % 3 == 0][:found.quota["a"]]
+    of_b = [row for row in np.argsort(draw) if row % 3][:found.quota["b"]]
+    assert found.rows.tolist() == sorted([*of_a, *of_b])
+    assert {pick.why for pick in found.picks.values()} == {Taken.DRAWN}
+
+
+def test_spread_covers_more_than_a_matched_draw_with_the_same_quotas():
+    pool = spread_pool()
+    found = select_gold(pool, spread_rule())
+    arms = matched_draws(pool, spread_rule(), range(3))
+    assert len({tuple(arm) for arm in arms}) == 3
+    for arm in arms:
+        assert Counter(row % 2 for row in arm) == Counter(row % 2 for row in found.rows.tolist())
+        assert coverage(pool.embeddings, arm) < coverage(pool.embeddings, found.rows)
+
+
+def test_of_two_heaps_each_gives_one_before_either_gives_two():
+    heaps = np.repeat(np.eye(3, dtype=np.float32), [5, 3, 2], axis=0)
+    found = select_gold(candidates(["a"] * 10, embeddings=heaps), spread_rule(3))
+    by_place = sorted(found.picks, key=lambda row: found.picks[row].place)
+    assert [int(heaps[row].argmax()) for row in by_place] == [0, 1, 2]
+    assert [found.picks[row].gain for row in by_place] == pytest.approx([0.5, 0.3, 0.2])
+    assert set(found.left_out.values()) == {LeftOut.COVERED}
+
+
+def test_a_doubtful_row_counts_for_less():
+    heaps = np.repeat(np.eye(2, dtype=np.float32), [5, 3], axis=0)
+    found = select_gold(candidates(["a"] * 8, embeddings=heaps, quality=[0.1] * 5 + [1.0] * 3), spread_rule(1))
+    assert found.rows[0] >= 5
+
+
+def test_places_are_kept_for_the_check_and_for_the_hardest_that_are_settled():
+    quality = np.linspace(0.1, 1, 300)
+    settled = np.arange(300) < 20
+    found = select_gold(spread_pool(quality=quality, is_settled=settled, was_flagged=settled),
+                        spread_rule(40, uncertain_share=0.1, audit_share=0.05))
+    whys = Counter(pick.why for pick in found.picks.values())
+    assert whys == {Taken.AUDIT: 2, Taken.UNCERTAIN: 4, Taken.SPREAD: 34}
+    assert [row for row, pick in found.picks.items() if pick.why == Taken.UNCERTAIN] == [0, 1, 2, 3]
+    assert all(row >= 20 for row, pick in found.picks.items() if pick.why == Taken.AUDIT)
+    assert Counter(row % 2 for row in found.rows.tolist()) == {0: 20, 1: 20}
+
+
+def test_what_a_person_has_settled_does_not_leave_for_its_quality():
+    doubted = candidates(["a", "a"], quality=[0.1, 0.1], is_settled=[True, False], embeddings=np.eye(2))
+    assert select_gold(doubted, spread_rule(min_quality=0.5)).rows.tolist() == [0]
+    assert select_gold(doubted, rule(min_quality=0.5)).rows.tolist() == []
+
+
+def test_without_embeddings_the_seed_draws():
+    found = [select_gold(candidates(["a"] * 100), spread_rule(10, seed=seed)).rows.tolist() for seed in (1, 1, 2)]
+    drawn = select_gold(candidates(["a"] * 100), rule(10, seed=1, min_quality=0.0)).rows.tolist()
+    assert found[0] == found[1] == drawn != found[2]
+
+
+def test_a_row_that_leaves_disturbs_no_other_label_and_few_of_its_own():
+    before = spread_pool()
+    chosen = select_gold(before, spread_rule(40))
+    gone = next(row for row, pick in chosen.picks.items() if row % 2 == 0 and pick.place >= 10)
+    after = select_gold(replace(before, is_excluded=np.arange(300) == gone), spread_rule(40))
+    lost = set(chosen.rows.tolist()) - set(after.rows.tolist())
+    assert gone in lost and len(after.rows) == 40
+    assert all(row % 2 == 0 for row in lost) and len(lost) <= 6
+
+
+def test_rows_are_counted_as_they_are_selected():
+    for wanted in (rule(200), rule(5000)):
+        assert count_gold(pool(), wanted) == len(select_gold(pool(), wanted).rows)
+
+
+def test_the_check_by_hand_keeps_its_order_whatever_is_decided():
+    order = audit_order(spread_pool(), spread_rule())
+    decided = spread_pool(is_excluded=np.arange(300) == order[0], is_settled=np.arange(300) == order[1])
+    assert audit_order(decided, spread_rule()).tolist() == order.tolist()
+    flagged = audit_order(spread_pool(was_flagged=np.arange(300) == order[0]), spread_rule())
+    assert flagged.tolist() == order[1:].tolist()
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"method": "best"}, "best"), ({"uncertain_share": 0.7, "audit_share": 0.4}, "0.4"),
+    ({"audit_share": -0.1}, "-0.1")])
+def test_shares_and_methods_that_are_none_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        select_gold(candidates(["a"]), replace(spread_rule(), **change))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from curation.models import Snapshot
+from curation.services.experiments import n_test_looks
 from projects.wording import THIN, in_unit
 from stats.intervals import Interval, wilson
 from stats.paired import PairedComparison, compare_right_wrong, difference_lower_bound
@@ -197,7 +198,7 @@ def compare(snapshot: Snapshot, *, lora_run: Run | None = None) -> Comparison:
         tone=_tone(verdict, lora), probe_lead=_probe_lead(rivals, lora, said),
         dev=_dev_tries(evaluations, {evaluation.run_id for evaluation in judged}),
         labels=_label_lines(prompt, lora.evaluation if lora else None, said) if prompt else [],
-        n_looks=TestLook.objects.filter(project=snapshot.project).count())
+        n_looks=TestLook.objects.filter(project=snapshot.project).count() + n_test_looks(snapshot.project))
 
 
 def _rival(evaluation: Evaluation, prompt: Evaluation | None, said: Mapping[int, Sequence[Prediction]]) -> Rival:
