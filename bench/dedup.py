@@ -43,8 +43,8 @@ def main() -> int:
         if real is not None:
             vectors, copies = real
             np.save(f"{folder}/real.npy", vectors)
-            met += [compare(f"{folder}/real.npy", "real", threshold, GOAL_REAL if threshold == THRESHOLD else GOAL_HOSTILE)
-                    for threshold in (THRESHOLD, 0.90)]
+            met += [compare(f"{folder}/real.npy", "real", threshold, goal)
+                    for threshold, goal in ((THRESHOLD, GOAL_REAL), (0.90, GOAL_HOSTILE))]
         for name, make, n in (("clustered", clustered, 50_000), ("hostile, even", even, 25_000),
                               ("hostile, cone", cone, 25_000), ("dense", dense, 25_000)):
             np.save(f"{folder}/some.npy", make(n))
