@@ -53,7 +53,7 @@ def make_cells(prepared: Prepared, *, seed: int = 0, n_cells: int | None = None,
     progress("Dividing the texts", 0, m)
     fitted = prepared.vectors[prepared.rows[np.sort(random.permutation(m)[:FITTED_PER_CELL * n_cells])]]
     centres = KMeans(n_cells, init="random", n_init=1, max_iter=10, random_state=seed).fit(fitted).cluster_centers_
-    visited = np.empty((m, VISITS[-1]), dtype=np.int32)
+    visited: np.ndarray = np.empty((m, VISITS[-1]), dtype=np.int32)
     for start in range(0, m, BLOCK):
         visited[start:start + BLOCK] = _nearest(prepared.vectors[prepared.rows[start:start + BLOCK]], centres)
         progress("Dividing the texts", start, m)

@@ -20,9 +20,9 @@ MAX_WIDTH_SHARE = 0.3  # of d; the narrow copy is most of the memory that a sear
 MIN_FOR_BOUND = 4096  # rows, below which choosing a width takes longer than it saves
 N_SAMPLED = 6144  # rows: two thirds give the principal directions, the others say what the bound lets through
 # What things cost beside one multiplication and addition inside a large product, measured; they decide the width only.
-SCAN = 5.0  # looking at one product
-WRITE = 14.0  # writing it, which a product of few columns does not hide
-VERIFY = 22.0  # one column of a pair that the bound let through
+SCAN = 8.0  # looking at one product
+WRITE = 20.0  # writing it, which a product of few columns does not hide
+VERIFY = 40.0  # one column of a pair that the bound let through
 DENSE = 1 / VERIFY  # share of a block let through from which the block is better multiplied in full
 
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # rows a, rows b > a, their cosine in float32
@@ -159,7 +159,7 @@ class Search:
 
     def _cosines(self, a: np.ndarray, b: np.ndarray, dtype: type) -> np.ndarray:
         vectors, rows = self.prepared.vectors, self.prepared.rows
-        cosine = np.empty(len(a), dtype=dtype)
+        cosine: np.ndarray = np.empty(len(a), dtype=dtype)
         for at in range(0, len(a), BLOCK):  # a few MB at a time
             left, right = vectors[rows[a[at:at + BLOCK]]], vectors[rows[b[at:at + BLOCK]]]
             cosine[at:at + BLOCK] = np.einsum("nd,nd->n", left, right, dtype=dtype)

@@ -141,7 +141,7 @@ def cluster_item(cluster: DuplicateCluster, report: QualityReport, *, shows_all:
     counts = Counter(member.label for member in members if member.label)
     shown = {member.label: member.shown for member in members}
     kept = max(members, key=lambda member: (ORDER[member.example.split], member.state != LEFT_OUT)).example.pk
-    action = DuplicateAction.objects.filter(pk=cluster.action_id).select_related("decided_by").first()
+    action = DuplicateAction.objects.filter(pk=cluster.action_id or 0).select_related("decided_by").first()
     return ClusterItem(cluster, members, cluster.size - len(members),
                        [(label, shown[label], n) for label, n in counts.most_common()], kept,
                        _may_merge(answers) and bool(counts), action)
@@ -208,7 +208,7 @@ def _check_open(cluster: DuplicateCluster) -> None:
     report = cluster.report
     if QualityReport.objects.filter(project=report.project_id, pk__gt=report.pk).exists():
         raise UserError("The project has been scored anew since your page was drawn. Reload it and decide there.")
-    done = DuplicateAction.objects.filter(pk=cluster.action_id).select_related("decided_by").first()
+    done = DuplicateAction.objects.filter(pk=cluster.action_id or 0).select_related("decided_by").first()
     if done is not None:
         raise UserError(f"{done.decided_by} has settled this group already: {done.get_verdict_display()}. Reload the "
                         f"page, or go to the next one.")
