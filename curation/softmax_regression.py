@@ -85,7 +85,7 @@ def fit_softmax(components: Components, rows: np.ndarray, given: np.ndarray, n_l
 
     # L-BFGS tries a first step of length 1; in these units the right one is about as long as the gradient.
     _, slope = loss(np.zeros(unit.size))
-    unit *= np.float32(max(np.linalg.norm(slope), 1e-6))
+    unit *= np.float32(max(float(np.linalg.norm(slope)), 1e-6))
     found = minimize(loss, np.zeros(unit.size), jac=True, method="L-BFGS-B",
                      options={"maxiter": N_STEPS, "maxcor": N_STEPS, "ftol": 0, "gtol": 0})
     return np.asarray(start + found.x.reshape(unit.shape).astype(np.float32) * unit)
