@@ -19,7 +19,7 @@ def report(project, bob, run_jobs):
     for number in range(99):
         label = project.labels[number % 3]
         key, split = (f"p{number:03}", "pool") if number < 90 else (f"t{number}", "test")
-        example = new_example(project, key, split, text=" ".join(draw.sample(WORDS[label], 4) + [str(number)]))
+        example = new_example(project, key, split, text=" ".join([*draw.sample(WORDS[label], 4), str(number)]))
         said = project.labels[(number + 1) % 3] if key in WRONG else label
         for name in ("mira",) if split == "pool" else ("mira", "jon", "kim"):
             annotate(example, name, said)
