@@ -295,7 +295,7 @@ def _timed(ask: Callable[[], Any]) -> tuple[list[float], list[float], int] | Non
     from django.test.utils import CaptureQueriesContext
 
     answer = ask()
-    if answer.status_code in (302, 403, 405) or answer.has_header("Content-Disposition"):
+    if answer.status_code in (302, 400, 403, 405) or answer.has_header("Content-Disposition"):
         return None
     assert answer.status_code == 200, (answer.status_code, answer.content[:500])
     with CaptureQueriesContext(connection) as queries:
