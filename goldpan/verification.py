@@ -65,6 +65,8 @@ def _snapshot_problems(snapshot: Snapshot) -> Iterator[str]:
         yield f"The manifest of {snapshot} names other rows than the database."
     if not object_is_sound(settings.GOLDPAN_OBJECTS, manifest["lineage"]["sha256"]):
         yield f"The lineage of {snapshot} is missing or has changed. Restore it from a backup."
+    if "selection" in manifest and not object_is_sound(settings.GOLDPAN_OBJECTS, manifest["selection"]["sha256"]):
+        yield f"The file that says why the rows of {snapshot} were chosen is missing or has changed. Restore it."
     rows = snapshot.rows.select_related("example").order_by("position")
     if len(rows) != len(lines):
         yield f"{snapshot} has {len(lines)} rows in its file and {len(rows)} in the database."
