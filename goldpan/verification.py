@@ -74,7 +74,7 @@ def _snapshot_problems(snapshot: Snapshot) -> Iterator[str]:
         return  # said already
     if manifest["rows"]["sha256"] != snapshot.rows_sha256 or manifest["rows"]["n"] != len(lines):
         yield f"The manifest of {snapshot} names other rows than the database."
-    for part in ("lineage", "left_out"):
+    for part in ("lineage", "left_out", "selection"):
         if part in manifest and not object_is_sound(settings.GOLDPAN_OBJECTS, manifest[part]["sha256"]):
             yield f"The {part.replace('_', ' ')} of {snapshot} is missing or has changed. Restore it from a backup."
     rows = snapshot.rows.select_related("example__erasure").order_by("position")

@@ -134,6 +134,7 @@ def test_the_page_of_a_large_pool_answers_at_once_and_fills_in(large, bob, clien
     client = client_of(bob)
     first = client.get(url(large.project)).content.decode()
     assert "What the rule picks comes here by itself" in first and "hx-trigger=\"load delay" in first
+    assert "every pool example is in" not in first
     assert Job.objects.filter(kind="pick").count() == 1
     query = first.split('gold-set/preview/?')[1].split('"')[0].replace("&amp;", "&")
     run_jobs()
