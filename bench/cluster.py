@@ -34,7 +34,7 @@ def main() -> int:
         return 0
     vectors = made_up()
     started = time.perf_counter()
-    node = {"num_cpus": 1, "object_store_memory": 400_000_000}
+    node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 400_000_000}
     cluster = Cluster(initialize_head=True, connect=True, head_node_args=node | {"include_dashboard": False})
     cluster.add_node(**node)
     cluster.wait_for_nodes()

@@ -192,16 +192,13 @@ def embed_file(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[s
     size = int(spec.get("texts_per_piece", 0)) or max(1, len(texts))
     pieces = [texts[start:start + size] for start in range(0, len(texts), size)]
     temporary = folder / "embeddings.tmp.npy"
-    vectors = np.lib.format.open_memmap(temporary, "w+", np.float16, (len(texts), encoder.dimension)) if texts else \
-        np.zeros((0, encoder.dimension), dtype=np.float16)
+    np.save(temporary, np.zeros((len(texts), encoder.dimension), dtype=np.float16), allow_pickle=False)
+    vectors: Any = np.load(temporary, mmap_mode="r+", allow_pickle=False) if texts else None  # an empty file has no map
     spread = shards_of(spec.get("shards", "curation.shards.here"))
     for number, found in spread(embed_texts, pieces, shared=shared, sizes=[len(piece) for piece in pieces],
                                 stage="Embedding", progress=progress):
         vectors[number * size:number * size + len(found)] = found
-    if not texts:
-        np.save(temporary, vectors, allow_pickle=False)
-    else:
-        vectors.flush()  # type: ignore[attr-defined]
+    del vectors  # written
     temporary.rename(folder / "embeddings.npy")
     return {"n": len(texts), "dimension": encoder.dimension, "name": encoder.name}
 

@@ -4,6 +4,7 @@ The cluster is the one that RAY_ADDRESS names, else the one on this machine. Eve
 packages. Ray asks for no password: keep its ports inside a network that you trust.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -63,7 +64,7 @@ def _connected() -> Any:
 
     if not ray.is_initialized():
         try:
-            ray.init(address="auto", log_to_driver=False, logging_level="ERROR")  # RAY_ADDRESS goes before “auto”
+            ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)  # RAY_ADDRESS goes before “auto”
         except ConnectionError:
             raise ValueError("No Ray cluster answers. Start one (ray start --head), set RAY_ADDRESS to where it is, or "
                              "leave GOLDPAN_BACKENDS empty to work on this machine.") from None

@@ -138,7 +138,7 @@ def map_table(request: Request, drawn: Map) -> HttpResponse:
 @require_POST
 def map_select(request: Request, drawn: Map) -> HttpResponse:
     selection = select_points(drawn, request.POST.get("rows", ""), by=request.user)
-    query = urlencode({"selection": selection.pk, "colour": request.POST.get("colour", "")})
+    query = urlencode({"selection": str(selection.pk), "colour": request.POST.get("colour", "")})
     return redirect(reverse("curation:map", args=[drawn.project_id]) + f"?{query}")
 
 

@@ -25,7 +25,7 @@ def cluster() -> Iterator[Any]:
 
     head = {"num_cpus": 1, "object_store_memory": 200_000_000, "include_dashboard": False}
     started = Cluster(initialize_head=True, connect=True, head_node_args=head)
-    started.second = started.add_node(num_cpus=1, object_store_memory=200_000_000)
+    started.add_node(num_cpus=1, object_store_memory=200_000_000)
     started.wait_for_nodes()
     yield started
     ray.shutdown()
@@ -67,7 +67,7 @@ def test_a_killed_node_loses_no_piece_and_doubles_none(cluster: Any) -> None:
     pieces = list(range(24))
     found: list[tuple[int, int]] = []
     nodes: set[str] = set()
-    killer = threading.Timer(0, lambda: cluster.remove_node(cluster.second, allow_graceful=False))
+    killer = threading.Timer(0, lambda: cluster.remove_node(*cluster.worker_nodes, allow_graceful=False))
     for number, (value, node) in on_ray(slow_square, pieces, shared=3, sizes=[1] * 24, stage="Squaring"):
         found.append((number, value))
         nodes.add(node)
