@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations import RunPython
@@ -74,7 +75,7 @@ def forbid_change_but(table: str, blanking: Blanking, *, of: Sequence[str] = ())
     """
     forbid = forbid_change(table)
 
-    def add(apps: object, editor: BaseDatabaseSchemaEditor) -> None:
+    def add(apps: Any, editor: BaseDatabaseSchemaEditor) -> None:
         forbid.code(apps, editor)
         postgres = editor.connection.vendor == "postgresql"
         editor.execute(f"DROP TRIGGER {table}_refuses_update" + (f" ON {table}" if postgres else ""))

@@ -305,7 +305,7 @@ class World:
 
     def url(self, row: Row) -> str:
         numbers = [self.objects[row.object]] if row.object != "-" else []
-        more = {"training:adapter-file": ["adapter_config.json"], "curation:snapshot-row": [0]}
+        more: dict[str, list[Any]] = {"training:adapter-file": ["adapter_config.json"], "curation:snapshot-row": [0]}
         name = more.get(row.url, [])
         return reverse(row.url, args=[*numbers, *name])
 

@@ -278,7 +278,7 @@ def bytes_check(snapshot: Snapshot, *, whole: bool = False) -> Check:
         listed = snapshot.rows.order_by("position").values_list("row_sha256", flat=True)
         n_other = sum(ours != theirs for ours, theirs in zip(frozen, listed.iterator(CHUNK), strict=True))
         trouble += [f"{n_other:,} rows in the database have another hash than in the file"] if n_other else []
-    erased = f" {n_erased_rows:,} were erased since; their hashes are kept." if n_erased_rows else ""
+    erased = f" Erased since: {n_erased_rows:,}; hashes are kept." if n_erased_rows else ""
     if trouble:
         return Check("bytes", claim, False, f"{'; '.join(trouble)}. Restore it from a backup.", len(trouble))
     return Check("bytes", claim, True, f"{n_rows:,} rows in the file and in the database.{erased}")

@@ -12,7 +12,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -90,11 +89,11 @@ def erase(examples: Sequence[Example], *, reason: str, by: User, wake: bool = Tr
     if busy is not None:  # it may have read the text, and would write it down again
         raise UserError(f"“{busy.title}” is reading texts now. Erase when it has ended, or cancel it first.")
     job = enqueue("erase", project, title=f"Erasing {len(ids):,} example{'s' if len(ids) > 1 else ''}", requested_by=by,
-                  params={"examples": ids, "contents": [_compared_sha256(example) for example in examples]},
+                  params={"examples": ids, "contents": [_compared_sha256(example) for example in examples],
+                          "replaced": _blank_group_names(project, examples)},
                   exclusive=f"erase:{project.pk}", wake=wake)
     Erasure.objects.bulk_create(Erasure(project=project, example=example, reason=reason, job=job, erased_by=by)
                                 for example in examples)
-    _blank_group_names(project, examples)
     _blank(project, ids)
     Decision.objects.bulk_create(Decision(example_id=pk, verdict=Decision.Verdict.exclude, decided_by=by) for pk in ids)
     audit(project, by, "erase", {"examples": [example.key for example in examples], "reason": reason, "job": job.pk})
@@ -126,8 +125,12 @@ def _blank(project: Project, ids: Sequence[int]) -> None:
     BatchItem.objects.filter(of_them).update(is_set_aside=False, n_wanted=F("n_taken"))
 
 
-def _blank_group_names(project: Project, examples: Iterable[Example]) -> None:
-    """A group of like texts is named by the beginning of its most central one: it loses its name with that one."""
+def _blank_group_names(project: Project, examples: Iterable[Example]) -> list[str]:
+    """A group of like texts is named by the beginning of its most central one: it loses its name with that one.
+
+    Returns the hashes of the files that are replaced, for the job to remove.
+    """
+    replaced: list[str] = []
     quoted = {" ".join(example.text.split())[:80] for example in examples}
     for report in QualityReport.objects.filter(project=project).select_related("job"):
         if not (sha256 := report.job.result.get("groups")) or not object_exists(settings.GOLDPAN_OBJECTS, sha256):
@@ -139,7 +142,8 @@ def _blank_group_names(project: Project, examples: Iterable[Example]) -> None:
         if names != stored["names"]:
             renamed = put_object(settings.GOLDPAN_OBJECTS, json.dumps({**stored, "names": names}).encode())
             Job.objects.filter(pk=report.job_id).update(result={**report.job.result, "groups": renamed})
-            transaction.on_commit(partial(delete_object, settings.GOLDPAN_OBJECTS, sha256))
+            replaced.append(sha256)
+    return replaced
 
 
 # The job
@@ -149,6 +153,8 @@ def run_erase(job: Job, progress: Progress) -> None:
     examples = list(Example.objects.filter(pk__in=job.params["examples"]).select_related("project"))
     progress("Snapshots", 0, 1)
     done: dict[str, Any] = {"n_snapshots": _redact_snapshots(job, examples)}
+    for sha256 in job.params["replaced"]:
+        delete_object(settings.GOLDPAN_OBJECTS, sha256)
     progress("Embeddings", 0, 1)
     done["n_embeddings"] = _zero_embeddings(project, job.params["contents"])
     done["n_uploads"], done["n_uploads_kept_for_other_projects"] = _remove_uploads(

@@ -87,7 +87,7 @@ def test_the_text_goes_and_the_snapshot_proves_the_rest(snapshot, scored, alice,
     assert not object_exists(settings.GOLDPAN_OBJECTS, snapshot.rows_sha256)
     after = read_rows(snapshot)
     assert after == [row for row in before if row.key != "p10"] and snapshot.rows.count() == len(before)
-    assert bytes_check(snapshot, whole=True).holds and "1 were erased" in bytes_check(snapshot).found
+    assert bytes_check(snapshot, whole=True).holds and "Erased since: 1;" in bytes_check(snapshot).found
     assert not ExampleScore.objects.filter(example=example).exists()
     assert not Decision.objects.filter(example=example).exclude(reason="").exists()
     assert list(Annotation.objects.filter(example=example).values_list("value", flat=True)) == ["neutral"]

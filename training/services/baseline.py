@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 
 from curation.models import Snapshot
 from curation.probabilities import Probe, fit_probe
-from curation.services.embeddings import ensure_embeddings, load_embeddings
+from curation.services.embeddings import encoder_name, ensure_embeddings, load_embeddings
 from curation.services.snapshots import FrozenRow, read_rows, require_approved
 from jobs.models import Job
 from jobs.progress import Progress
@@ -203,7 +203,7 @@ def _probe(job: Job, train: list[FrozenRow], dev: list[FrozenRow], test: list[Fr
 
 def _write_probe(job: Job, snapshot: Snapshot, probed: _Probed) -> None:
     run = _new_run(job, snapshot, Run.Kind.probe, {"inverse_regularisation": probed.probe.inverse_regularisation,
-                                                   "encoder": snapshot.report.encoder})
+                                                   "encoder": encoder_name(settings.GOLDPAN_ENCODER)})
     for split, (said, seconds) in (("dev", probed.dev), ("test", probed.test)):
         write_evaluation(run, split, said, seconds=seconds, extra={"fit_seconds": probed.fit_seconds})
     TestLook.objects.create(project=snapshot.project, run=run, n=len(probed.test[0]))

@@ -93,7 +93,7 @@ def stale_in(project: Project, newest: Snapshot | None) -> list[Stale]:
     """What is stale among the snapshots that the project goes on with: the newest, and the champion's."""
     if newest is None:
         return []
-    champion = Adapter.objects.filter(project=project).champion()
+    champion = Adapter.objects.filter(project=project).select_related("run__snapshot").champion()
     snapshots = [newest]
     if champion is not None and champion.run.snapshot_id != newest.pk:
         snapshots.append(champion.run.snapshot)
