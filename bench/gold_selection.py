@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.find_planted_errors import plant
+from bench.real_text import RealText, plant
 from curation.canonical import sha256_of
 from curation.dedup import find_clusters
 from curation.encoder import MiniLMEncoder
@@ -152,9 +152,11 @@ def _banking(folder: Path, encoder: MiniLMEncoder) -> list[Data]:
     print(f"{len(texts) + len(judge_texts):,} banking texts embedded in {time.perf_counter() - started:.0f} s")
     clusters = find_clusters(embeddings, [sha256_of(text.encode()) for text in texts], threshold=THRESHOLD).cluster
     judge = Judge(judges, [names[code] for code in gold], np.arange(len(gold)))
-    kinds = {"at random": _at_random, "by the nearest intents": _confused}
-    return [Data(f"banking77, {NOISE:.0%} wrong {kind}", embeddings, clusters, truth,
-                 [spoil(embeddings, truth, seed) for seed in SEEDS], judge, names) for kind, spoil in kinds.items()]
+    right = RealText("banking77", texts, embeddings, clusters, names, truth, truth)
+    kinds = {"at random": "random", "by the nearest intents": "confusable"}
+    return [Data(f"banking77, {NOISE:.0%} wrong {words}", embeddings, clusters, truth,
+                 [plant(right, share=NOISE, noise=kind, seed=seed).given for seed in SEEDS], judge, names)
+            for words, kind in kinds.items()]
 
 
 def read_banking(path: Path) -> tuple[list[str], np.ndarray, list[str]]:
@@ -162,25 +164,6 @@ def read_banking(path: Path) -> tuple[list[str], np.ndarray, list[str]]:
         rows = list(csv.DictReader(file))
     names, codes = np.unique([row["category"] for row in rows], return_inverse=True)
     return [row["text"] for row in rows], codes, [str(name) for name in names]
-
-
-def _at_random(embeddings: np.ndarray, truth: np.ndarray, seed: int) -> np.ndarray:
-    random = np.random.default_rng(seed)
-    rows = random.permutation(len(truth))[:round(NOISE * len(truth))]
-    given, n_labels = truth.copy(), int(truth.max()) + 1
-    given[rows] = (truth[rows] + random.integers(1, n_labels, len(rows))) % n_labels
-    return given
-
-
-def _confused(embeddings: np.ndarray, truth: np.ndarray, seed: int) -> np.ndarray:
-    """Every planted error is one of the three nearest labels, as `find_planted_errors` makes half of its own."""
-    random = np.random.default_rng(seed)
-    given = truth.copy()
-    while (left := round(NOISE * len(truth)) - int((given != truth).sum())) > 0:
-        spoiled, _, is_confusable = plant(embeddings, truth, int(random.integers(1 << 30)))
-        rows = np.flatnonzero(is_confusable & (given == truth))[:left]
-        given[rows] = spoiled[rows]
-    return given
 
 
 def _tweets(encoder: MiniLMEncoder) -> list[Data]:
