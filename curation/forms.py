@@ -87,6 +87,7 @@ class QueueFilterForm(forms.Form):
     split = forms.ChoiceField(choices=SPLITS, label="Split")
     order = forms.ChoiceField(choices=list(ORDERS.items()), label="Order")
     cluster = forms.IntegerField(required=False, widget=forms.HiddenInput)
+    selection = forms.IntegerField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, filter_: Filter, *, project: Project, names: Mapping[int, str]) -> None:
         super().__init__(initial={name: value or "" for name, value in asdict(filter_).items()})
@@ -97,8 +98,9 @@ class QueueFilterForm(forms.Form):
             else:
                 del self.fields[name]
         self._choose("annotator", [(str(pk), name) for pk, name in names.items()])
-        if not filter_.cluster:
-            del self.fields["cluster"]
+        for name in ("cluster", "selection"):
+            if not getattr(filter_, name):
+                del self.fields[name]
 
     def _choose(self, name: str, choices: list[tuple[str, str]]) -> None:
         self.fields[name].choices = [("", "any"), *choices]  # type: ignore[attr-defined]

@@ -34,10 +34,11 @@ from curation.models import (
 )
 from curation.services.bulk_decisions import decide_all, look_at
 from curation.services.gold_sets import gold_set_of, save_rule
-from curation.services.maps import create_selection, start_map
+from curation.services.maps import start_map
 from curation.services.queue import Filter, Queue
 from curation.services.review import decide
 from curation.services.saved_views import save_view
+from curation.services.selections import create_selection
 from curation.services.snapshots import approve_snapshot, read_rows, start_freeze
 from goldpan.policies import policy_of
 from jobs import services as jobs

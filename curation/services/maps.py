@@ -5,8 +5,6 @@
 3. Three files hold a map by their hash: the examples' ids, the points for the browser, a table for other programs.
 """
 
-import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,9 +12,6 @@ from typing import Any
 import numpy as np
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import connection, transaction
-from django.db.models import QuerySet
-from django.db.models.expressions import RawSQL
 
 from curation.map_file import FLAGS, NONE, numbered, pack, quality_steps, read_bits, write_table
 from curation.models import ExampleScore, Map, QualityReport, Selection
@@ -24,6 +19,7 @@ from curation.projection import METHODS, installed_methods
 from curation.services.embeddings import embedding_blocks, encoder_name, ensure_embeddings
 from curation.services.labels import Ballot, ExampleRow, ballots, example_rows
 from curation.services.scoring import latest_report
+from curation.services.selections import create_selection, read_ids, selected_ids, store_ids
 from jobs.child import run_child
 from jobs.models import Job
 from jobs.progress import Progress
@@ -32,8 +28,7 @@ from labeling.models import Example
 from labeling.services.bulk import CHUNK
 from projects.errors import UserError
 from projects.models import Project
-from projects.objects import object_path, put_object
-from projects.services import audit
+from projects.objects import put_object
 
 SEED = 0
 MIN_POINTS = 3
@@ -154,7 +149,7 @@ def _files(job: Job, rows: Sequence[ExampleRow], coordinates: np.ndarray, known:
         "text": [row.text for row in rows], "label": known.label, "predicted_label": known.predicted,
         "label_quality": [None if np.isnan(value) else float(value) for value in known.quality],
         "split": [row.split for row in rows], "cluster_size": known.cluster_size})
-    return {"ids_sha256": _store_ids(ids), "points_sha256": put_object(store, pack(coordinates, columns, names)),
+    return {"ids_sha256": store_ids(ids), "points_sha256": put_object(store, pack(coordinates, columns, names)),
             "table_sha256": put_object(store, table)}
 
 
@@ -179,30 +174,7 @@ def select_points(drawn: Map, bits: str, *, by: User) -> Selection:
         raise UserError(f"The selection could not be read ({error}). Reload the map and draw it again.") from None
     if not len(rows):
         raise UserError("No point is selected. Draw a line around some, or choose in the legend.")
-    return create_selection(drawn.project, _ids(drawn.ids_sha256)[rows], by=by, drawn=drawn)
-
-
-@transaction.atomic
-def create_selection(project: Project, example_ids: np.ndarray, *, by: User, drawn: Map | None = None) -> Selection:
-    """Keep these examples of the project, at least one, as a selection."""
-    ids = np.unique(np.asarray(example_ids, dtype=np.int64))
-    selection = Selection.objects.create(project=project, map=drawn, ids_sha256=_store_ids(ids), n_examples=len(ids),
-                                         created_by=by)
-    audit(project, by, "select", {"selection": selection.pk, "n_examples": len(ids)})
-    return selection
-
-
-def selected_ids(selection: Selection) -> np.ndarray:
-    """The primary keys of a selection's examples, (n,) int64, ascending."""
-    return _ids(selection.ids_sha256)
-
-
-def narrowed(queryset: QuerySet[Any], selection: Selection) -> QuerySet[Any]:
-    """The rows of a queryset with an `example_id` whose example is selected, for instance of the review queue."""
-    ids = selected_ids(selection).tolist()
-    if connection.vendor == "postgresql":
-        return queryset.filter(example_id__in=RawSQL("SELECT unnest(%s::bigint[])", [ids]))
-    return queryset.filter(example_id__in=RawSQL("SELECT value FROM json_each(%s)", [json.dumps(ids)]))
+    return create_selection(drawn.project, read_ids(drawn.ids_sha256)[rows], by=by, drawn=drawn)
 
 
 @dataclass(frozen=True)
@@ -220,27 +192,11 @@ def rows_of(examples: Sequence[Example], report: QualityReport | None) -> list[R
     return [Row(example, scores.get(example.pk)) for example in examples]
 
 
-def selection_page(selection: Selection, number: int, per_page: int) -> list[Example]:
-    """The examples of a page of the selection, in the order they came."""
-    ids = selected_ids(selection)[(number - 1) * per_page:number * per_page].tolist()
-    return list(Example.objects.filter(pk__in=ids).order_by("pk"))
-
-
 def rows_selected(drawn: Map, selection: Selection) -> np.ndarray:
     """The rows of the map that are selected, ascending; examples that came after it was drawn are on none."""
-    return np.flatnonzero(np.isin(_ids(drawn.ids_sha256), selected_ids(selection), assume_unique=True))
+    return np.flatnonzero(np.isin(read_ids(drawn.ids_sha256), selected_ids(selection), assume_unique=True))
 
 
 def example_at(drawn: Map, row: int) -> Example | None:
-    ids = _ids(drawn.ids_sha256)
+    ids = read_ids(drawn.ids_sha256)
     return Example.objects.filter(pk=int(ids[row])).first() if 0 <= row < len(ids) else None
-
-
-def _store_ids(ids: np.ndarray) -> str:
-    content = io.BytesIO()
-    np.save(content, ids, allow_pickle=False)
-    return put_object(settings.GOLDPAN_OBJECTS, content.getvalue())
-
-
-def _ids(sha256: str) -> np.ndarray:
-    return np.asarray(np.load(object_path(settings.GOLDPAN_OBJECTS, sha256), mmap_mode="r", allow_pickle=False))

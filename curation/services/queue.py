@@ -18,6 +18,7 @@ from curation.models import Decision, ExampleScore, Flag, QualityReport
 from curation.services.keeping import Mark, Moment, ids_kept_up, kept_up
 from curation.services.labels import answers_of
 from curation.services.outdated import outdated
+from curation.services.selections import selected_ids, selection_of
 from labeling.models import Annotation, Example
 from projects.errors import UserError
 
@@ -39,7 +40,7 @@ class Filter:
     """What a queue holds, as the address says it; "" and 0 leave a part open.
 
     view: of VIEWS. flag: of Flag.Kind. label: that the report gives it; predicted: that the model suggests.
-    annotator: who has answered it. cluster: its near-duplicates. q: words in its text. state: of STATES; the views of
+    annotator: who has answered it. cluster: its near-duplicates. selection: the number of one it is in. q: words in its text. state: of STATES; the views of
     what is discussed and what is outdated go by themselves. order: of ORDERS.
     split: pool; dev and test are there to be looked at, and nobody settles them here by the dozen.
     """
@@ -50,6 +51,7 @@ class Filter:
     predicted: str = ""
     annotator: int = 0
     cluster: int = 0
+    selection: int = 0
     split: str = Example.Split.pool
     q: str = ""
     state: str = "open"
@@ -71,15 +73,17 @@ class Filter:
 def read_filter(given: Mapping[str, str]) -> Filter:
     """The filter of an address. A view, state, order or number that does not exist counts as left out.
 
-    With a flag alone, everything that has it is meant. Raises UserError for a kind of flag that there is not.
+    With a flag or a selection alone, everything that has it or is in it is meant. Raises UserError for a kind of flag
+    that there is not.
     """
-    flag = given.get("flag", "")
+    flag, selection = given.get("flag", ""), _number(given.get("selection", ""))
     if flag and flag not in Flag.Kind.values:
         raise UserError(f"There is no flag “{flag}”. The flags are: {', '.join(Flag.Kind.values)}.")
     return Filter(
-        view=_one_of(VIEWS, given.get("view", ""), "all" if flag else "flagged"), flag=flag,
+        view=_one_of(VIEWS, given.get("view", ""), "all" if flag or selection else "flagged"), flag=flag,
         label=given.get("label", ""), predicted=given.get("predicted", ""),
         annotator=_number(given.get("annotator", "")), cluster=_number(given.get("cluster", "")),
+        selection=selection,
         split=_one_of(dict(Example.Split.choices), given.get("split", ""), Example.Split.pool),
         q=given.get("q", "").strip()[:MAX_QUERY], state=_one_of(STATES, given.get("state", ""), "open"),
         order=_one_of(ORDERS, given.get("order", ""), "gain"))
@@ -106,6 +110,8 @@ def filter_words(filter_: Filter, names: Mapping[int, str]) -> str:
         parts.append(f"answered by {names.get(filter_.annotator, 'somebody unknown')}")
     if filter_.cluster:
         parts.append(f"near-duplicates of group {filter_.cluster}")
+    if filter_.selection:
+        parts.append(f"of selection {filter_.selection}")
     if filter_.q:
         parts.append(f"with “{filter_.q}” in the text")
     if filter_.state != "open" and filter_.view not in ("discuss", "outdated"):
@@ -152,10 +158,15 @@ class Queue:
     def _outdated(self) -> set[int]:
         return outdated(self.report.project)
 
+    @cached_property
+    def _selected(self) -> list[int]:
+        return selected_ids(selection_of(self.report.project, self.filter.selection)).tolist()  # type: ignore[no-any-return]
+
     @property
     def _reviewable(self) -> QuerySet[ExampleScore]:
-        """What can be reviewed: labels with a quality; where no model doubts them, every answer; what has the flag."""
-        if self.filter.flag or self.filter.split != Example.Split.pool:
+        """What can be reviewed: labels with a quality; where no model doubts them, every answer; what has the flag, what
+        is selected."""
+        if self.filter.flag or self.filter.selection or self.filter.split != Example.Split.pool:
             return self.report.scores.all()
         return reviewable(self.report)
 
@@ -173,6 +184,8 @@ class Queue:
             rows = rows.filter(example__in=given.values("example"))
         if chosen.cluster:
             rows = rows.filter(cluster=chosen.cluster)
+        if chosen.selection:
+            rows = rows.filter(example__pk__among=self._selected)
         return rows.filter(example__text__icontains=chosen.q) if chosen.q else rows
 
     @property

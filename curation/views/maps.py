@@ -22,11 +22,10 @@ from curation.services.maps import (
     rows_of,
     rows_selected,
     select_points,
-    selected_ids,
-    selection_page,
     start_map,
 )
 from curation.services.scoring import latest_report
+from curation.services.selections import selected_ids, selection_of, selection_page
 from curation.views.page import Request, open_job
 from jobs.models import Job
 from labeling.forms import BatchForm
@@ -34,7 +33,6 @@ from labeling.models import Example
 from labeling.services.annotators import names_for
 from labeling.services.batches import create_batch
 from labeling.services.sync import start_sync
-from projects.errors import UserError
 from projects.models import Project
 from projects.objects import object_path
 from projects.rights import on
@@ -59,14 +57,10 @@ def map_page(request: Request, project: Project) -> HttpResponse:
 
 
 def _asked_for(request: Request, project: Project) -> Selection | None:
-    number = request.GET.get("selection", "")
-    if not number:
+    given = request.GET.get("selection", "")
+    if not given:
         return None
-    found = Selection.objects.filter(project=project, pk=int(number)).select_related("created_by").first() \
-        if number.isdecimal() else None
-    if found is None:
-        raise UserError(f"There is no selection {number} in this project. Open the map and draw one.")
-    return found
+    return selection_of(project, int(given) if given.isdecimal() and len(given) < 19 else 0)
 
 
 def _facts(request: Request, drawn: Map, selection: Selection | None) -> dict[str, Any]:

@@ -20,7 +20,7 @@ HTMX = {"HX-Request": "true"}
 filters = st.builds(
     Filter, view=st.sampled_from(list(VIEWS)), flag=st.sampled_from(["", *Flag.Kind.values]), label=st.text(max_size=9),
     predicted=st.text(max_size=9), annotator=st.integers(0, 99), cluster=st.integers(0, 99),
-    split=st.sampled_from(["pool", "dev", "test"]), q=st.text(max_size=9).map(str.strip),
+    selection=st.integers(0, 99), split=st.sampled_from(["pool", "dev", "test"]), q=st.text(max_size=9).map(str.strip),
     state=st.sampled_from(list(STATES)), order=st.sampled_from(list(ORDERS)))
 
 

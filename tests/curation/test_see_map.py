@@ -11,14 +11,8 @@ from django.db import DatabaseError, transaction
 from django.urls import reverse
 
 from curation.models import Map, Selection
-from curation.services.maps import (
-    create_selection,
-    narrowed,
-    select_points,
-    selected_ids,
-    start_map,
-)
-from curation.services.review import review_queue
+from curation.services.maps import select_points, start_map
+from curation.services.selections import create_selection, selected_ids
 from jobs.models import Job
 from labeling.models import Batch
 from projects.errors import UserError
@@ -113,12 +107,6 @@ def test_a_lasso_becomes_a_selection_that_has_an_address(scored, drawn, alice, b
     assert selected_ids(selection).tolist() == sorted(scored.examples[key].pk for key in ("p00", "p03", "t1"))
     html = client_of(alice).get(response.url).content.decode()
     assert "3 examples selected" in html and "This is text p03." in html and "This is text p01." not in html
-
-
-def test_a_selection_narrows_the_review_queue(scored, drawn, bob):
-    selection = select_points(drawn, bits_of(scored, "p01", "p02", "p20"), by=bob)
-    queue = narrowed(review_queue(scored.report), selection)
-    assert [score.example.key for score in queue] == ["p01", "p02"]
 
 
 def test_a_selection_becomes_a_batch(scored, drawn, bob, client_of):
