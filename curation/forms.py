@@ -12,8 +12,7 @@ from curation.models import Approval, BulkDecision, Decision, DuplicateAction, D
 from curation.next_labels import CAP
 from curation.services.adaptive import MOST
 from curation.services.bulk_decisions import Seen
-from curation.services.labels import answers_of
-from curation.services.queue import ORDERS, STATES, VIEWS, Filter
+from curation.services.queue import ORDERS, STATES, VIEWS, Filter, names_of
 from labeling.forms import SPLITS
 from labeling.services.batches import MAX_LABELS
 from projects.models import Project
@@ -90,16 +89,16 @@ class QueueFilterForm(forms.Form):
     selection = forms.IntegerField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, filter_: Filter, *, project: Project, names: Mapping[int, str]) -> None:
-        super().__init__(initial={name: value or "" for name, value in asdict(filter_).items()})
-        labels = project.labels if answers_of(project).are_labels or project.task_type == "multilabel" else []
+        super().__init__(initial={name: "" if value is None else value for name, value in asdict(filter_).items()})
+        labels = names_of(project)
         for name in ("label", "predicted"):
             if labels:
                 self._choose(name, [(label, label) for label in labels])
             else:
                 del self.fields[name]
         self._choose("annotator", [(str(pk), name) for pk, name in names.items()])
-        for name in ("cluster", "selection"):
-            if not getattr(filter_, name):
+        for name, is_open in (("cluster", filter_.cluster is None), ("selection", not filter_.selection)):
+            if is_open:
                 del self.fields[name]
 
     def _choose(self, name: str, choices: list[tuple[str, str]]) -> None:

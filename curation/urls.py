@@ -59,6 +59,7 @@ urlpatterns = [
     path("projects/<int:pk>/gold-set/preview/", gold_sets.gold_set_preview, name="gold-set-preview"),
     path("projects/<int:pk>/gold-set/held-out/", gold_sets.gold_set_held_out, name="gold-set-held-out"),
     path("projects/<int:pk>/gold-set/arms/", gold_sets.gold_set_arms, name="gold-set-arms"),
+    path("projects/<int:pk>/gold-set/check/", gold_sets.gold_set_check, name="gold-set-check"),
     path("projects/<int:pk>/experiments/", experiments.experiments, name="experiments"),
     path("experiments/<int:pk>/", experiments.experiment_detail, name="experiment"),
     path("projects/<int:pk>/label-budget/", experiments.forecasts, name="forecasts"),

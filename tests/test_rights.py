@@ -206,6 +206,8 @@ curation:gold-set-preview    project    GET     log-in    403     200  200   404
 curation:gold-set-preview    project    POST    log-in    403     405  405   404
 curation:gold-set-held-out   project    GET     log-in    403     200  200   404
 curation:gold-set-held-out   project    POST    log-in    403     405  405   404
+curation:gold-set-check      project    GET     log-in    403     405  405   404
+curation:gold-set-check      project    POST    log-in    403     302  302   404
 curation:gold-set-arms       project    GET     log-in    403     200  200   404
 curation:gold-set-arms       project    POST    log-in    403     405  405   404
 curation:experiments         project    GET     log-in    403     200  200   404

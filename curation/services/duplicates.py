@@ -66,6 +66,11 @@ def cluster_queue(report: QualityReport, wanted: Wanted) -> QuerySet[DuplicateCl
     return queue
 
 
+def group_with(report: QualityReport, example_id: int) -> DuplicateCluster | None:
+    """The group that an example is in, whether settled or not; groups are stars, so a near-copy may be in none."""
+    return report.duplicate_clusters.filter(members__example=example_id).first()
+
+
 @dataclass(frozen=True)
 class DuplicateCounts:
     """How many clusters are left by what they are, and by why they are clusters within the one shown; n_settled."""

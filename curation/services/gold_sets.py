@@ -21,21 +21,22 @@ from curation.answers import MODELLED, rarest_names
 from curation.canonical import canonical_line, sha256_of
 from curation.compared import compared_text
 from curation.facility_location import coverage
-from curation.models import Decision, Embedding, GoldPick, GoldSet, QualityReport
+from curation.models import Decision, Embedding, GoldPick, GoldSet, QualityReport, Selection
 from curation.selection import (
     Candidates,
     GoldRule,
     LeftOut,
     Pick,
-    Selection,
     audit_order,
     count_gold,
     matched_draws,
     select_gold,
 )
+from curation.selection import Selection as GoldSelection
 from curation.services.embeddings import encoder_name, load_embeddings
 from curation.services.labels import Ballot, answers_of, ballots
 from curation.services.scoring import groups_of, latest_report
+from curation.services.selections import create_selection
 from jobs.models import Job
 from jobs.progress import Progress, silent
 from jobs.services import cancel, completing, enqueue
@@ -87,7 +88,7 @@ class GoldPreview:
 
     report: QualityReport
     rule: GoldRule
-    selection: Selection
+    selection: GoldSelection
     label_of: dict[int, str]
     quality_of: dict[int, float | None]
     left_out: dict[LeftOut, int]
@@ -205,6 +206,19 @@ def look(project: Project, rule: GoldRule, *, by: User) -> Look:
         job = enqueue("pick", project, title=f"Choosing {rule.size:,} gold rows", requested_by=by, dedupe_key=key,
                       params={"rule": asdict(rule)}, exclusive=f"pick:{project.pk}")
     return Look(None, job)
+
+
+def select_to_check(project: Project, rule: GoldRule, *, by: User) -> Selection:
+    """The labels that a rule draws for a check by hand as a selection; the same ones are one selection.
+
+    Raises UserError as `preview` does, if the pick is still being made, and if there is nothing to check.
+    """
+    found = look(project, rule, by=by)
+    if found.facts is None:
+        raise UserError("The rows are still being chosen. Open the gold set again in a moment.")
+    if not found.facts["audit"]["rows"]:
+        raise UserError("There is no label to check by hand: every one has looked wrong or has been left out.")
+    return create_selection(project, found.facts["audit"]["rows"], by=by)
 
 
 def run_pick(job: Job, progress: Progress) -> None:
@@ -377,14 +391,14 @@ def _coverage(candidates: Candidates, passing: np.ndarray, chosen: np.ndarray) -
     return coverage(candidates.embeddings[passing], place[chosen])
 
 
-def _agreement(pool: Pool, selection: Selection, project: Project) -> Interval | None:
+def _agreement(pool: Pool, selection: GoldSelection, project: Project) -> Interval | None:
     asked = [number for number in selection.rows if pool.rows[number].predicted]
     if project.task_type not in MODELLED or not asked:
         return None
     return wilson(sum(pool.rows[number].predicted == pool.labels[number] for number in asked), len(asked))
 
 
-def _audit(pool: Pool, selection: Selection, rule: GoldRule) -> Audit:
+def _audit(pool: Pool, selection: GoldSelection, rule: GoldRule) -> Audit:
     order = audit_order(pool.candidates, rule)[:max(MIN_AUDIT, round(rule.audit_share * rule.size))]
     n_checked = n_wrong = 0
     for number in order:  # up to the first that nobody has settled: whoever picks and chooses makes no sample

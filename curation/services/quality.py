@@ -12,12 +12,14 @@ from django.db.models.functions import Floor
 from curation.answers import COMPARED, MODELLED
 from curation.models import Decision, Flag, QualityReport, ScoreChange
 from curation.services.labels import answers_of
+from curation.services.queue import Filter, Queue
 from labeling.models import Annotation
 from labeling.services.bulk import CHUNK
 from projects.errors import UserError
 from stats.intervals import Interval, wilson
 
 N_BINS = 20
+N_PAIRS = 8
 MIN_AGREEMENT = 30  # examples with several answers, below which an interval says next to nothing
 
 
@@ -76,6 +78,15 @@ class FlagRow:
     why: str
     n: int
     n_left: int
+
+
+@dataclass(frozen=True)
+class PairRow:
+    """n undecided examples look wrong, are given the one label, and a model suggests the other."""
+
+    given: str
+    suggested: str
+    n: int
 
 
 @dataclass(frozen=True)
@@ -177,6 +188,18 @@ def read_quality(report: QualityReport, names: Mapping[int, str] | None = None) 
         baseline=_share(report.majority_share, n_compared), labels=labels, histogram=_histogram(report),
         annotators=_annotators(report, names), answers=None if is_one_label else _answer_facts(report),
         flags=flag_rows(report), changes=_changes(report) if report.previous_id else None)
+
+
+def confused_pairs(report: QualityReport) -> list[PairRow]:
+    """Which labels a model takes for each other, among what looks wrong and nobody has decided; most frequent first.
+
+    [] where answers are not one label. Each is what the review queue holds for the pair.
+    """
+    if not answers_of(report.project).are_labels:
+        return []
+    doubted = Queue(report, Filter(view="flagged")).rows.exclude(predicted_label="").exclude(predicted_label=F("label"))
+    counted = doubted.order_by().values_list("label", "predicted_label").annotate(n=Count("pk"))
+    return [PairRow(*row) for row in counted.order_by("-n", "label", "predicted_label")[:N_PAIRS]]
 
 
 WHY = {

@@ -21,6 +21,7 @@ from curation.services.outdated import outdated
 from curation.services.selections import selected_ids, selection_of
 from labeling.models import Annotation, Example
 from projects.errors import UserError
+from projects.models import Project
 
 VIEWS = {
     "flagged": "looks wrong",
@@ -37,12 +38,12 @@ MAX_QUERY = 200  # characters of a text that is looked for
 
 @dataclass(frozen=True)
 class Filter:
-    """What a queue holds, as the address says it; "" and 0 leave a part open.
+    """What a queue holds, as the address says it; "", 0 and None leave a part open; clusters are numbered from 0.
 
     view: of VIEWS. flag: of Flag.Kind. label: that the report gives it; predicted: that the model suggests.
-    annotator: who has answered it. cluster: its near-duplicates. selection: the number of one it is in. q: words in its text. state: of STATES; the views of
-    what is discussed and what is outdated go by themselves. order: of ORDERS.
-    split: pool; dev and test are there to be looked at, and nobody settles them here by the dozen.
+    annotator: who has answered it. cluster: its near-duplicates. selection: the number of one that it is in.
+    q: words in its text. state: of STATES; the views of what is discussed and what is outdated go by themselves.
+    order: of ORDERS. split: pool; dev and test are there to be looked at, and nobody settles them here by the dozen.
     """
 
     view: str = "flagged"
@@ -50,7 +51,7 @@ class Filter:
     label: str = ""
     predicted: str = ""
     annotator: int = 0
-    cluster: int = 0
+    cluster: int | None = None
     selection: int = 0
     split: str = Example.Split.pool
     q: str = ""
@@ -76,13 +77,13 @@ def read_filter(given: Mapping[str, str]) -> Filter:
     With a flag or a selection alone, everything that has it or is in it is meant. Raises UserError for a kind of flag
     that there is not.
     """
-    flag, selection = given.get("flag", ""), _number(given.get("selection", ""))
+    flag, selection = given.get("flag", ""), _number(given.get("selection", "")) or 0
     if flag and flag not in Flag.Kind.values:
         raise UserError(f"There is no flag “{flag}”. The flags are: {', '.join(Flag.Kind.values)}.")
     return Filter(
         view=_one_of(VIEWS, given.get("view", ""), "all" if flag or selection else "flagged"), flag=flag,
         label=given.get("label", ""), predicted=given.get("predicted", ""),
-        annotator=_number(given.get("annotator", "")), cluster=_number(given.get("cluster", "")),
+        annotator=_number(given.get("annotator", "")) or 0, cluster=_number(given.get("cluster", "")),
         selection=selection,
         split=_one_of(dict(Example.Split.choices), given.get("split", ""), Example.Split.pool),
         q=given.get("q", "").strip()[:MAX_QUERY], state=_one_of(STATES, given.get("state", ""), "open"),
@@ -93,8 +94,8 @@ def _one_of(names: Mapping[str, str], given: str, otherwise: str) -> str:
     return given if given in names else otherwise
 
 
-def _number(given: str) -> int:
-    return int(given) if given.isdecimal() and len(given) < 19 else 0
+def _number(given: str) -> int | None:
+    return int(given) if given.isdecimal() and len(given) < 19 else None
 
 
 def filter_words(filter_: Filter, names: Mapping[int, str]) -> str:
@@ -108,7 +109,7 @@ def filter_words(filter_: Filter, names: Mapping[int, str]) -> str:
         parts.append(f"suggested “{filter_.predicted}”")
     if filter_.annotator:
         parts.append(f"answered by {names.get(filter_.annotator, 'somebody unknown')}")
-    if filter_.cluster:
+    if filter_.cluster is not None:
         parts.append(f"near-duplicates of group {filter_.cluster}")
     if filter_.selection:
         parts.append(f"of selection {filter_.selection}")
@@ -119,6 +120,11 @@ def filter_words(filter_: Filter, names: Mapping[int, str]) -> str:
     if filter_.split != Example.Split.pool:
         parts.append(f"held out for {filter_.split}")
     return ", ".join(parts)
+
+
+def names_of(project: Project) -> list[str]:
+    """The labels that a queue can be narrowed to; [] where answers are not made of labels alone."""
+    return project.labels if answers_of(project).are_labels or project.task_type == "multilabel" else []
 
 
 @dataclass(frozen=True)
@@ -164,7 +170,7 @@ class Queue:
 
     @property
     def _reviewable(self) -> QuerySet[ExampleScore]:
-        """What can be reviewed: labels with a quality; where no model doubts them, every answer; what has the flag, what
+        """What can be reviewed: labels with a quality; where no model doubts them, every answer; what has the flag or
         is selected."""
         if self.filter.flag or self.filter.selection or self.filter.split != Example.Split.pool:
             return self.report.scores.all()
@@ -182,7 +188,7 @@ class Queue:
             given = Annotation.objects.current().filter(annotator=chosen.annotator).order_by()
             given = given.filter(pk__lte=self.mark.annotation) if self.mark else given
             rows = rows.filter(example__in=given.values("example"))
-        if chosen.cluster:
+        if chosen.cluster is not None:
             rows = rows.filter(cluster=chosen.cluster)
         if chosen.selection:
             rows = rows.filter(example__pk__among=self._selected)

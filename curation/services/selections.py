@@ -19,10 +19,12 @@ from projects.services import audit
 @transaction.atomic
 def create_selection(project: Project, example_ids: Sequence[int] | np.ndarray, *, by: User,
                      drawn: Map | None = None) -> Selection:
-    """Keep these examples of the project, at least one, as a selection."""
+    """Keep these examples of the project, at least one, as a selection; what this person has kept before is that."""
     ids = np.unique(np.asarray(example_ids, dtype=np.int64))
-    selection = Selection.objects.create(project=project, map=drawn, ids_sha256=store_ids(ids), n_examples=len(ids),
-                                         created_by=by)
+    same = {"project": project, "map": drawn, "ids_sha256": store_ids(ids), "created_by": by}
+    if (kept := Selection.objects.filter(**same).first()) is not None:
+        return kept
+    selection = Selection.objects.create(**same, n_examples=len(ids))
     audit(project, by, "select", {"selection": selection.pk, "n_examples": len(ids)})
     return selection
 

@@ -26,8 +26,10 @@ from curation.services.duplicates import (
     undo_duplicates,
     undo_judgement,
 )
+from curation.services.queue import Filter
 from curation.services.scoring import latest_report
 from curation.views.page import LONG_TEXT, Request, open_job, valid
+from curation.views.review import review_url
 from labeling.models import Example
 from projects.errors import UserError
 from projects.models import Project
@@ -140,8 +142,10 @@ def _queue_context(request: Request, project: Project, report: QualityReport, qu
     item = cluster_item(cluster, report, shows_all=shows_all)
     following = list(queue.filter(place__gt=cluster.place)[:N_FOLLOWING])
     previous = queue.filter(place__lt=cluster.place).reverse().first()
+    component = report.scores.filter(example=cluster.centre_id).values_list("cluster", flat=True).first()
     return context | {
-        "item": item, "is_long": len(cluster.centre.text) > LONG_TEXT,
+        "item": item, "review_url": review_url(project, Filter(view="all", cluster=component, state="any"))
+        if component is not None else "", "is_long": len(cluster.centre.text) > LONG_TEXT,
         "labels": [(*label, str(key) if key <= N_KEYS else "") for key, label in enumerate(item.labels, 1)],
         "settle_url": _url(project, query, "duplicates-settle"),
         "all_url": _url(project, query, at=cluster.pk, members="all") if item.n_more and not shows_all else "",

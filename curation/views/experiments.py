@@ -9,7 +9,9 @@ from curation.models import Experiment, LabelForecast
 from curation.services.experiments import SEEDS, experiment_obstacle, start_experiment
 from curation.services.forecasts import Price, forecast_obstacle, start_forecast
 from curation.services.labels import answers_of
+from curation.services.queue import Filter
 from curation.views.page import Request, open_job
+from curation.views.review import review_url
 from jobs.models import Job
 from labeling.models import Example
 from projects.drawing import Series, line_svg
@@ -53,8 +55,9 @@ def _groups(experiment: Experiment) -> list[dict[str, Any]]:
     """The groups of flagged rows with their gain and a few texts."""
     wanted = [pk for group in experiment.groups for pk in group["examples"]]
     texts = dict(Example.objects.filter(pk__in=wanted).values_list("pk", "text"))
-    show = answers_of(experiment.project).show
+    project, show = experiment.project, answers_of(experiment.project).show
     return [{"given": show(group["given"]), "suggested": show(group["suggested"]), "n": group["n"],
+             "url": review_url(project, Filter(view="flagged", label=group["given"], predicted=group["suggested"])),
              "gain": Interval(**group["gain"]), "examples": [(pk, texts[pk]) for pk in group["examples"]]}
             for group in experiment.groups]
 

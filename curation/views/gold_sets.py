@@ -11,11 +11,22 @@ from django.views.decorators.http import require_GET, require_POST
 from curation.answers import MODELLED
 from curation.forms import GoldRuleForm
 from curation.selection import GoldRule, LeftOut, Method, Taken
-from curation.services.gold_sets import MIN_CHECKED, STRATA, gold_set_of, look, picks_of, rule_of, save_rule
+from curation.services.gold_sets import (
+    MIN_CHECKED,
+    STRATA,
+    gold_set_of,
+    look,
+    picks_of,
+    rule_of,
+    save_rule,
+    select_to_check,
+)
 from curation.services.labels import answers_of
+from curation.services.queue import Filter
 from curation.services.scoring import latest_report
 from curation.services.snapshots import held_out, start_freeze
 from curation.views.page import Request
+from curation.views.review import review_url
 from labeling.models import Example
 from projects.errors import UserError
 from projects.models import Project
@@ -59,6 +70,18 @@ def gold_set_arms(request: Request, project: Project) -> HttpResponse:
                         ensure_ascii=False) for name, arm in arms for row in arm]
     return HttpResponse("\n".join([*lines, ""]), content_type="application/jsonl", headers={
         "Content-Disposition": 'attachment; filename="gold-and-random-arms.jsonl"'})
+
+
+@on(Project, "edit_gold_set")
+@require_POST
+def gold_set_check(request: Request, project: Project) -> HttpResponse:
+    """The labels that the form's rule, else the stored one, draws for a check by hand, as a filter of the queue."""
+    stored = gold_set_of(project)
+    form = GoldRuleForm(request.POST, instance=stored, stratum=STRATA[project.task_type])
+    if "size" in request.POST and not form.is_valid():
+        return _gold_set_page(request, project, form)
+    selection = select_to_check(project, rule_of(stored), by=request.user)
+    return redirect(review_url(project, Filter(view="all", selection=selection.pk, order="came")))
 
 
 @on(Project, "edit_gold_set")
@@ -131,7 +154,8 @@ def _preview_context(request: Request, project: Project, form: GoldRuleForm) -> 
         return {"pick_job": found.job, "rule_query": "" if has_failed else _query(rule)}
     facts = found.facts
     rows = facts["shown"]
-    to_check = facts["audit"]["rows"][facts["audit"]["n_checked"]:][:N_TO_CHECK]
+    unchecked = facts["audit"]["rows"][facts["audit"]["n_checked"]:]
+    to_check = unchecked[:N_TO_CHECK]
     texts = dict(Example.objects.filter(pk__in=[*(row["pk"] for row in rows), *to_check]).values_list("pk", "text"))
     answers = answers_of(project)
     wrong, agreement = facts["audit"]["error"], facts["agreement"]
@@ -141,7 +165,7 @@ def _preview_context(request: Request, project: Project, form: GoldRuleForm) -> 
         "left_out": [(*LEFT_OUT[LeftOut(reason)], n) for reason, n in facts["left_out"].items()],
         "taken": [(TAKEN[Taken(why)], n) for why, n in facts["taken"].items()],
         "error": Interval(**wrong) if wrong else None, "agreement": Interval(**agreement) if agreement else None,
-        "to_check": [{"pk": pk, "text": texts[pk]} for pk in to_check],
+        "to_check": [{"pk": pk, "text": texts[pk]} for pk in to_check], "n_unchecked": len(unchecked),
         "shown": [{**row, "text": texts[row["pk"]], "label": answers.show(row["label"], source=texts[row["pk"]])}
                   for row in rows]}
 

@@ -5,10 +5,12 @@ from django.views.decorators.http import require_GET, require_POST
 from curation.models import Flag, GoldSet, ScoreChange
 from curation.services.causes import causes_of
 from curation.services.labels import answers_of
-from curation.services.quality import changed_scores, read_quality
+from curation.services.quality import changed_scores, confused_pairs, read_quality
+from curation.services.queue import Filter, names_of
 from curation.services.review import review_counts
 from curation.services.scoring import latest_report, start_score
 from curation.views.page import ROWS_PER_PAGE, Request, open_job
+from curation.views.review import review_url
 from jobs.models import Job
 from labeling.models import Example
 from labeling.services.annotators import names_for
@@ -27,7 +29,9 @@ def quality(request: Request, project: Project) -> HttpResponse:
         "has_examples": report is not None or Example.objects.filter(project=project).exists(),
         "quality": read_quality(report, names_for(project, request.user)) if report else None,
         "counts": review_counts(report) if report else None,
-        "causes": causes_of(project),
+        "causes": causes_of(project), "names": names_of(project),
+        "pairs": [(pair, review_url(project, Filter(view="flagged", label=pair.given, predicted=pair.suggested)))
+                  for pair in confused_pairs(report)] if report else [],
         "threshold": gold.min_quality if gold and gold.min_quality > 0 else None})
 
 

@@ -14,6 +14,7 @@ from curation.answers import MODELLED
 from curation.forms import DecisionForm, MessageForm, QueueFilterForm, ReasonForm, SavedViewForm
 from curation.models import Decision, ExampleScore, QualityReport, SavedView
 from curation.services.discussions import discussions, reviewers, write_message
+from curation.services.duplicates import group_with
 from curation.services.evidence import ReviewItem, review_item
 from curation.services.labels import answers_of
 from curation.services.queue import VIEWS, Filter, Queue, filter_words, read_filter
@@ -186,7 +187,8 @@ def _item_context(request: Request, project: Project, report: QualityReport, sco
     copies = Filter(view="all", cluster=score.cluster, state="any")
     return {
         "item": item, "n_copies": score.cluster_size - 1, "is_long": len(score.example.text) > LONG_TEXT,
-        "copies_url": review_url(project, copies), **_choices(project, item), **shown_beside(project, score.example),
+        "copies_url": review_url(project, copies), "group": group_with(report, score.example_id)
+        if score.cluster_size > 1 else None, **_choices(project, item), **shown_beside(project, score.example),
         "reason_form": ReasonForm(people=reviewers(project)) if is_asking else None,
         "message_form": MessageForm(people=reviewers(project), initial={"score": score.pk})
         if item.is_discussed and not is_asking else None,

@@ -19,7 +19,7 @@ from tests.curation.conftest import annotate
 HTMX = {"HX-Request": "true"}
 filters = st.builds(
     Filter, view=st.sampled_from(list(VIEWS)), flag=st.sampled_from(["", *Flag.Kind.values]), label=st.text(max_size=9),
-    predicted=st.text(max_size=9), annotator=st.integers(0, 99), cluster=st.integers(0, 99),
+    predicted=st.text(max_size=9), annotator=st.integers(0, 99), cluster=st.none() | st.integers(0, 99),
     selection=st.integers(0, 99), split=st.sampled_from(["pool", "dev", "test"]), q=st.text(max_size=9).map(str.strip),
     state=st.sampled_from(list(STATES)), order=st.sampled_from(list(ORDERS)))
 
@@ -69,6 +69,7 @@ def test_each_part_narrows_the_queue(scored, flags):
     assert keys(scored, label="negative", predicted="positive") == ["p00", "p03"]  # a pair that is confused
     assert keys(scored, annotator=jon.pk) == ["p02", "p05"]
     assert keys(scored, cluster=scored.score("p06").cluster) == ["p06", "p07"]
+    assert keys(scored, cluster=0) == ["p00"]  # the first one is a cluster like any other
     assert keys(scored, q="TEXT P1") == labelled(*range(10, 20))
     assert keys(scored, view="flagged", label="positive") == ["p02"]
     assert keys(scored, flag="pii") == ["p06", "p07", "p23"]  # a flag needs no label
