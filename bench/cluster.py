@@ -1,6 +1,6 @@
 """Do two nodes of a Ray cluster find what one process finds, and what does spreading the work cost?
 
-`python -m bench.cluster`: near-duplicate pairs of made-up vectors, piece by piece in this process and then on two local
+`python -m bench.cluster`: near-duplicate pairs of made-up vectors, block by block in this process and then on two local
 nodes of one core each; wall seconds, the least of ROUNDS by turns, after a warming round. The answers have to be equal
 to the byte. Efficiency is the seconds of one process over twice those of two nodes: it needs two free cores, so on a
 busy or smaller machine it says nothing, and below a minute of work Ray's own cost is most of it. A node that dies in
@@ -16,8 +16,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # a piece a core: before numpy is loaded
 
 import numpy as np
 
-from curation.dedup import DuplicatePairs
-from curation.dedup_shards import spread_pairs
+from curation.dedup import DuplicatePairs, near_duplicate_pairs
 from curation.ray_shards import on_ray
 from curation.shards import Spread, here
 
@@ -64,12 +63,12 @@ def made_up() -> np.ndarray:
 
 def in_turns(vectors: np.ndarray) -> tuple[dict[Spread, DuplicatePairs], dict[Spread, float]]:
     sides: tuple[Any, ...] = (here, on_ray)
-    found = {side: spread_pairs(vectors[:2_000], threshold=THRESHOLD, spread=side) for side in sides}
+    found = {side: near_duplicate_pairs(vectors[:2_000], threshold=THRESHOLD, spread=side) for side in sides}
     seconds = dict.fromkeys(sides, np.inf)
     for _ in range(ROUNDS):
         for side in sides:
             started = time.perf_counter()
-            found[side] = spread_pairs(vectors, threshold=THRESHOLD, spread=side)
+            found[side] = near_duplicate_pairs(vectors, threshold=THRESHOLD, spread=side)
             seconds[side] = min(seconds[side], time.perf_counter() - started)
     return found, seconds
 

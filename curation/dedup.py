@@ -6,7 +6,8 @@
 3. Rows connected by pairs, in however many steps, are one component. Over-merging is what a split wants: no pair of
    similar rows may stand on both sides of the line. Representatives come from stars inside the components
    (`curation.star_clusters`).
-Pairs are used as they come and never kept: a group of g rows has g²/2 of them.
+Pairs are used as they come and never kept: a group of g rows has g²/2 of them. Each piece of the search needs only the
+rows, so GOLDPAN_BACKENDS can send pieces to other machines.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,11 +17,14 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from curation.cells import PARTITION_FROM, make_cells, pairs_in_cells
-from curation.similar_pairs import BLOCK, Pairs, pairs_in_rows, prepare
+from curation.cells import PARTITION_FROM, Cells, make_cells, pairs_in_cells
+from curation.shards import Spread, here
+from curation.similar_pairs import BLOCK, Pairs, Prepared, pairs_in_rows, prepare, shards
 from jobs.progress import Progress, silent
 from stats.intervals import Interval
 
+STAGE = "Looking for duplicates"
+CELLS_A_PIECE = 8
 HELD_PAIRS = 200_000
 NO_PAIRS = np.empty((0, 2), dtype=np.intp)
 
@@ -43,15 +47,16 @@ class Clusters:
 
 def find_clusters(embeddings: np.ndarray, content_ids: Sequence[str] | np.ndarray, *, threshold: float,
                   links: np.ndarray = NO_PAIRS, apart: np.ndarray = NO_PAIRS, partition_from: int = PARTITION_FROM,
-                  progress: Progress = silent) -> Clusters:
+                  spread: Spread = here, progress: Progress = silent) -> Clusters:
     """Return the duplicate clusters of all rows.
 
     embeddings: (n, d) float array, every row of length 1.
     content_ids: n hashes; rows with equal hashes are one cluster, and only the first of them is compared.
     threshold: cosine in (0, 1] from which two rows count as the same.
     links: (k, 2) rows that count as the same for another reason. apart: (k, 2) rows that people say are different:
-    such a pair does not count, though others may still connect its rows.
-    Memory beside the embeddings: at most 64 MB and 0.4 times theirs, however many pairs there are.
+    such a pair does not count, though others may still connect its rows. spread: where the pairs are looked for.
+    Memory beside the embeddings: at most 64 MB and 0.4 times theirs, however many pairs there are; where other machines
+    look for them, the pairs of a piece as well, 20 bytes each.
     """
     n = len(embeddings)
     if len(content_ids) != n:
@@ -63,7 +68,7 @@ def find_clusters(embeddings: np.ndarray, content_ids: Sequence[str] | np.ndarra
     different = np.unique(_keys(np.sort(first[apart], axis=1), n)) if len(apart) else np.empty(0, dtype=np.intp)
     linked = _without(first[links], different, n)
     components.join(linked[:, 0], linked[:, 1])
-    found = _Found(embeddings, np.sort(first_of_id), threshold, partition_from, progress)
+    found = _Found(embeddings, np.sort(first_of_id), threshold, partition_from, spread, progress)
     for a, b, _ in found.pairs():
         if len(different):
             pair = _without(np.stack([a, b], axis=1), different, n)
@@ -84,40 +89,74 @@ class DuplicatePairs:
     similarity: np.ndarray
 
 
-def near_duplicate_pairs(embeddings: np.ndarray, *, threshold: float, progress: Progress = silent) -> DuplicatePairs:
+def near_duplicate_pairs(embeddings: np.ndarray, *, threshold: float, spread: Spread = here,
+                         progress: Progress = silent) -> DuplicatePairs:
     """Return every pair of rows with a cosine from the threshold up, all of them at once: for few rows, or few pairs.
 
     embeddings: (n, d) float array, every row of length 1.
     """
-    found = _Found(embeddings, np.arange(len(embeddings)), threshold, len(embeddings), progress)
-    nothing = np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0, np.float32)
-    rows_a, rows_b, similarity = (np.concatenate(column) for column in zip(nothing, *found.pairs(), strict=True))
+    found = _Found(embeddings, np.arange(len(embeddings)), threshold, len(embeddings), spread, progress)
+    rows_a, rows_b, similarity = _at_once(found.pairs())
     order = np.lexsort((rows_b, rows_a))
     return DuplicatePairs(rows_a[order], rows_b[order], similarity[order])
 
 
 class _Found:
-    """The pairs of a search as they come; `recall` is known once they have."""
+    """The pairs of a search as they come; `recall` is known once they have.
+
+    In this process a block of products at a time; elsewhere in pieces, whose pairs come back piece by piece.
+    """
 
     def __init__(self, embeddings: np.ndarray, rows: np.ndarray, threshold: float, partition_from: int,
-                 progress: Progress) -> None:
+                 spread: Spread, progress: Progress) -> None:
         self.prepared = prepare(embeddings, threshold=threshold, rows=rows)
-        self.is_partitioned, self.progress = len(rows) > partition_from, progress
+        self.is_partitioned, self.spread, self.progress = len(rows) > partition_from, spread, progress
         self.recall: Interval | None = None
 
     def pairs(self) -> Iterator[Pairs]:
-        prepared, n, progress = self.prepared, self.prepared.n, self.progress
-        if self.is_partitioned:
-            cells = make_cells(prepared, progress=progress)
-            self.recall = cells.recall
-            for cell in range(cells.n):
-                yield from pairs_in_cells(prepared, cells, cell, cell + 1)
-                progress("Looking for duplicates", cell + 1, cells.n)
+        n, cells = self.prepared.n, self._cells() if self.is_partitioned else None
+        if cells is not None:
+            step = 1 if self.spread is here else CELLS_A_PIECE
+            pieces = [(start, min(start + step, cells.n)) for start in range(0, cells.n, step)]
+            sizes = [stop - start for start, stop in pieces]
+        else:
+            pieces = shards(n, -(-n // BLOCK))
+            sizes = [(stop - start) * (2 * n - start - stop - 1) // 2 for start, stop in pieces]
+        shared = self.prepared, cells
+        if self.spread is not here:
+            for _, found in self.spread(pairs_of_piece, pieces, shared=shared, sizes=sizes, stage=STAGE,
+                                        progress=self.progress):
+                yield found
             return
-        for start in range(0, n, BLOCK):
-            stop = min(start + BLOCK, n)
-            yield from pairs_in_rows(prepared, start, stop)
-            progress("Looking for duplicates", n * (n - 1) // 2 - (n - stop) * (n - stop - 1) // 2, n * (n - 1) // 2)
+        n_done = 0
+        for piece, size in zip(pieces, sizes, strict=True):
+            yield from _search(shared, piece)
+            n_done += size
+            self.progress(STAGE, n_done, sum(sizes))
+
+    def _cells(self) -> Cells:
+        cells = make_cells(self.prepared, progress=self.progress)
+        self.recall = cells.recall
+        return cells
+
+
+Shared = tuple[Prepared, Cells | None]
+
+
+def pairs_of_piece(shared: Shared, piece: tuple[int, int], progress: Progress) -> Pairs:
+    """All pairs of a range of positions, or of cells where there are some: a piece of work for another machine."""
+    return _at_once(_search(shared, piece))
+
+
+def _search(shared: Shared, piece: tuple[int, int]) -> Iterator[Pairs]:
+    prepared, cells = shared
+    return pairs_in_cells(prepared, cells, *piece) if cells else pairs_in_rows(prepared, *piece)
+
+
+def _at_once(pairs: Iterator[Pairs]) -> Pairs:
+    nothing = np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0, np.float32)
+    rows_a, rows_b, similarity = (np.concatenate(column) for column in zip(nothing, *pairs, strict=True))
+    return rows_a, rows_b, similarity
 
 
 class Components:

@@ -22,7 +22,7 @@ def on_ray(work: Work, pieces: Sequence[Any], *, shared: Any, sizes: Sequence[in
     A piece whose node dies is done again elsewhere; what it had answered by then is lost with it, so nothing counts
     twice. Raises ValueError if no cluster answers.
     """
-    ray = _connected()
+    ray, is_ours = _connected()
     held = ray.put(shared)  # once, by this process: it survives whatever node dies
     task = ray.remote(_piece).options(num_cpus=1, max_retries=MAX_RETRIES, scheduling_strategy="SPREAD")
     waiting = iter(enumerate(pieces))
@@ -44,6 +44,8 @@ def on_ray(work: Work, pieces: Sequence[Any], *, shared: Any, sizes: Sequence[in
     finally:
         for left in number_of:  # cancelled, or an error of one piece: nobody waits for the others
             ray.cancel(left, force=True)
+        if is_ours:  # a worker lives long, and its next job may find another cluster
+            ray.shutdown()
 
 
 def _piece(work: Work, shared: Any, piece: Any) -> Any:
@@ -59,13 +61,15 @@ def _result(ray: Any, done: Any) -> Any:
         raise RuntimeError(f"a piece of work died {MAX_RETRIES + 1} times on the Ray cluster: {error}") from error
 
 
-def _connected() -> Any:
+def _connected() -> tuple[Any, bool]:
+    """Ray, connected, and whether this is what connected it."""
     import ray
 
-    if not ray.is_initialized():
+    is_ours = not ray.is_initialized()
+    if is_ours:
         try:
             ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)  # RAY_ADDRESS goes before “auto”
         except ConnectionError:
             raise ValueError("No Ray cluster answers. Start one (ray start --head), set RAY_ADDRESS to where it is, or "
                              "leave GOLDPAN_BACKENDS empty to work on this machine.") from None
-    return ray
+    return ray, is_ours

@@ -164,7 +164,7 @@ GOLDPAN_LLM_URL = env("GOLDPAN_LLM_URL", default="")  # an OpenAI-compatible end
 GOLDPAN_LLM_MODEL = env("GOLDPAN_LLM_MODEL", default="")
 GOLDPAN_LLM_KEY = env("GOLDPAN_LLM_KEY", default="")
 GOLDPAN_ALLOWED_ORIGINS = env.list("GOLDPAN_ALLOWED_ORIGINS", default=[])  # where requests may go, beside Label Studio
-GOLDPAN_BACKENDS = env("GOLDPAN_BACKENDS", default="curation.shards.here")  # what spreads embedding over machines
+GOLDPAN_BACKENDS = env("GOLDPAN_BACKENDS", default="curation.shards.here")  # what spreads work over machines
 GOLDPAN_THREADS = env.int("GOLDPAN_THREADS", default=2)  # of one model subprocess
 
 # Import limits

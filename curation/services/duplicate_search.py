@@ -31,6 +31,7 @@ from curation.models import (
 )
 from curation.services.embeddings import encoder_name
 from curation.services.labels import ExampleRow
+from curation.shards import shards_of
 from curation.star_clusters import Stars, star_clusters
 from jobs.progress import Progress
 from labeling.models import Example
@@ -81,7 +82,7 @@ def find_components(project: Project, rows: Sequence[ExampleRow], embeddings: np
     apart = _called_different(project, rows)
     while True:
         found = find_clusters(embeddings, [row.compared_sha256 for row in rows], threshold=threshold.value, links=links,
-                              apart=apart, progress=progress)
+                              apart=apart, spread=shards_of(settings.GOLDPAN_BACKENDS), progress=progress)
         largest = int(np.bincount(found.cluster[firsts]).max(initial=0))
         is_chained = largest > max(CHAINED_ROWS, CHAINED_SHARE * len(firsts))
         if not is_chained or threshold.value >= DEFAULT:

@@ -3,8 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from curation.dedup import near_duplicate_pairs
-from curation.dedup_shards import row_ranges, spread_pairs
+from curation.dedup import find_clusters, near_duplicate_pairs
 from curation.encoder import embed_texts
 from curation.models import Embedding, EmbeddingShard
 from curation.services import embeddings
@@ -38,31 +37,22 @@ def test_here_does_every_piece_in_order_and_counts_in_peoples_units():
     assert max(done for _, done, _ in reports) == 7
 
 
-@pytest.mark.parametrize("n", [0, 1, 2, 50, 301])
-def test_ranges_cover_every_row_once(n):
-    ranges = row_ranges(n, 7)
-    assert [row for start, stop in ranges for row in range(start, stop)] == list(range(n))
-
-
-def test_ranges_hold_about_equally_many_pairs():
-    work = [sum(1000 - row for row in range(start, stop)) for start, stop in row_ranges(1000, 8)]
-    assert max(work) < 1.1 * min(work)
-
-
-@pytest.mark.parametrize("spread", [here, backwards])
-@pytest.mark.parametrize("n", [0, 1, 40, 211])
-def test_pairs_found_in_pieces_are_the_pairs_found_at_once(spread, n):
+@pytest.mark.parametrize("n", [0, 1, 40, 3_000])
+def test_pairs_found_in_pieces_are_the_pairs_found_at_once(n):
     vectors = unit_rows(n)
     whole = near_duplicate_pairs(vectors, threshold=0.9)
-    pieces = spread_pairs(vectors, threshold=0.9, spread=spread, n_pieces=5)
+    pieces = near_duplicate_pairs(vectors, threshold=0.9, spread=backwards)
     assert (whole.rows_a.tolist(), whole.rows_b.tolist()) == (pieces.rows_a.tolist(), pieces.rows_b.tolist())
-    assert pieces.similarity == pytest.approx(whole.similarity, abs=1e-6)
+    assert whole.similarity.tobytes() == pieces.similarity.tobytes() and len(whole.rows_a) >= n // 2
 
 
-def test_the_child_finds_the_pairs_of_a_file(tmp_path):
-    np.save(tmp_path / "vectors.npy", unit_rows(60))
-    found = run_child("curation.dedup_shards", {"threshold": 0.9, "shards": "curation.shards.here"}, folder=tmp_path)
-    assert found["n_pairs"] == len(near_duplicate_pairs(unit_rows(60), threshold=0.9).rows_a)
+@pytest.mark.parametrize("partition_from", [3_000, 2_000])  # all compared; within cells
+def test_clusters_are_the_same_wherever_the_pairs_are_looked_for(partition_from):
+    vectors = unit_rows(3_000)
+    one, two = (find_clusters(vectors, np.arange(3_000), threshold=0.9, partition_from=partition_from, spread=spread)
+                for spread in (here, backwards))
+    assert (one.cluster == two.cluster).all() and (one.degree == two.degree).all()
+    assert (one.n_pairs, one.recall) == (two.n_pairs, two.recall)
 
 
 def test_texts_embedded_in_pieces_are_in_their_order(tmp_path):

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curation.dedup import near_duplicate_pairs
-from curation.dedup_shards import spread_pairs
+from curation.dedup import find_clusters, near_duplicate_pairs
 from curation.encoder import embed_texts
 from curation.ray_shards import on_ray
 from curation.shards import here
@@ -49,11 +48,13 @@ def unit_rows(n: int) -> np.ndarray:
 
 def test_two_nodes_find_the_same_pairs_and_make_the_same_vectors(cluster: Any) -> None:
     vectors = unit_rows(3_000)
-    one, two = near_duplicate_pairs(vectors, threshold=0.9), spread_pairs(vectors, threshold=0.9, spread=on_ray)
+    one, two = (near_duplicate_pairs(vectors, threshold=0.9, spread=spread) for spread in (here, on_ray))
     assert len(one.rows_a) >= 1_500
     assert (one.rows_a.tolist(), one.rows_b.tolist()) == (two.rows_a.tolist(), two.rows_b.tolist())
-    alone = spread_pairs(vectors, threshold=0.9, spread=here)
-    assert two.similarity.tobytes() == alone.similarity.tobytes()  # piece by piece the same products
+    assert one.similarity.tobytes() == two.similarity.tobytes()  # piece by piece the same products
+    one, two = (find_clusters(vectors, np.arange(3_000), threshold=0.9, partition_from=2_000, spread=spread)
+                for spread in (here, on_ray))
+    assert (one.cluster == two.cluster).all() and (one.degree == two.degree).all() and one.recall == two.recall
 
     shared = {"encoder": "tests.fakes.HashingEncoder", "name": "hashing 3-grams"}
     pieces = [[f"text {k} of piece {number}" for k in range(50)] for number in range(9)]
