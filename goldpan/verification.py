@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 
 from curation.models import Approval, EmbeddingShard, Snapshot, SnapshotRow
-from curation.services.erasing import REMOVED_UPLOAD
+from curation.services.erasing import REMOVED_SELECTION, REMOVED_UPLOAD
 from curation.services.frozen import read_manifest, rows_file_of, stream_chunks
 from curation.services.staleness import n_erased
 from labeling.models import Desk, Upload
@@ -75,7 +75,9 @@ def _snapshot_problems(snapshot: Snapshot) -> Iterator[str]:
     if manifest["rows"]["sha256"] != snapshot.rows_sha256 or manifest["rows"]["n"] != len(lines):
         yield f"The manifest of {snapshot} names other rows than the database."
     for part in ("lineage", "left_out", "selection"):
-        if part in manifest and not object_is_sound(settings.GOLDPAN_OBJECTS, manifest[part]["sha256"]):
+        removed = part == "selection" and AuditEvent.objects.filter(  # by an erasure, as with uploads
+            what=REMOVED_SELECTION, detail__sha256=manifest.get(part, {}).get("sha256")).exists()
+        if part in manifest and not removed and not object_is_sound(settings.GOLDPAN_OBJECTS, manifest[part]["sha256"]):
             yield f"The {part.replace('_', ' ')} of {snapshot} is missing or has changed. Restore it from a backup."
     rows = snapshot.rows.select_related("example__erasure").order_by("position")
     if len(rows) != len(lines):

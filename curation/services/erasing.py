@@ -3,7 +3,7 @@
 1. `erase` writes an Erasure per example and blanks, in the same transaction, every row that has words of it: from then
    on no page, export or training sees them. Triggers let exactly this through: see the migration of `Erasure`.
 2. Its job takes the words out of files: snapshots get a tombstone in place of the line, embeddings a row of zeros;
-   uploads that hold the example, exports and the folders of ended jobs are removed. Then the tasks in Label Studio go.
+   XX Then the tasks in Label Studio go.
 Every step can be taken twice, so a job that was cut off begins again. What cannot be reached is in docs/security.md.
 """
 
@@ -26,10 +26,14 @@ from curation.compared import compared_text
 from curation.models import (
     ERASED,
     Decision,
+    DuplicateAction,
+    DuplicateCluster,
     Embedding,
     EmbeddingShard,
     Erasure,
     ExampleScore,
+    GoldPick,
+    Map,
     Message,
     PairToJudge,
     QualityReport,
@@ -37,7 +41,8 @@ from curation.models import (
     Snapshot,
     SnapshotRow,
 )
-from curation.services.frozen import rows_file_of
+from curation.services.frozen import read_manifest, rows_file_of
+from curation.services.selections import read_ids
 from jobs.models import Job
 from jobs.progress import Progress
 from jobs.services import completing, enqueue
@@ -53,13 +58,14 @@ from projects.objects import delete_object, object_exists, object_path, open_obj
 from projects.services import audit
 
 MIN_REASON = 5
-REMOVED_UPLOAD = "remove_upload"
+REMOVED_UPLOAD, REMOVED_SELECTION = "remove_upload", "remove_selection"
 # What stands in place of an answer that has words of its text; the answers of other types are names of labels
 BLANK: dict[str, Any] = {"response": ERASED, "chat": ERASED, "extraction": {}, "spans": []}
 NOT_REACHED = (
     "Backups, and files that somebody has downloaded already: delete them where they lie.",
     "Models that were trained on it: what an adapter has learned stays in it. Their pages name the snapshot.",
     "A prompt that quotes it as one of its examples, in the settings of a run, and copies in other projects.",
+    "Words that somebody looked for in texts: they are in saved views and in the filters of bulk decisions.",
     "The audit log: a decision on a written answer is in it word by word, and a chain with a hole proves nothing.",
     "Its key, its group and the hash of its text, by which it is known. A short text can be guessed from its hash.")
 
@@ -119,6 +125,9 @@ def _blank(project: Project, ids: Sequence[int]) -> None:
     Decision.objects.filter(of_them).exclude(reason="").update(reason="")
     Message.objects.filter(of_them).exclude(text="").update(text="")
     PairToJudge.objects.filter(Q(example_a__in=ids) | Q(example_b__in=ids)).delete()
+    # What is left of a group is listed anew by the next scoring; one that somebody settled is lineage, without words.
+    DuplicateCluster.objects.filter(members__example__in=ids).exclude(
+        pk__in=DuplicateAction.objects.filter(project=project).values("cluster")).delete()
     ExampleScore.objects.filter(of_them).delete()  # they quote it, and every queue and gold set goes by them
     KnownAnswer.objects.filter(of_them, retired_at=None).update(retired_at=timezone.now())
     Assignment.objects.open().filter(of_them).update(state=Assignment.State.expired, ended_at=timezone.now())
@@ -155,6 +164,8 @@ def run_erase(job: Job, progress: Progress) -> None:
     done: dict[str, Any] = {"n_snapshots": _redact_snapshots(job, examples)}
     for sha256 in job.params["replaced"]:
         delete_object(settings.GOLDPAN_OBJECTS, sha256)
+    done["n_selections"] = _remove_selections(project, job)
+    done["n_maps"] = _remove_map_tables(project, job.params["examples"])
     progress("Embeddings", 0, 1)
     done["n_embeddings"] = _zero_embeddings(project, job.params["contents"])
     done["n_uploads"], done["n_uploads_kept_for_other_projects"] = _remove_uploads(
@@ -200,6 +211,40 @@ def _redact(job: Job, snapshot: Snapshot) -> str:
         after = put_object(settings.GOLDPAN_OBJECTS, out)
     RedactedRows.objects.create(snapshot=snapshot, sha256=after, replaces_sha256=before, n_erased=len(erased), job=job)
     return before
+
+
+def _remove_selections(project: Project, job: Job) -> int:
+    """Forget the gold picks that pages show, and remove every stored selection with an answer of the examples in it."""
+    GoldPick.objects.filter(project=project).delete()  # made of labels that have changed by this
+    if project.task_type not in BLANK:
+        return 0  # they name labels and examples, and hold no words
+    ids, n = set(job.params["examples"]), 0
+    picked = Job.objects.filter(project=project, kind="pick", state=Job.State.succeeded)
+    stored = {one.result["picks"] for one in picked}
+    for snapshot in Snapshot.objects.filter(project=project):
+        if (selection := read_manifest(snapshot).get("selection")) is not None:
+            stored.add(selection["sha256"])
+    for sha256 in stored:
+        if not object_exists(settings.GOLDPAN_OBJECTS, sha256):
+            continue
+        with open_object(settings.GOLDPAN_OBJECTS, sha256) as file:
+            picks = json.load(file)
+        if any(row["example"] in ids for arm in (picks["gold"], *picks["arms"]) for row in arm):
+            audit(project, job.requested_by, REMOVED_SELECTION, {"sha256": sha256})  # before it goes, as with uploads
+            delete_object(settings.GOLDPAN_OBJECTS, sha256)
+            n += 1
+    return n
+
+
+def _remove_map_tables(project: Project, ids: Sequence[int]) -> int:
+    """Remove the tables of maps that hold the examples' texts; their points hold names of labels only."""
+    n = 0
+    for drawn in Map.objects.filter(project=project):
+        if object_exists(settings.GOLDPAN_OBJECTS, drawn.table_sha256) and np.isin(
+                read_ids(drawn.ids_sha256), ids).any():
+            delete_object(settings.GOLDPAN_OBJECTS, drawn.table_sha256)
+            n += 1
+    return n
 
 
 def _zero_embeddings(project: Project, contents: Sequence[str]) -> int:

@@ -122,14 +122,19 @@ class GoldPreview:
             "n_flagged": self.n_flagged,
             "shown": [{"pk": pk, "label": self.label_of[pk], "quality": self.quality_of[pk]} for pk in shown]}
 
-    def store(self) -> str:
-        """Write every row with its reason, and the arms, into the object store; return the file's sha256."""
-        return put_object(settings.GOLDPAN_OBJECTS, canonical_line({
+    @property
+    def picks(self) -> dict[str, Any]:
+        """Every row with its reason, and the arms."""
+        return {
             "rule": asdict(self.rule), "report": self.report.pk, "encoder": self.report.encoder,
             "gold": [{"example": pk, "label": label, **asdict(self.pick_of[pk])}
                      for pk, label in sorted(self.label_of.items(), key=lambda item: self.pick_of[item[0]].place)],
             "arms": [[{"example": pk, "label": label} for pk, label in arm.items()] for arm in self.arms],
-            "left_out": {str(pk): str(reason) for pk, reason in self.reason_of.items()}}))
+            "left_out": {str(pk): str(reason) for pk, reason in self.reason_of.items()}}
+
+    def store(self) -> str:
+        """Write `picks` into the object store; return the file's sha256. Whoever stores it has to keep the hash."""
+        return put_object(settings.GOLDPAN_OBJECTS, canonical_line(self.picks))
 
 
 def read_picks(sha256: str) -> dict[str, Any]:
@@ -238,12 +243,12 @@ def run_pick(job: Job, progress: Progress) -> None:
 
 
 def picks_of(project: Project, rule: GoldRule) -> dict[str, Any]:
-    """Every row of a rule's pick with its reason, and the matched random arms, as `read_picks` gives them.
+    """Every row of a rule's pick with its reason, and the matched random arms: `GoldPreview.picks`.
 
     Raises UserError as `preview` does.
     """
     known = GoldPick.objects.filter(project=project, fingerprint=_fingerprint(project, rule, _report(project))).first()
-    return read_picks(known.picks_sha256 if known else preview(project, rule).store())
+    return read_picks(known.picks_sha256) if known else preview(project, rule).picks
 
 
 def count_picked(project: Project, rule: GoldRule) -> int:

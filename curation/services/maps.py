@@ -18,6 +18,7 @@ from curation.models import ExampleScore, Map, QualityReport, Selection
 from curation.projection import METHODS, installed_methods
 from curation.services.embeddings import embedding_blocks, encoder_name, ensure_embeddings
 from curation.services.labels import Ballot, ExampleRow, ballots, example_rows
+from curation.services.queue import names_of
 from curation.services.scoring import latest_report
 from curation.services.selections import create_selection, read_ids, selected_ids, store_ids
 from jobs.child import run_child
@@ -133,7 +134,8 @@ def _files(job: Job, rows: Sequence[ExampleRow], coordinates: np.ndarray, known:
     """Store the map's three files; return the fields of Map that name them."""
     columns: dict[str, np.ndarray] = {}
     names: dict[str, list[Any]] = {}
-    for name, values in (("label", known.label), ("predicted", known.predicted)):
+    colours = (("label", known.label), ("predicted", known.predicted)) if names_of(project) else ()
+    for name, values in colours:  # of other answers hardly two are equal, and the points are to hold no words
         if any(value is not None for value in values):
             columns[name], names[name] = numbered(values, project.labels)
     columns["split"], names["split"] = numbered([row.split for row in rows], Example.Split.values)

@@ -33,8 +33,9 @@ from labeling.models import Example
 from labeling.services.annotators import names_for
 from labeling.services.batches import create_batch
 from labeling.services.sync import start_sync
+from projects.errors import UserError
 from projects.models import Project
-from projects.objects import object_path
+from projects.objects import object_exists, object_path
 from projects.rights import on
 
 ROWS_PER_PAGE = 12  # beside the map
@@ -122,6 +123,8 @@ def map_point(request: Request, drawn: Map) -> HttpResponse:
 @require_GET
 def map_table(request: Request, drawn: Map) -> HttpResponse:
     """The map as a Parquet file: id, key, x, y, text, label and what else was known."""
+    if not object_exists(settings.GOLDPAN_OBJECTS, drawn.table_sha256):
+        raise UserError("The table of this map was removed, since an example in it was erased. Draw the map again.")
     name = slugify(drawn.project.name) or "project"
     file = object_path(settings.GOLDPAN_OBJECTS, drawn.table_sha256).open("rb")
     return FileResponse(file, as_attachment=True,  # type: ignore[return-value]

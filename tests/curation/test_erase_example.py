@@ -1,31 +1,53 @@
 """Erasing because a person asks: the words go everywhere, hashes and lineage stay, and nothing else may change."""
 
+import gzip
 import io
 import json
+import zipfile
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 from django.urls import reverse
 from django.utils import timezone
 
-from curation.models import Decision, Embedding, EmbeddingShard, Erasure, ExampleScore, Snapshot, SnapshotRow
+from curation.models import (
+    Decision,
+    Embedding,
+    EmbeddingShard,
+    Erasure,
+    ExampleScore,
+    PairToJudge,
+    Snapshot,
+    SnapshotRow,
+)
+from curation.services import gold_sets
 from curation.services.checks import bytes_check
+from curation.services.discussions import write_message
 from curation.services.erasing import erase
 from curation.services.exporting import open_export, start_export, write_export
 from curation.services.frozen import read_rows, rows_file_of
+from curation.services.maps import start_map
 from curation.services.review import decide, undo
+from curation.services.scoring import latest_report, start_score
+from curation.services.selections import create_selection
 from curation.services.snapshots import approve_snapshot, start_freeze, start_roll_back
 from goldpan.verification import erasures, problems
 from jobs.models import Job
-from labeling.models import Annotation, Assignment, Batch, BatchItem, Desk, Example
+from labeling.models import Annotation, Assignment, Batch, BatchItem, Desk, Example, KnownAnswer, Suggestion
 from labeling.services.batches import create_batch
 from labeling.services.imports import receive_upload
+from labeling.task_types import task_type
+from labeling.texts import content_sha256
 from projects.errors import UserError
-from projects.models import AuditEvent
+from projects.models import AuditEvent, Role
 from projects.objects import object_exists, object_path, put_object
-from tests.curation.conftest import annotate
+from projects.services import add_member, create_project
+from tests.curation.conftest import annotate, new_example
+from tests.curation.test_every_task_type import CASES, spans_of
 from tests.fake_label_studio import FakeLabelStudio
 
 
@@ -181,8 +203,6 @@ def test_its_vector_is_overwritten_unless_another_example_has_the_text(scored, a
     np.save(out, vectors)
     before = put_object(settings.GOLDPAN_OBJECTS, out.getvalue())
     shard = EmbeddingShard.objects.create(encoder="hashing", sha256=before, n_rows=2)
-    from labeling.texts import content_sha256
-
     Example.objects.filter(key="p10").update(observed_at=timezone.now())
     for row, key in enumerate(("p10", "p11")):
         Embedding.objects.create(encoder="hashing", content_sha256=content_sha256(f"This is text {key}."), shard=shard,
@@ -234,6 +254,101 @@ def the_server(url: str, token: str) -> FakeLabelStudio:
 
 def a_token(url: str, email: str, password: str) -> str:
     return "token"
+
+
+# The whole database and the whole object store
+
+WORD = "zanzibar"
+
+
+def holds(content: bytes) -> bool:
+    """Whether the word is in a file, or in what it packs."""
+    if content[:2] == b"\x1f\x8b":
+        content = gzip.decompress(content)
+    if content[:4] == b"PK\x03\x04":
+        with zipfile.ZipFile(io.BytesIO(content)) as file:
+            return any(holds(file.read(name)) for name in file.namelist())
+    if content[:4] == b"PAR1":
+        content = str(pyarrow.parquet.read_table(pyarrow.BufferReader(content)).to_pydict()).encode()
+    return WORD.encode() in content.lower()
+
+
+def places() -> set[str]:
+    """Tables, kinds of files and folders of jobs in which the word stands."""
+    found = {"a file" for path in stored_files() if holds(path.read_bytes())}
+    found |= {"a job's folder" for path in settings.GOLDPAN_JOBS.rglob("*") if path.is_file()
+              and holds(path.read_bytes())}
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")
+            if any(WORD in str(cell).lower() for row in cursor.fetchall() for cell in row):
+                found.add(table)
+    return found
+
+
+@pytest.fixture
+def told(request, alice, bob, run_jobs, monkeypatch):
+    """A project of a type in which an example and its twin tell the word, and every room has something of it."""
+    case = CASES[request.param]
+    project = create_project(name="Letters", task_type=request.param, schema=case.schema, created_by=alice,
+                             instructions="Read it.", target_value=0.8, split_salt="tests")
+    add_member(project, bob, Role.curator, by=alice)
+    examples = {}
+    for n, key in enumerate([*(f"p{n:02}" for n in range(24)), *(f"d{n}" for n in range(4)),
+                             *(f"t{n}" for n in range(4))]):
+        split = {"p": "pool", "d": "dev", "t": "test"}[key[0]]
+        text, right = case.text(n), case.right(n)
+        if n in (3, 4):
+            text = f"{text} {WORD} {WORD} {n}."
+            if request.param == "response":
+                right = f"{right} We shall write to {WORD}."
+            elif request.param == "spans":
+                right = [*right, *spans_of(text, WORD)]
+        examples[key] = new_example(project, key, split, text=text, content_sha256=content_sha256(text))
+        for name in ("mira",) if split == "pool" else ("mira", "jon", "kim"):
+            annotate(examples[key], name, task_type(request.param).canonical(right))
+    mine = [example for example in examples.values() if WORD in example.text]
+    receive_upload(project, io.BytesIO(f"id,text\n{mine[0].key},\"{mine[0].text}\"\n".encode()), name="a.csv",
+                   kind="examples", by=bob)
+    for _ in range(2):  # the second one says what has changed
+        start_score(project, by=bob)
+        run_jobs()
+        annotate(mine[0], "jon", task_type(request.param).canonical(case.other(0)))
+    report = latest_report(project)
+    monkeypatch.setattr(gold_sets, "IN_PAGE", 0)
+    gold_sets.look(project, gold_sets.rule_of(gold_sets.gold_set_of(project)), by=bob)
+    start_map(project, by=bob)
+    start_freeze(project, by=bob)
+    run_jobs()
+    start_export(Snapshot.objects.get(), "csv", by=bob)
+    start_export(Snapshot.objects.get(), "parquet", by=bob)
+    run_jobs()
+    assert not Job.objects.exclude(state="succeeded").exists(), Job.objects.exclude(state="succeeded")[0].error
+    create_selection(project, [example.pk for example in mine], by=bob)
+    decide(mine[0], verdict="discuss", reason=f"Is it {WORD}?", by=bob, report=report)
+    write_message(mine[0], text=f"Yes, {WORD}.", by=alice)
+    KnownAnswer.objects.create(project=project, example=mine[1], added_by=bob, value=Annotation.objects.filter(
+        example=mine[1])[0].value)
+    Suggestion.objects.create(example=mine[1], value=Annotation.objects.filter(example=mine[1])[0].value,
+                              by="adapter 1")
+    PairToJudge.objects.create(report=report, place=99, example_a=mine[0], example_b=mine[1], similarity=0.9)
+    return project, mine
+
+
+@pytest.mark.parametrize("told", ["classification", "response", "spans"], indirect=True)
+def test_the_word_is_nowhere_any_more(told, alice, run_jobs):
+    project, mine = told
+    before = places()
+    assert {"a file", "labeling_example", "curation_decision", "curation_message"} <= before
+    erase(mine, reason="Somebody asked for it.", by=alice)
+    run_jobs()
+    assert Job.objects.get(kind="erase").state == Job.State.succeeded, Job.objects.get(kind="erase").error
+    assert places() == set()
+    assert list(problems()) == []
+    start_freeze(project, by=alice)
+    start_map(project, by=alice)
+    run_jobs()
+    assert places() == set() and list(problems()) == []
 
 
 # Out of all queues
