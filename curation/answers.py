@@ -59,6 +59,11 @@ class Answers:
         return self.kind.HAS_LABELS
 
     @property
+    def are_names(self) -> bool:
+        """Whether an answer means the same for every text: a label, a side, or a set of labels."""
+        return self.are_labels or self.task_type == "multilabel"
+
+    @property
     def is_free_text(self) -> bool:
         return self.task_type in FREE_TEXT
 

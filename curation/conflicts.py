@@ -1,10 +1,29 @@
-"""Texts that say the same and carry different labels."""
+"""Texts that say the same and carry different labels: what scoring flags, duplicates show, and snapshots must not hold.
+
+Which texts say the same depends on what their answers are made of (`conflict_groups`).
+"""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from curation.answers import Answers
+
+Groups = np.ndarray | Sequence[Hashable]
+
+
+def conflict_groups(answers: Answers, *, near: Groups, equal: Groups) -> Groups | None:
+    """Of two groupings of the same rows, the one in which different answers contradict each other.
+
+    near: groups of near-duplicates, each like its centre; where an answer means the same for every text.
+    equal: groups of equal texts; of records and spans, which follow the wording.
+    None of free text: two good answers may share hardly a word.
+    """
+    if answers.is_free_text:
+        return None
+    return near if answers.are_names else equal
 
 
 @dataclass(frozen=True)
@@ -17,7 +36,7 @@ class Conflict:
     n_others: int
 
 
-def find_conflicts(groups: np.ndarray | Sequence[str], labels: Sequence[str | None]) -> list[Conflict]:
+def find_conflicts(groups: Groups, labels: Sequence[str | None]) -> list[Conflict]:
     """Return every row of a group whose labels differ, in row order; of equally frequent others the first by name.
 
     groups: n values, equal for texts that say the same. labels: n labels; rows with None are no part of it.

@@ -11,7 +11,8 @@ from itertools import chain
 from typing import Any
 
 from curation.answers import Answers
-from curation.models import Decision, ExampleScore, QualityReport, Snapshot, SnapshotCheck
+from curation.conflicts import conflict_groups, find_conflicts
+from curation.models import Decision, DuplicateMember, ExampleScore, QualityReport, Snapshot, SnapshotCheck
 from curation.personal_data import find_personal_data, texts_in
 from curation.services.frozen import file_trouble, read_manifest, rows_file_of, stream_chunks
 from curation.services.labels import Ballot, Vote, answers_of
@@ -24,7 +25,6 @@ from projects.models import Project
 
 HELD_OUT = ("dev", "test")
 MIN_TRAIN_ROWS = 5  # of a label, below which nothing can be said about it out of sample either
-CAN_CONFLICT = ("classification", "multilabel", "spans", "extraction")  # where equal texts should have equal answers
 SHOWN_KEYS = 3
 
 
@@ -202,26 +202,32 @@ def _balance(project: Project, rows: Sequence[CheckedRow]) -> Check:
 
 
 def _conflicts(project: Project, report: QualityReport | None, rows: Sequence[CheckedRow]) -> Check:
-    """Equal texts with other labels, in the snapshot or among the labelled pool, where nobody has decided."""
-    claim = "No text stands in the project with another label, undecided."
-    if project.task_type not in CAN_CONFLICT:
-        return Check("conflicts", claim, True, "To one text there may be several good answers.")
-    labels_of: dict[str, set[str]] = {row.content_sha256: {row.label} for row in rows}
-    for row in rows:
-        labels_of[row.content_sha256].add(row.label)
+    """Texts that say the same with other labels, in the snapshot or among the labelled pool, where nobody has decided.
+
+    As scoring flags them and the page of duplicates shows them, but by the labels of the snapshot and those of now.
+    """
+    answers, claim = answers_of(project), "No text that says the same stands here with another label, undecided."
+    said = [(row.example_id, row.content_sha256, row.label) for row in rows]
     if report is not None:
         left_out = set(Decision.objects.current().filter(
             example__project=project, verdict=Decision.Verdict.exclude).values_list("example_id", flat=True))
-        pool = report.scores.filter(example__split=Example.Split.pool).exclude(label="").values_list(
-            "example_id", "example__content_sha256", "label")
         decided = dict(Decision.objects.current().filter(example__project=project).exclude(value="").values_list(
             "example_id", "value"))
-        mine = {row.example_id for row in rows}
-        for pk, sha256, label in pool.iterator(CHUNK):
-            if sha256 in labels_of and pk not in left_out and pk not in mine:
-                labels_of[sha256].add(decided.get(pk, label))
-    bad = [row.key for row in rows
-           if row.split == "train" and row.decision_id is None and len(labels_of[row.content_sha256]) > 1]
+        unwanted = left_out | {row.example_id for row in rows}
+        pool = report.scores.filter(example__split=Example.Split.pool).exclude(label="").values_list(
+            "example_id", "example__content_sha256", "label")
+        said += [(pk, content, decided.get(pk, label)) for pk, content, label in pool.iterator(CHUNK)
+                 if pk not in unwanted]
+    group_of = dict(DuplicateMember.objects.filter(cluster__report=report).values_list("example_id", "cluster_id"))
+    # Of a comparison the text is half of what is compared, so equal texts are not yet the same.
+    near = [group_of.get(pk, content if project.task_type != "preference" else f"example {pk}")
+            for pk, content, _ in said]
+    groups = conflict_groups(answers, near=near, equal=[content for _, content, _ in said])
+    if groups is None:
+        return Check("conflicts", claim, True, "To one text there may be several good answers.")
+    against = [rows[found.row] for found in find_conflicts(groups, [label for _, _, label in said])
+               if found.row < len(rows)]
+    bad = [row.key for row in against if row.split == "train" and row.decision_id is None]
     return Check("conflicts", claim, not bad, f"{len(bad):,} train rows have a twin that says otherwise{_first(bad)}.",
                  len(bad))
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from django.conf import settings
 
-from curation.answers import COMPARED_WHOLE
+from curation.conflicts import conflict_groups, find_conflicts
 from curation.dedup import Clusters, find_clusters
 from curation.duplicate_threshold import DEFAULT, N_BINS, PairSample, Threshold, bin_of, sample_pairs, threshold_from
 from curation.lexical import JACCARD, jaccard, lexical_links
@@ -30,7 +30,7 @@ from curation.models import (
     QualityReport,
 )
 from curation.services.embeddings import encoder_name
-from curation.services.labels import ExampleRow
+from curation.services.labels import ExampleRow, answers_of
 from curation.shards import shards_of
 from curation.star_clusters import Stars, star_clusters
 from jobs.progress import Progress
@@ -160,12 +160,14 @@ def write_duplicates(report: QualityReport, rows: Sequence[ExampleRow], found: D
 
     labels, is_excluded: a value per row. Excluded examples are left out; what then stands alone is no cluster.
     """
-    has_conflicts = report.project.task_type in COMPARED_WHOLE
+    groups = conflict_groups(answers_of(report.project), near=found.stars.centre.tolist(),
+                             equal=[row.content_sha256 for row in rows])
+    against = {one.row for one in find_conflicts(groups, labels)} if groups is not None else set()
     members_of: dict[int, list[int]] = defaultdict(list)
     for row, centre in enumerate(found.stars.centre.tolist()):
         if not is_excluded[row]:
             members_of[centre].append(row)
-    drafts = [_draft(report, rows, found, members, labels if has_conflicts else None)
+    drafts = [_draft(report, rows, found, members, [labels[row] for row in members if row in against])
               for members in members_of.values() if len(members) > 1]
     drafts.sort(key=lambda draft: (list(What).index(What(draft[0].what)), -draft[0].urgency, -draft[0].size,
                                    draft[1][0]))
@@ -179,12 +181,15 @@ def write_duplicates(report: QualityReport, rows: Sequence[ExampleRow], found: D
 
 
 def _draft(report: QualityReport, rows: Sequence[ExampleRow], found: Duplicates, members: list[int],
-           labels: Sequence[str | None] | None) -> tuple[DuplicateCluster, list[int]]:
-    """A cluster without its place, and its rows, the centre first, then the more similar ones."""
+           labels: Sequence[str | None]) -> tuple[DuplicateCluster, list[int]]:
+    """A cluster without its place, and its rows, the centre first, then the more similar ones.
+
+    labels: of those that contradict each other.
+    """
     centre = int(found.stars.centre[members[0]])
     members.sort(key=lambda row: (row != centre, -found.stars.similarity[row], row))
     splits = [ORDER[rows[row].split] for row in members]
-    counts = Counter(labels[row] for row in members if labels[row]) if labels else Counter()
+    counts = Counter(labels)
     shares = np.array(list(counts.values()), dtype=float) / max(1, counts.total())
     what = What.leak if len(set(splits)) > 1 else What.conflict if len(counts) > 1 else What.other
     highest = max(splits)

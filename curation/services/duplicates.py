@@ -15,7 +15,6 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery, Sum
 
-from curation.answers import Answers
 from curation.models import (
     Decision,
     DuplicateAction,
@@ -149,12 +148,7 @@ def cluster_item(cluster: DuplicateCluster, report: QualityReport, *, shows_all:
     action = DuplicateAction.objects.filter(pk=cluster.action_id or 0).select_related("decided_by").first()
     return ClusterItem(cluster, members, cluster.size - len(members),
                        [(label, shown[label], n) for label, n in counts.most_common()], kept,
-                       _may_merge(answers) and bool(counts), action)
-
-
-def _may_merge(answers: Answers) -> bool:
-    """Whether a label means the same for every text, so that all can have one."""
-    return answers.are_labels or answers.task_type == "multilabel"
+                       answers.are_names and bool(counts), action)
 
 
 def _labels_now(report: QualityReport, example_ids: Sequence[int]) -> tuple[dict[int, str], dict[int, str]]:
@@ -251,7 +245,7 @@ def _merge(report: QualityReport, by: User, members: Sequence[tuple[int, str]], 
     answers, pool = answers_of(report.project), [pk for pk, split in members if split == Example.Split.pool]
     label_of = _labels_now(report, pool)[0]
     known = {label_of.get(pk, "") for pk in pool} | set(report.project.labels if answers.are_labels else ())
-    if not _may_merge(answers):
+    if not answers.are_names:  # what is right for one text is not for another
         raise UserError("One answer cannot be given to several texts in this project. Settle them one by one.")
     if not label or label not in known:
         raise UserError("Choose one of the group's labels to give to all.")

@@ -124,7 +124,7 @@ def filter_words(filter_: Filter, names: Mapping[int, str]) -> str:
 
 def names_of(project: Project) -> list[str]:
     """The labels that a queue can be narrowed to; [] where answers are not made of labels alone."""
-    return project.labels if answers_of(project).are_labels or project.task_type == "multilabel" else []
+    return project.labels if answers_of(project).are_names else []
 
 
 @dataclass(frozen=True)

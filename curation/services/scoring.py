@@ -30,7 +30,7 @@ from django.contrib.auth.models import User
 
 from curation.answers import COMPARED, COMPARED_WHOLE, Answers
 from curation.canonical import sha256_of
-from curation.conflicts import find_conflicts
+from curation.conflicts import conflict_groups, find_conflicts
 from curation.expected_gain import expected_gain
 from curation.groups import group_texts
 from curation.label_quality import consensus, score_label_sets, score_labels
@@ -449,15 +449,12 @@ def _flag_texts(scored: _Scored, embeddings: np.ndarray, progress: Progress) -> 
 
 
 def _flag_conflicts(scored: _Scored) -> None:
-    """Near-duplicates with different labels; of records and spans, which follow the wording, equal texts only."""
     answers = scored.answers
-    if answers.is_free_text:
-        return  # two good answers may share hardly a word
-    by_wording = answers.task_type in ("extraction", "spans")
-    groups = [row.content_sha256 for row in scored.rows] if by_wording else scored.cluster
-    for found in find_conflicts(groups, scored.label):
+    groups = conflict_groups(answers, near=scored.duplicates.stars.centre.tolist(),
+                             equal=[row.content_sha256 for row in scored.rows])
+    same = "nearly the same" if answers.are_names else "the same"
+    for found in find_conflicts(groups, scored.label) if groups is not None else ():
         if not scored.ballot_of[found.row].is_settled:
-            same = "the same" if by_wording else "nearly the same"
             shown = answers.show(found.other, source=scored.rows[found.row].text)[:80]
             scored.flag(found.row, Flag.Kind.conflict, f"Another example that says {same} carries “{shown}”."
                         if found.n_others == 1 else f"Of {found.n_others:,} other labelled examples that say {same} "

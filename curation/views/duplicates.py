@@ -5,9 +5,7 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
-from django_htmx.http import push_url
 
 from curation.duplicate_threshold import MIN_JUDGED
 from curation.forms import KeepOneForm, SettleDuplicatesForm, WantedForm
@@ -28,7 +26,7 @@ from curation.services.duplicates import (
 )
 from curation.services.queue import Filter
 from curation.services.scoring import latest_report
-from curation.views.page import LONG_TEXT, Request, open_job, valid
+from curation.views.page import LONG_TEXT, Request, after_decision, open_job, page_or_part, place_in, valid
 from curation.views.review import review_url
 from labeling.models import Example
 from projects.errors import UserError
@@ -43,8 +41,7 @@ NAV = "curation:quality"  # under which entry of the project's pages these stand
 @on(Project, "review")
 @require_GET
 def duplicate_list(request: Request, project: Project) -> HttpResponse:
-    at = request.GET.get("at", "")
-    return _duplicates(request, project, at=int(at) if at.isdecimal() else None)
+    return _duplicates(request, project, at=place_in(request))
 
 
 @on(Project, "review")
@@ -75,12 +72,8 @@ def _said(action: DuplicateAction) -> str:
 
 
 def _after(request: Request, project: Project, at: int | None, *, note: str = "", taken_back: str = "") -> HttpResponse:
-    """The next group in place of the last one; without JavaScript, a redirect to it."""
-    url = _url(project, _query(request), at=at)
-    if not request.htmx:
-        messages.success(request, note or taken_back)
-        return redirect(url)
-    return push_url(_duplicates(request, project, at=at, note=note, taken_back=taken_back), url)
+    return after_decision(request, _url(project, _query(request), at=at), note or taken_back,
+                          lambda: _duplicates(request, project, at=at, note=note, taken_back=taken_back))
 
 
 def _query(request: Request) -> dict[str, str]:
@@ -114,10 +107,7 @@ def _duplicates(request: Request, project: Project, *, at: int | None, note: str
         context |= {"has_examples": Example.objects.filter(project=project).exists(), "job": open_job(project, "score")}
     else:
         context |= _queue_context(request, project, report, query, wanted, at)
-    is_fragment = request.htmx and not request.htmx.history_restore_request
-    response = render(request, "curation/_duplicates.html" if is_fragment else "curation/duplicates.html", context)
-    patch_vary_headers(response, ["HX-Request"])
-    return response
+    return page_or_part(request, "curation/duplicates.html", "curation/_duplicates.html", context)
 
 
 def _queue_context(request: Request, project: Project, report: QualityReport, query: dict[str, str], wanted: Wanted,
@@ -203,7 +193,4 @@ def _pairs(request: Request, project: Project, *, taken_back: str = "") -> HttpR
     if report is not None:
         context |= {"item": pair_item(report), "threshold": current_threshold(project, report),
                     "min_judged": MIN_JUDGED}
-    is_fragment = request.htmx and not request.htmx.history_restore_request
-    response = render(request, "curation/_pairs.html" if is_fragment else "curation/duplicates_pairs.html", context)
-    patch_vary_headers(response, ["HX-Request"])
-    return response
+    return page_or_part(request, "curation/duplicates_pairs.html", "curation/_pairs.html", context)
