@@ -32,21 +32,23 @@ from projects.wording import (
 
 register = template.Library()
 
-# label, url name, the action it needs, and how the names of the pages under it begin
+# label, url name, the action it needs. What is used now and then stands one click deeper: Import under Examples, Map
+# under Quality, Duplicates and Discussions under Review, Experiments and Label budget under Gold set, Jobs in the menu.
 NAVIGATION = (
     ("Home", "projects:detail", "see_project"),
-    ("Import", "labeling:import", "import_examples"),
     ("Examples", "labeling:example-list", "see_examples"),
     ("Labelling", "labeling:board", "see_labeling"),
     ("Guideline", "curation:guideline", "see_project"),
     ("Review", "curation:review", "review"),
     ("Quality", "curation:quality", "see_quality"),
-    ("Map", "curation:map", "see_examples"),
     ("Gold set", "curation:gold-set", "edit_gold_set"),
     ("Snapshots", "curation:snapshot-list", "see_snapshot"),
     ("Runs", "training:run-list", "see_runs"),
-    ("Jobs", "jobs:job-list", "see_jobs"),
 )
+PAGES_UNDER = {  # how the url name of a page begins → the entry that it stands under, where its own name says no entry
+    "labeling:import": "labeling:example-list", "labeling:upload": "labeling:example-list",
+    "curation:map": "curation:quality", "curation:duplicates": "curation:review", "curation:discussions":
+    "curation:review", "curation:pairs": "curation:review", "curation:keep-one": "curation:review"}
 
 
 @register.inclusion_tag("_project_nav.html", takes_context=True)
