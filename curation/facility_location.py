@@ -41,7 +41,7 @@ def spread(embeddings: np.ndarray, weights: np.ndarray, size: int, *, chosen: np
 
     vectors = np.asarray(embeddings, dtype=np.float32)
     n_shards = -(-len(vectors) // SHARD)
-    sample = np.random.default_rng(seed).choice(len(vectors), MAX_FITTED, replace=False)
+    sample = np.random.default_rng(seed).choice(len(vectors), min(MAX_FITTED, len(vectors)), replace=False)
     shard = KMeans(n_shards, n_init=1, random_state=seed).fit(vectors[np.sort(sample)]).predict(vectors)
     is_chosen = np.zeros(len(vectors), dtype=bool)
     is_chosen[chosen] = True

@@ -17,7 +17,7 @@ from labeling.starters import STARTERS, Starter
 from projects.errors import UserError
 from projects.forms import ProjectForm
 from projects.models import Membership, Project, Role
-from projects.rights import founder, may_found, on, public, role_in, signed_in
+from projects.rights import founder, may_found, on, public, signed_in
 from projects.schema import answer_names
 from projects.services import create_project
 from projects.views import Request
@@ -85,7 +85,7 @@ def _answer_words(starter: Starter) -> str:
 @require_GET
 def project_detail(request: Request, project: Project) -> HttpResponse:
     """Where the project stands and whose turn it is; annotators see what is theirs to do, and nothing about quality."""
-    role = role_in(request.user, project)
+    role = request.role
     if role is None or role == Role.annotator:
         work = own_work(project, request.user)
         return render(request, "projects/annotator_home.html", {
@@ -93,7 +93,8 @@ def project_detail(request: Request, project: Project) -> HttpResponse:
     facts = facts_of(project, request.user, role)
     turn = turn_of(facts)
     return render(request, "projects/detail.html", {
-        "project": project, "facts": facts, "turn": turn, "steps": steps_of(facts, turn), "open": open_items(facts),
+        "project": project, "facts": facts, "turn": turn, "steps": steps_of(facts, turn), "open": [
+            item for item in open_items(facts) if not turn.action or item.url != turn.action.url],
         "jobs": jobs_to_show(facts.jobs), **_agreement(facts), "exchange": facts.exchange,
         "n_on_desk": n_on_desk(project, request.user)})
 

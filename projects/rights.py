@@ -57,9 +57,12 @@ def can(user: AnyUser, action: str, project: Project) -> bool:
     return role_in(user, project) in MAY[action]
 
 
-def require(user: AnyUser, action: str, project: Project) -> None:
-    if not can(user, action, project):
+def require(user: AnyUser, action: str, project: Project) -> Role | None:
+    """Return the user's role. Raises PermissionDenied unless it may do this."""
+    role = role_in(user, project)
+    if role not in MAY[action]:
         raise PermissionDenied(f"This needs the role {' or '.join(MAY[action])} in “{project}”.")
+    return role
 
 
 def public(view: View) -> View:
@@ -115,7 +118,7 @@ def on(model: type[Model], action: str) -> Callable[[View], View]:
         def checked(request: HttpRequest, pk: int, *args: Any, **kwargs: Any) -> HttpResponse:
             found = get_object_or_404(model.objects.visible_to(request.user), pk=pk)  # type: ignore[attr-defined]
             project = found if isinstance(found, Project) else found.project
-            require(request.user, action, project)
+            request.role = require(request.user, action, project)  # type: ignore[attr-defined]
             request.project = project  # type: ignore[attr-defined]
             return view(request, found, *args, **kwargs)
 

@@ -19,6 +19,7 @@ class Request(HttpRequest):
 
     user: User
     htmx: HtmxDetails
+    role: Role | None  # in the project that the page is about
 
 
 class MemberForm(forms.Form):

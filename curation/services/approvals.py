@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 
-from curation.models import Approval, ApprovalRequest, CheckOverride, Snapshot, SnapshotComment
+from curation.models import Approval, ApprovalRequest, CheckOverride, Snapshot, SnapshotCheck, SnapshotComment
 from curation.services.checks import Check, bytes_check, check_snapshot
 from curation.services.staleness import ChangedRow
 from projects.errors import UserError
@@ -38,6 +39,12 @@ def judged_checks(snapshot: Snapshot, changed: Sequence[ChangedRow] | None = Non
     return [Judged(check, next((one for one in reversed(overrides)
                                 if not check.holds and one.name == check.name and check.n <= one.n), None))
             for check in check_snapshot(snapshot, changed)]
+
+
+def n_red(snapshot: Snapshot) -> int:
+    """How many of the checks made at the freeze fail without an override. One query; `judged_checks` looks at all."""
+    covering = CheckOverride.objects.filter(snapshot=snapshot, name=OuterRef("name"), n__gte=OuterRef("n"))
+    return SnapshotCheck.objects.filter(~Exists(covering), snapshot=snapshot, holds=False).count()
 
 
 def approval_obstacle(snapshot: Snapshot, user: User) -> str:

@@ -80,6 +80,11 @@ class DuplicateCounts:
     n_settled: int
 
 
+def groups_left(report: QualityReport) -> dict[str, int]:
+    """What a cluster is → how many of them nobody has settled."""
+    return dict(cluster_queue(report, Wanted()).order_by().values_list("what").annotate(Count("pk")))
+
+
 def duplicate_counts(report: QualityReport, what: str = "") -> DuplicateCounts:
     by_what: Counter[str] = Counter()
     by_kind: Counter[str] = Counter()

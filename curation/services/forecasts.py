@@ -132,12 +132,12 @@ def forecast_words(told: Forecast, n: int, error: float, project: Project, price
     target = f"the target of {percent_words(project.target_value)} {project.get_target_metric_display()}"
     reach = f"{round(REACH * n):,}, twice what there is"
     if told.needed_high is not None and told.needed_high <= n:
-        return [f"The labels there are suffice: with {n:,} a probe is at {percent_words(1 - error)}, and {target} lies "
-                "below the whole interval."]
+        return [f"The labels there are suffice: with {n:,} a quick model is at {percent_words(1 - error)}, and "
+                f"{target} lies below the whole interval."]
     if told.needed is None:
         said = [f"Labels alone may never reach {target}." if told.may_never else
                 f"{target[0].upper()}{target[1:]} is not reached with {reach}; nothing honest can be said beyond."]
-        said.append(f"A probe is at {percent_words(1 - error)} with {n:,} labels; with {reach}, it would be at "
+        said.append(f"A quick model is at {percent_words(1 - error)} with {n:,} labels; with {reach}, it would be at "
                     f"{percent_words(1 - float(told.band.error[-1]))} ({percent_words(1 - float(told.band.high[-1]))} "
                     f"to {percent_words(1 - float(told.band.low[-1]))}).")
         if told.needed_low is not None:
@@ -146,8 +146,8 @@ def forecast_words(told: Forecast, n: int, error: float, project: Project, price
         return said
     if told.needed <= n:
         here = int(np.searchsorted(told.band.sizes, n))
-        return [f"A probe is at {percent_words(1 - error)} with the {n:,} labels there are, above {target}, but its "
-                f"interval ({percent_words(1 - float(told.band.high[here]))} to "
+        return [f"A quick model is at {percent_words(1 - error)} with the {n:,} labels there are, above {target}, but "
+                f"its interval ({percent_words(1 - float(told.band.high[here]))} to "
                 f"{percent_words(1 - float(told.band.low[here]))}) still reaches below.",
                 "More labels in dev make the interval narrower; more to learn from hardly do."]
     more, least = told.needed - n, max((told.needed_low or 0) - n, 0)

@@ -34,6 +34,7 @@ from curation.selection import (
 )
 from curation.selection import Selection as GoldSelection
 from curation.services.embeddings import encoder_name, load_embeddings
+from curation.services.held_out import held_out
 from curation.services.labels import Ballot, answers_of, ballots
 from curation.services.scoring import groups_of, latest_report
 from curation.services.selections import create_selection
@@ -185,7 +186,10 @@ def save_rule(gold_set: GoldSet, *, size: int, min_quality: float, min_per_label
 
 @dataclass(frozen=True)
 class Look:
-    """What a page can show of a rule's pick now: its facts, or the job that is making it."""
+    """What a page can show of a rule's pick now: its facts, or the job that is making it.
+
+    The facts that a job made have the held-out rows counted, too.
+    """
 
     facts: dict[str, Any] | None
     job: Job | None = None
@@ -230,11 +234,14 @@ def run_pick(job: Job, progress: Progress) -> None:
     project, rule = job.project, GoldRule(**job.params["rule"])
     fingerprint = _fingerprint(project, rule, _report(project))  # before the rows are read: a later label is not missed
     picked = preview(project, rule, progress=progress)
+    progress("Counting held-out rows", 0, 1)
+    splits = held_out(project, picked.report, only_count=True).facts
     progress("Writing", 0, 1)
     sha256 = picked.store()
     with completing(job) as result:
         GoldPick.objects.get_or_create(project=project, fingerprint=fingerprint, defaults={
-            "report": picked.report, "job": job, "rule": asdict(rule), "facts": picked.facts, "picks_sha256": sha256})
+            "report": picked.report, "job": job, "rule": asdict(rule), "facts": {**picked.facts, "held_out": splits},
+            "picks_sha256": sha256})
         kept = GoldPick.objects.filter(project=project).values_list("pk", flat=True)[:N_PICKS_KEPT]
         old = GoldPick.objects.filter(project=project).exclude(pk__in=list(kept))
         Job.objects.filter(pk__in=list(old.values_list("job", flat=True))).update(dedupe_key=None)  # may be asked again
@@ -251,11 +258,13 @@ def picks_of(project: Project, rule: GoldRule) -> dict[str, Any]:
     return read_picks(known.picks_sha256) if known else preview(project, rule).picks
 
 
-def count_picked(project: Project, rule: GoldRule) -> int:
-    """How many examples the rule picks now, without choosing them. Raises UserError as `preview` does."""
+def count_quickly(project: Project, rule: GoldRule) -> int | None:
+    """How many examples the rule picks now; None where to find that out takes a job. Raises UserError as `preview`."""
     report = _report(project)
     known = GoldPick.objects.filter(project=project, fingerprint=_fingerprint(project, rule, report)).first()
-    return int(known.facts["n"]) if known else count_gold(_pool(project, report).candidates, rule)
+    if known is not None:
+        return int(known.facts["n"])
+    return count_gold(_pool(project, report).candidates, rule) if report.n_examples <= IN_PAGE else None
 
 
 def preview(project: Project, rule: GoldRule, *, progress: Progress = silent) -> GoldPreview:

@@ -26,7 +26,8 @@ from curation.selection import GoldRule
 from curation.services.approvals import approval_obstacle, approve_snapshot, require_approved
 from curation.services.checks import Check, check_rows, checked_row
 from curation.services.frozen import FrozenRow, checked_bytes, read_manifest, read_rows, stream_chunks
-from curation.services.gold_sets import GoldPreview, count_picked, gold_set_of, preview, rule_of
+from curation.services.gold_sets import GoldPreview, count_quickly, gold_set_of, preview, rule_of
+from curation.services.held_out import HeldOut, held_out
 from curation.services.labels import Ballot, answers_of, ballots
 from curation.services.staleness import newest_marks
 from jobs.models import Job
@@ -43,18 +44,22 @@ from projects.services import audit
 __all__ = ["FrozenRow", "HeldOut", "approval_obstacle", "approve_snapshot", "held_out", "read_manifest", "read_rows",
            "require_approved", "run_freeze", "start_freeze", "start_roll_back"]
 
-MAX_TEST_ROWS = 1000
 FORMAT_VERSION = 3  # 1 had no task type, schema, guideline and list of what was left out; 2 no list of rows' hashes
 ERASED_SINCE = "erased at somebody's wish"
+NOTHING_PICKED = "The gold set is empty. Loosen its rule, or settle flagged examples first."
 
 
 def start_freeze(project: Project, *, by: User, wake: bool = True) -> Job:
-    """Queue freezing the gold set as it stands. Raises UserError if there is nothing to freeze."""
+    """Queue freezing the gold set as it stands. Raises UserError if there is nothing to freeze.
+
+    Where counting takes long, the job finds out and fails with the same words.
+    """
     rule = rule_of(gold_set_of(project))
-    n = count_picked(project, rule)
-    if not n:
-        raise UserError("The gold set is empty. Loosen its rule, or settle flagged examples first.")
-    return enqueue("freeze", project, title=f"Freezing {n:,} gold rows", requested_by=by,
+    n = count_quickly(project, rule)
+    if n == 0:
+        raise UserError(NOTHING_PICKED)
+    return enqueue("freeze", project, title=f"Freezing {'up to ' * (n is None)}{n or rule.size:,} gold rows",
+                   requested_by=by,
                    params={"rule": asdict(rule)}, exclusive=f"freeze:{project.pk}", wake=wake)
 
 
@@ -128,6 +133,8 @@ def _chosen(project: Project, rule: GoldRule, progress: Progress) -> _Frozen:
     """What the gold set's rule and the held-out examples give now."""
     marks: dict[str, int | None] = {**newest_marks()}  # before anything is read: what comes meanwhile counts as newer
     chosen = preview(project, rule, progress=progress)
+    if not chosen.n:
+        raise UserError(NOTHING_PICKED)
     drafts, counts, left_out = _draft_rows(project, chosen)
     answers = answers_of(project)
     checks = check_rows(project, chosen.report, [
@@ -268,65 +275,6 @@ def _names_counted(project: Project, answers: Answers, labels: list[str]) -> dic
     """Label → how many rows have it; of a set or of spans each one counts, so rows may count more than once."""
     n_of = Counter(name for label in labels for name in answers.names_in(label))
     return {label: n_of[label] for label in project.labels}
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """The dev and test rows that a snapshot would hold now.
-
-    label_of: split → example id → label. left_out: split → reason → how many examples. reason_of: example id → reason.
-    """
-
-    label_of: dict[str, dict[int, str]]
-    left_out: dict[str, dict[str, int]]
-    reason_of: dict[int, str]
-
-
-def held_out(project: Project, report: QualityReport, found: dict[int, Ballot] | None = None, *,
-             only_count: bool = False) -> HeldOut:
-    """Pick the rows of dev and test: labelled blind by enough people, one per duplicate cluster, in a hash's order.
-
-    found: everybody's ballots, where the caller has them already.
-    only_count: leave the labels empty and take a tie between free texts for unlikely: to compare them takes seconds.
-    """
-    if found is None:
-        found = ballots(project, among=Example.objects.filter(project=project).exclude(split=Example.Split.pool))
-    taken: set[int] = set()
-    test = _held_out_of(Example.Split.test, project, report, found, taken, only_count)
-    dev = _held_out_of(Example.Split.dev, project, report, found, taken, only_count)  # of both, the test row stays
-    reason_of = {**dev[1], **test[1]}
-    return HeldOut(
-        label_of={"dev": dev[0], "test": test[0]}, reason_of=reason_of,
-        left_out={"dev": dict(Counter(dev[1].values())), "test": dict(Counter(test[1].values()))})
-
-
-def _held_out_of(split: str, project: Project, report: QualityReport, found: dict[int, Ballot],
-                 taken: set[int], only_count: bool) -> tuple[dict[int, str], dict[int, str]]:
-    answers = answers_of(project)
-    examples = sorted(report.scores.filter(example__split=split).values_list("example_id", "example__key", "cluster"),
-                      key=lambda row: hashlib.sha256(f"{project.split_salt}:{row[1]}".encode()).digest())
-    label_of: dict[int, str] = {}
-    reason_of: dict[int, str] = {}
-    for pk, _, cluster in examples:
-        ballot = found.get(pk) or Ballot(answers=answers)
-        if ballot.is_excluded:
-            reason_of[pk] = "excluded"
-        elif len(ballot.votes) < MIN_HELD_OUT_LABELS:
-            reason_of[pk] = f"fewer than {MIN_HELD_OUT_LABELS} labels"
-        elif not ballot.has_blind_label and not ballot.decided_label:
-            reason_of[pk] = f"no {answers.joint}"
-        elif cluster in taken:
-            reason_of[pk] = "duplicate"
-        elif split == Example.Split.test and len(label_of) >= MAX_TEST_ROWS:
-            reason_of[pk] = "beyond the cap"
-        elif only_count:
-            label_of[pk] = ""
-        elif label := ballot.blind_label or ballot.decided_label:
-            label_of[pk] = label
-        else:  # two free texts are equally like all
-            reason_of[pk] = f"no {answers.joint}"
-        taken.add(cluster)  # its duplicates are no fresh evidence, used or not
-    return label_of, reason_of
 
 
 def _draft(example: Example, split: str, label: str, ballot: Ballot) -> _Draft:

@@ -35,7 +35,7 @@ from projects.rights import on
 
 N_FOLLOWING = 8
 N_KEYS = 9
-NAV = "curation:quality"  # under which entry of the project's pages these stand
+NAV = "curation:review"  # under which entry of the project's pages these stand
 
 
 @on(Project, "review")

@@ -21,10 +21,11 @@ from curation.services.gold_sets import (
     save_rule,
     select_to_check,
 )
+from curation.services.held_out import held_out
 from curation.services.labels import answers_of
 from curation.services.queue import Filter
 from curation.services.scoring import latest_report
-from curation.services.snapshots import held_out, start_freeze
+from curation.services.snapshots import start_freeze
 from curation.views.page import Request
 from curation.views.review import review_url
 from labeling.models import Example
@@ -87,14 +88,16 @@ def gold_set_check(request: Request, project: Project) -> HttpResponse:
 @on(Project, "edit_gold_set")
 @require_GET
 def gold_set_held_out(request: Request, project: Project) -> HttpResponse:
+    """How many dev and test rows come along: with a large project counted by the job that makes the rule's pick."""
     report = latest_report(project)
     if report is None:
         raise UserError("Score the project first: held-out examples are chosen without repeats.")
-    found = held_out(project, report, only_count=True)
-    splits = [{"name": split, "n": len(found.label_of[split]), "left_out": found.left_out[split]}
-              for split in ("dev", "test")]
+    found = look(project, rule_of(gold_set_of(project)), by=request.user)
+    splits = found.facts and found.facts.get("held_out")
+    if found.facts and splits is None:
+        splits = held_out(project, report, only_count=True).facts
     return render(request, "curation/_held_out.html", {
-        "project": project, "splits": splits, "answers": answers_of(project)})
+        "project": project, "splits": splits, "answers": answers_of(project), "job": found.job})
 
 
 @on(Project, "freeze")

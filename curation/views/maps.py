@@ -48,7 +48,8 @@ def map_page(request: Request, project: Project) -> HttpResponse:
     drawn, report = latest_map(project), latest_report(project)
     selection = _asked_for(request, project)
     return render(request, "curation/map.html", {
-        "project": project, "map": drawn, "job": open_job(project, "map"), "selection": selection,
+        "project": project, "nav": "curation:quality", "map": drawn, "job": open_job(project, "map"),
+        "selection": selection,
         "methods": [(name, METHODS[name]) for name in installed_methods()],
         "method": METHODS[drawn.method] if drawn else "",
         "has_examples": drawn is not None or Example.objects.filter(project=project).exists(),

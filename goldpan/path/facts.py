@@ -13,7 +13,9 @@ from django.urls import reverse
 
 from curation.models import Approval, ApprovalRequest, Decision, ExampleCount, QualityReport, Snapshot
 from curation.services.adjudication import adjudication_queue
+from curation.services.approvals import n_red
 from curation.services.discussions import n_asking
+from curation.services.duplicates import groups_left
 from curation.services.labels import Ballot, Vote, answers_of
 from curation.services.outdated import outdated
 from curation.services.review import ReviewCounts, review_counts
@@ -58,7 +60,10 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that the home page counts. `held_out` is None where there are too many held-out examples to look at."""
+    """All that the home page counts. `held_out` is None where there are too many held-out examples to look at.
+
+    duplicates: groups that nobody has settled, by what they are. n_red: failing checks of a snapshot that waits.
+    """
 
     project: Project
     role: Role
@@ -88,6 +93,8 @@ class Facts:
     jobs: list[Job]
     asked: ApprovalRequest | None
     stale: list[Stale]
+    duplicates: dict[str, int]
+    n_red: int
 
     @property
     def n_examples(self) -> int:
@@ -148,6 +155,8 @@ def facts_of(project: Project, user: User, role: Role) -> Facts:
         n_asking=n_asking(project, user) if counts and counts.discuss else 0,
         jobs=list(Job.objects.filter(project=project)[:SHOWN_JOBS]),
         asked=getattr(snapshot, "request", None), stale=stale_in(project, snapshot),
+        duplicates=groups_left(report) if report and report.n_clusters else {},
+        n_red=n_red(snapshot) if snapshot and not approval else 0,
         **_training(snapshot if approval else None))
 
 

@@ -106,7 +106,7 @@ def agreement_words(agreement: Interval) -> str:
 
 @dataclass(frozen=True)
 class Open:
-    """Something that could be done, too: what, for how many examples, and where."""
+    """Something that could be done, too: what, for how many examples or groups, and where."""
 
     words: str
     n: int
@@ -126,7 +126,10 @@ def open_items(facts: Facts) -> list[Open]:
             Open("Your word is asked for in a discussion", facts.n_asking, "Answer",
                  facts.url("curation:discussions", "?asked=me")),
             Open("Set aside for discussion", facts.counts.discuss, "Discuss", facts.url("curation:discussions")),
-            Open("Near-duplicates across the held-out line", facts.report.n_crossing, "Look", quality),
+            Open("Groups of duplicates in training and held out", facts.duplicates.get("leak", 0), "Settle",
+                 facts.url("curation:duplicates", "?what=leak")),
+            Open("Groups of duplicates with different labels", facts.duplicates.get("conflict", 0), "Settle",
+                 facts.url("curation:duplicates", "?what=conflict")),
             Open("Examples newer than the last scoring", max(0, facts.n_examples - facts.report.n_examples), "Score",
                  quality)]
     items += [

@@ -129,7 +129,9 @@ def _freeze(facts: Facts) -> Turn | None:
                     Action("Import labels", facts.url("labeling:import")))
     said = facts.report.hidden_because if facts.report else ""
     headline = "No label can be called wrong by a model yet." if said else "Nothing that looked wrong is left."
-    return Turn("Snapshot", f"{headline} Choose the gold set and freeze it.", said,
+    detail = said or ("Its page names a few rows, drawn at random, to check by hand: only that tells how many of its "
+                      "labels are wrong.")
+    return Turn("Snapshot", f"{headline} Choose the gold set and freeze it.", detail,
                 Action("Choose the gold set", facts.url("curation:gold-set"), "g"))
 
 
@@ -141,6 +143,11 @@ def _approve(facts: Facts) -> Turn | None:
         headline = (f"{snapshot} waits for an admin who did not make it." if facts.obstacle else
                     f"{snapshot} waits for you: read it, then approve or refuse it.")
         asked = f" {_asked_words(facts.asked)}" if facts.asked else ""
+        if facts.n_red:
+            checks = "1 check fails" if facts.n_red == 1 else f"{facts.n_red} checks fail"
+            return Turn("Snapshot", f"{checks}, so nobody can approve {str(snapshot).lower()} yet.",
+                        f"Mend what is found and freeze again, or an admin overrides it with a reason.{asked}",
+                        Action("See the checks", url + "#checks", "s"))
         return Turn("Snapshot", headline,
                     f"{_rows_of(snapshot)}, frozen by {snapshot.created_by}.{asked} {facts.obstacle}".strip(),
                     Action(f"Read {str(snapshot).lower()}", url, "s"))

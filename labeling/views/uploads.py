@@ -61,7 +61,7 @@ def upload_detail(request: Request, upload: Upload) -> HttpResponse:
     job = Job.objects.filter(project=upload.project, dedupe_key=f"import:{upload.pk}").first()
     return render(request, "labeling/upload.html", {
         "upload": upload, "form": form, "job": job, "n_rows": upload.n_good + upload.n_bad,
-        "n_bad_hidden": upload.n_bad - len(upload.bad_rows), "nav": "labeling:import",
+        "n_bad_hidden": upload.n_bad - len(upload.bad_rows), "nav": "labeling:example-list",
         "is_open": not upload.imported_at and (job is None or job.state in (Job.State.failed, Job.State.cancelled))})
 
 

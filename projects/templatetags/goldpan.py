@@ -13,7 +13,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from projects.drawing import Axis, Series, axis_for, bar_svg, estimate_svg, histogram_svg, line_svg, scale_svg
-from projects.models import Project
+from projects.models import Project, Role
 from projects.rights import MAY, role_in
 from projects.wording import (
     UNKNOWN,
@@ -32,20 +32,18 @@ from projects.wording import (
 
 register = template.Library()
 
-# label, url name, the action it needs, and how the names of the pages under it begin
+# label, url name, the action it needs. What is used now and then stands one click deeper: Import under Examples, Map
+# under Quality, Duplicates and Discussions under Review, Experiments and Label budget under Gold set, Jobs in the menu.
 NAVIGATION = (
     ("Home", "projects:detail", "see_project"),
-    ("Import", "labeling:import", "import_examples"),
     ("Examples", "labeling:example-list", "see_examples"),
     ("Labelling", "labeling:board", "see_labeling"),
     ("Guideline", "curation:guideline", "see_project"),
     ("Review", "curation:review", "review"),
     ("Quality", "curation:quality", "see_quality"),
-    ("Map", "curation:map", "see_examples"),
     ("Gold set", "curation:gold-set", "edit_gold_set"),
     ("Snapshots", "curation:snapshot-list", "see_snapshot"),
     ("Runs", "training:run-list", "see_runs"),
-    ("Jobs", "jobs:job-list", "see_jobs"),
 )
 
 
@@ -59,7 +57,7 @@ def project_nav(context: RequestContext) -> dict[str, Any]:
     project, request = project_here(context), context["request"]
     if project is None:
         return {"entries": []}
-    role = role_in(request.user, project)
+    role = _role(context, project)
     here = context.get("nav") or request.resolver_match.view_name
     return {"entries": [{"label": label, "url": reverse(name, args=[project.pk]),
                          "is_current": here.startswith(name.removesuffix("-list"))}
@@ -76,8 +74,14 @@ def project_here(context: RequestContext) -> Project | None:
 def role_here(context: RequestContext) -> str:
     """The person's role in the project of the page, "" where there is none."""
     project = project_here(context)
-    role = role_in(context["request"].user, project) if project else None
+    role = _role(context, project) if project else None
     return role.value if role else ""
+
+
+def _role(context: RequestContext, project: Project) -> Role | None:
+    """The person's role in this project, as projects.rights.on has looked it up where the page is about it."""
+    request = context["request"]
+    return request.role if getattr(request, "project", None) == project else role_in(request.user, project)
 
 
 @register.simple_tag(takes_context=True)

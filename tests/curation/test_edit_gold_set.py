@@ -7,7 +7,7 @@ from django.urls import reverse
 from curation.models import GoldPick, GoldSet, Snapshot
 from curation.selection import GoldRule, LeftOut
 from curation.services import gold_sets
-from curation.services.gold_sets import count_picked, gold_set_of, look, picks_of, preview, read_picks, rule_of
+from curation.services.gold_sets import count_quickly, gold_set_of, look, picks_of, preview, read_picks, rule_of
 from curation.services.review import decide
 from curation.services.snapshots import held_out, read_manifest, start_freeze
 from jobs.models import Job
@@ -177,7 +177,9 @@ def test_a_page_and_a_job_pick_the_same(scored, bob, run_jobs, monkeypatch):
     monkeypatch.setattr(gold_sets, "IN_PAGE", 0)
     look(scored.project, rule, by=bob)
     run_jobs()
-    assert look(scored.project, rule, by=bob).facts == json.loads(json.dumps(at_once))
+    facts = look(scored.project, rule, by=bob).facts
+    splits = held_out(scored.project, scored.report).facts
+    assert facts == {**json.loads(json.dumps(at_once)), "held_out": splits}
 
 
 # Evidence beside the pick
@@ -204,9 +206,34 @@ def test_a_frozen_snapshot_names_the_file_of_its_selection(scored, bob, run_jobs
     assert stored["rule"] == snapshot.rule
 
 
+def test_a_large_project_is_frozen_without_reading_its_rows_first_and_an_empty_gold_set_is_refused_by_the_job(
+        large, bob, client_of, run_jobs, django_assert_max_num_queries):
+    gold_set = gold_set_of(large.project)
+    gold_set.min_quality = 1.0
+    gold_set.save()
+    client = client_of(bob)
+    with django_assert_max_num_queries(30):
+        assert client.post(url(large.project, "freeze")).status_code == 302
+    job = Job.objects.get(kind="freeze")
+    assert job.title == "Freezing up to 500 gold rows"
+    run_jobs()
+    job.refresh_from_db()
+    assert job.state == "failed" and "The gold set is empty" in job.error
+
+
+def test_held_out_rows_of_a_large_project_are_counted_with_the_pick(large, bob, client_of, run_jobs):
+    client = client_of(bob)
+    waiting = client.get(url(large.project, "gold-set-held-out")).content.decode()
+    assert "They are counted together with the rule" in waiting and "load delay" in waiting
+    run_jobs()
+    done = client.get(url(large.project, "gold-set-held-out"))
+    assert done.context["splits"] == held_out(large.project, large.report).facts
+    assert "hx-trigger" not in done.content.decode()
+
+
 def test_rows_can_be_counted_without_choosing_them(scored):
     for rule in (EVERYTHING, replace(EVERYTHING, size=5)):
-        assert count_picked(scored.project, rule) == preview(scored.project, rule).n
+        assert count_quickly(scored.project, rule) == preview(scored.project, rule).n
 
 
 def test_the_arms_can_be_downloaded_to_train_on(scored, bob, client_of):

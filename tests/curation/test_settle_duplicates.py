@@ -71,7 +71,7 @@ def verdicts(scored, *keys):
 def test_leaks_come_first_then_conflicts_then_the_rest(grouped, scored, bob, client_of):
     client = client_of(bob)
     html = client.get(url(scored.project)).content.decode()
-    assert "1 group of duplicates reaches into two splits." in html and "in two splits</span>" in html
+    assert "1 group of duplicates reaches from training into held-out texts." in html and "in two splits</span>" in html
     assert "This is text <del>t0</del><ins>p08</ins>." in html and "held out" in html
     order = [cluster.what for cluster in cluster_queue(scored.report, Wanted())]
     assert order == ["leak", "conflict", "other", "other"]
