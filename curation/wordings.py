@@ -9,8 +9,10 @@ Source of finding words one slip away by their deletions: Garbe 2012, SymSpell; 
 """
 
 import re
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -21,6 +23,7 @@ IDENTIFIER = "#"
 MIN_LEFT = 3  # words that have to remain if something is left out
 MAX_ASIDE = 7  # words of a sentence that does no more than give a number
 RARE, RARE_SHARE = 2, 0.01  # a misspelling stands in at most so many texts, or in this share of those of the word meant
+MIN_MEANT = 5  # texts of the word meant, but where letters are only swapped: few texts hold few words twice
 MIN_LETTERS, MIN_LETTERS_SWAPPED = 5, 4  # of words that are taken for misspellings: shorter ones are other words
 _GREETING = (r"(?:hi|hello|hey|hallo|hola|ciao|bonjour|greetings|dear|good (?:morning|afternoon|evening|day)|"
              r"guten (?:morgen|tag|abend)|buenos d[ií]as|buenas tardes)")
@@ -33,7 +36,9 @@ CLOSING = re.compile(rf" {_THANKS}$")
 ASIDE = re.compile(r"(?:^| )(?:(?:my|our|the|your) )?(?:(?:reference|ref|case|ticket|order|booking|customer|contract)"
                    r"(?: (?:number|no|nr|id|code))? (?:is|was)|(?:reference|ref)(?: (?:number|no|nr|id|code))?) #$")
 _SENTENCE = re.compile(r"(?<=[.!?;\n])\s+|,\s+")
-_KEPT = re.compile(r"[^\w$€£¥%+#]+")  # what parts words: not currencies and signs that make another amount of a number
+_EMOTICON = re.compile(r"(?<=\w)(?=[:;=]['\-]?[()*|\[\]])")
+_PUNCTUATION = ".,;!?…\"“”„«»()[]-–—*_~&/|'’:"  # around words; alone only what stands in no emoticon
+_MARKS = re.compile(r"[.,;!?…\"“”„«»\-–—*_~&/|'’:]+|[()\[\]]")
 _JOINS = re.compile(r"(?<=\w)['’\-](?=\w)|(?<=\bref)\.|(?<=\bno)\.(?= ?\d)|(?<=\bnr)\.")
 _NUMBER = re.compile(r"(?<![$€£¥\d.,])\b[a-z]{0,4}-?\d{5,}\b(?![.,]?\d)")
 
@@ -43,16 +48,20 @@ def same_wordings(texts: Sequence[str], *, progress: Progress = silent) -> np.nd
 
     Texts without words, such as "?", are of one wording only if they are equal when normalised.
     """
-    wordings: list[tuple[str, ...]] = []
+    number_of: dict[str, int] = {}
+    numbers, ends = array("i"), [0]
     for row, text in enumerate(texts):
-        wordings.append(bare_words(text))
+        numbers.extend(number_of.setdefault(word, len(number_of)) for word in bare_words(text))
+        ends.append(len(numbers))
         if not row % 1000:
             progress("Comparing words", row, len(texts))
-    spelt = spellings(Counter(word for words in wordings for word in set(words)))
-    first: dict[int, int] = {}
+    words = list(number_of)
+    spelt = spellings(Counter(words[number] for start, stop in pairwise(ends) for number in set(numbers[start:stop])))
+    meant = np.array([number_of[spelt.get(word, word)] for word in words], dtype=np.int32)
+    first: dict[int, int] = {}  # by a hash of 64 bits, so that the words are not kept twice
     found = np.empty(len(texts), dtype=np.intp)
-    for row, words in enumerate(wordings):
-        wording = hash(tuple(spelt.get(word, word) for word in words) or normalise(texts[row]))
+    for row, (start, stop) in enumerate(pairwise(ends)):
+        wording = hash(meant[numbers[start:stop]].tobytes() if stop > start else normalise(texts[row]))
         found[row] = first.setdefault(wording, row)
     return found
 
@@ -66,10 +75,16 @@ def wording_links(wordings: np.ndarray) -> np.ndarray:
 def bare_words(text: str) -> tuple[str, ...]:
     """The words of a text without courtesies, reference numbers and punctuation, as they are spelt."""
     masked = _NUMBER.sub(IDENTIFIER, _JOINS.sub("", normalise(text)))
-    parts = [" ".join(_KEPT.split(part)).strip() for part in _SENTENCE.split(masked)]
+    parts = [_words(part) for part in _SENTENCE.split(_EMOTICON.sub(" ", masked))]
     trimmed = " ".join(part for part in (ASIDE.sub("", part) for part in parts) if not _says_nothing(part))
     left = tuple(CLOSING.sub("", OPENING.sub("", trimmed)).split())
     return left if len(left) >= MIN_LEFT else tuple(" ".join(parts).split())
+
+
+def _words(part: str) -> str:
+    """The words, emoticons and other signs of a part, one space between them; punctuation says the same or nothing."""
+    tokens = (token.strip(_PUNCTUATION) or token for token in part.replace("/", " ").split())
+    return " ".join(token for token in tokens if not _MARKS.fullmatch(token))
 
 
 def _says_nothing(part: str) -> bool:
@@ -92,7 +107,8 @@ def spellings(n_texts: Counter[str]) -> dict[str, str]:
     for word, n in n_texts.items():
         if len(word) >= MIN_LETTERS_SWAPPED and word.isalpha():
             others = {other for key in _deletions(word) for other in near[key]
-                      if n <= max(RARE, RARE_SHARE * n_texts[other]) and is_slip(word, other)}
+                      if n <= max(RARE, RARE_SHARE * n_texts[other]) and is_slip(word, other)
+                      and (n_texts[other] >= MIN_MEANT or sorted(word) == sorted(other))}
             best = min(others | {word}, key=lambda other: (-n_texts[other], other))
             if best != word:
                 step[word] = best
