@@ -116,7 +116,7 @@ class _Pool:
 
 
 def _pool_of(project: Project, rows: list[ExampleRow], embeddings: np.ndarray, progress: Progress) -> _Pool:
-    cluster = find_components(project, rows, embeddings, progress)[0].cluster
+    cluster = find_components(project, rows, embeddings, progress).clusters.cluster
     is_pool = np.array([row.split == Example.Split.pool for row in rows], dtype=bool)
     crosses = np.isin(cluster, cluster[~is_pool])  # never trained on, so no label of it is worth its price
     pool = np.flatnonzero(is_pool)

@@ -33,6 +33,7 @@ from curation.services.embeddings import encoder_name
 from curation.services.labels import ExampleRow, answers_of
 from curation.shards import shards_of
 from curation.star_clusters import Stars, star_clusters
+from curation.wordings import same_wordings, wording_links
 from jobs.progress import Progress
 from labeling.models import Example
 from projects.models import Project
@@ -59,6 +60,19 @@ class Duplicates:
     facts: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Found:
+    """The components of all rows and the threshold that made them.
+
+    links: (k, 2) rows of nearly the same words. wording: (n,) int, equal for rows of one bare wording.
+    """
+
+    clusters: Clusters
+    threshold: Threshold
+    links: np.ndarray
+    wording: np.ndarray
+
+
 def current_threshold(project: Project, report: QualityReport | None) -> Threshold:
     """The threshold that the next scoring will use, by the judgements so far.
 
@@ -73,12 +87,15 @@ def current_threshold(project: Project, report: QualityReport | None) -> Thresho
 
 
 def find_components(project: Project, rows: Sequence[ExampleRow], embeddings: np.ndarray,
-                    progress: Progress) -> tuple[Clusters, Threshold, np.ndarray]:
-    """The components of all examples, the threshold that made them, and the links by wording between rows."""
+                    progress: Progress) -> Found:
+    """Find the components of all examples. embeddings: one row of length 1 per example, in their order."""
     threshold = current_threshold(project, QualityReport.objects.filter(project=project).select_related("job").first())
     first_of = {row.compared_sha256: number for number, row in reversed(list(enumerate(rows)))}
     firsts = np.array(sorted(first_of.values()), dtype=np.intp)
-    links = firsts[lexical_links([rows[row].compared for row in firsts], progress=progress)]
+    texts = [rows[row].compared for row in firsts]
+    wordings = same_wordings(texts, progress=progress)
+    links = firsts[np.concatenate([lexical_links(texts, progress=progress), wording_links(wordings)])]
+    wording_of = dict(zip((rows[row].compared_sha256 for row in firsts), wordings.tolist(), strict=True))
     apart = _called_different(project, rows)
     while True:
         found = find_clusters(embeddings, [row.compared_sha256 for row in rows], threshold=threshold.value, links=links,
@@ -86,7 +103,7 @@ def find_components(project: Project, rows: Sequence[ExampleRow], embeddings: np
         largest = int(np.bincount(found.cluster[firsts]).max(initial=0))
         is_chained = largest > max(CHAINED_ROWS, CHAINED_SHARE * len(firsts))
         if not is_chained or threshold.value >= DEFAULT:
-            return found, threshold, links
+            return Found(found, threshold, links, np.array([wording_of[row.compared_sha256] for row in rows], np.intp))
         value = min(DEFAULT, threshold.value + STEP)
         threshold = Threshold(value, f"{value:.3f}, raised from {threshold.value:.3f}, at which {largest:,} texts hang "
                               f"together as one. {threshold.why}", threshold.n_judged, threshold.precision, True)
@@ -95,41 +112,46 @@ def find_components(project: Project, rows: Sequence[ExampleRow], embeddings: np
 def search_duplicates(project: Project, rows: Sequence[ExampleRow], embeddings: np.ndarray,
                       progress: Progress) -> Duplicates:
     """Find the duplicates among all examples. embeddings: one row of length 1 per example, in their order."""
-    found, threshold, links = find_components(project, rows, embeddings, progress)
+    components = find_components(project, rows, embeddings, progress)
+    found, threshold, links = components.clusters, components.threshold, components.links
     firsts = np.unique(found.first)
     linked = np.zeros(len(rows), dtype=bool)
     linked[links.ravel()] = True
     degree = found.degree + np.bincount(links.ravel(), minlength=len(rows))
     stars = star_clusters(embeddings, found.cluster, degree, threshold=threshold.value, rows=firsts,
-                          alike=_alike(rows, linked) if len(links) else None, progress=progress)
+                          alike=_alike(rows, linked, components.wording) if len(links) else None, progress=progress)
     stars = Stars(stars.centre[found.first], stars.similarity[found.first])
     to_judge = sample_pairs(embeddings, firsts, seed=SEED, progress=progress)
     facts = {"n_pairs": found.n_pairs, "n_wordings": len(links), "threshold": threshold.value, "why": threshold.why,
              "is_calibrated": threshold.is_calibrated, "n_in_bin": [round(n, 1) for n in to_judge.n_in_bin.tolist()],
              "recall": [found.recall.estimate, found.recall.low, found.recall.n] if found.recall else None}
-    return Duplicates(found.cluster, stars, _kinds(rows, stars.centre), threshold, to_judge, facts)
+    return Duplicates(found.cluster, stars, _kinds(rows, stars.centre, components.wording), threshold, to_judge, facts)
 
 
-def _alike(rows: Sequence[ExampleRow], linked: np.ndarray) -> Any:
+def _alike(rows: Sequence[ExampleRow], linked: np.ndarray, wording: np.ndarray) -> Any:
     """Whether rows have nearly the wording of a centre; asked only of rows that have it of some row."""
 
     def alike(centre: int, others: np.ndarray) -> np.ndarray:
         found = np.zeros(len(others), dtype=bool)
         for at in np.flatnonzero(linked[others]) if linked[centre] else ():
-            found[at] = jaccard(rows[centre].compared, rows[others[at]].compared) >= JACCARD
+            found[at] = _is_wording(rows, wording, centre, others[at])
         return found
 
     return alike
 
 
-def _kinds(rows: Sequence[ExampleRow], centre: np.ndarray) -> list[str]:
+def _is_wording(rows: Sequence[ExampleRow], wording: np.ndarray, a: int, b: int) -> bool:
+    is_bare = bool(wording[a] == wording[b])
+    return is_bare or jaccard(rows[a].compared, rows[b].compared) >= JACCARD
+
+
+def _kinds(rows: Sequence[ExampleRow], centre: np.ndarray, wording: np.ndarray) -> list[str]:
     kinds: list[str] = []
-    for row, other in zip(rows, centre.tolist(), strict=True):
+    for number, (row, other) in enumerate(zip(rows, centre.tolist(), strict=True)):
         if row.compared_sha256 == rows[other].compared_sha256:
             kinds.append(Kind.exact)
         else:
-            is_wording = jaccard(row.compared, rows[other].compared) >= JACCARD
-            kinds.append(Kind.lexical if is_wording else Kind.semantic)
+            kinds.append(Kind.lexical if _is_wording(rows, wording, number, other) else Kind.semantic)
     return kinds
 
 
