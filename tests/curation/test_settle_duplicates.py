@@ -322,3 +322,16 @@ def test_the_queue_follows_its_index(grouped, scored):
     plan = json.dumps(cluster_queue(scored.report, Wanted()).explain())
     assert "one_duplicate_cluster_per_report_and_place" in plan or "USING INDEX" in plan
     assert "TEMP B-TREE" not in plan
+
+
+def test_a_greeting_a_reference_number_and_a_misspelling_do_not_hide_a_copy(project, bob, client_of, run_jobs):
+    for key, split, text in (("p00", "pool", "Why was my card declined?"), ("p01", "pool", "Where can I buy a horse?"),
+                             ("t00", "test", "Hello, why was my card delcined? My reference is 48213.")):
+        annotate(new_example(project, key, split, text=text, content_sha256=content_sha256(text)), "mira", "neutral")
+    client_of(bob).post(reverse("curation:score", args=[project.pk]))
+    run_jobs()
+    report = latest_report(project)
+    cluster = report.duplicate_clusters.get()
+    assert (cluster.what, cluster.kind) == ("leak", "lexical")
+    assert sorted(member.example.key for member in cluster.members.all()) == ["p00", "t00"]
+    assert report.job.result["duplicates"]["n_wordings"] == 1
