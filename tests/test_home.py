@@ -11,7 +11,16 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from curation.models import Approval, Decision, ExampleScore, QualityReport, Snapshot
+from curation.models import (
+    Approval,
+    CheckOverride,
+    Decision,
+    DuplicateCluster,
+    ExampleScore,
+    QualityReport,
+    Snapshot,
+    SnapshotCheck,
+)
 from goldpan.path.facts import facts_of
 from goldpan.path.steps import agreement_words, jobs_to_show, open_items, steps_of
 from goldpan.path.turn import turn_of
@@ -251,6 +260,35 @@ def test_a_snapshot_waits_for_an_admin_who_did_not_make_it(project, alice, bob, 
     assert turn(project, bob).action.url == reverse("curation:snapshot-detail", args=[snapshot.pk])
     by_alice = story.freeze(by=alice)
     assert by_alice.number == 2 and "You made this snapshot" in turn(project, alice, Role.admin).detail
+
+
+def test_checks_that_fail_come_before_the_approval(project, alice, bob, story):
+    story.examples()
+    story.label_all()
+    story.report(n_issues=0)
+    snapshot = story.freeze()
+    SnapshotCheck.objects.create(snapshot=snapshot, name="leaks", claim="No leak.", holds=False, n=2, found="2 leaks.")
+    for user, role in ((bob, Role.curator), (alice, Role.admin)):
+        found = turn(project, user, role)
+        assert found.headline == "1 check fails, so nobody can approve snapshot 1 yet."
+        assert found.action.url.endswith("#checks")
+    CheckOverride.objects.create(snapshot=snapshot, name="leaks", n=1, reason="Fine.", by=alice)
+    assert "1 check fails" in turn(project, bob).headline, "it finds more than was accepted"
+    CheckOverride.objects.create(snapshot=snapshot, name="leaks", n=2, reason="Fine.", by=alice)
+    assert "waits for an admin" in turn(project, bob).headline
+
+
+def test_groups_of_duplicates_that_want_a_decision_are_open(project, bob, story):
+    story.examples()
+    story.label_all()
+    report = story.report(n_issues=0)
+    QualityReport.objects.filter(pk=report.pk).update(n_clusters=4)
+    for place, what in enumerate(("leak", "leak", "conflict", "other")):
+        DuplicateCluster.objects.create(
+            report=report, place=place, what=what, kind="exact", centre=Example.objects.first(), size=2, n_held_out=0,
+            n_to_exclude=1, similarity=1, n_labels=2, urgency=1, members_sha256="a" * 64)
+    assert opened(project, bob) == {"Groups of duplicates in training and held out": 2,
+                                    "Groups of duplicates with different labels": 1}
 
 
 def test_a_refusal_is_told_with_its_reason(project, alice, bob, story):

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Count, Exists, OuterRef
 
 from curation.models import Decision
-from labeling.models import Annotation, Annotator, Example, KnownAnswer
+from labeling.models import Annotation, Example, KnownAnswer
 from labeling.overlap import FREE_TEXT
 from labeling.services.trust import add_known_answer
 from labeling.task_types import task_type
@@ -17,6 +17,7 @@ from projects.errors import UserError
 from projects.models import Project
 
 SHOWN = 200
+LOOKED_AT = 2000  # pool examples with the most answers, among which unanimous ones are looked for
 # The text or the guideline was the trouble, so whoever answers otherwise cannot be called wrong.
 UNFAIR = (Decision.Cause.ambiguous, Decision.Cause.guideline, Decision.Cause.missing)
 
@@ -34,8 +35,9 @@ class Candidate:
 def candidates(project: Project) -> list[Candidate]:
     """At most SHOWN examples that are no known answer yet: unanimous ones first, then those that a curator settled.
 
-    Unanimous: two people or more gave the same answer and nobody another, and no decision says otherwise. Of decided
-    ones those are left out whose cause was the text or the guideline. Labels take turns, so that all are known.
+    Unanimous: two people or more gave the same answer and nobody another, and no decision says otherwise; of a large
+    project only LOOKED_AT examples with the most answers are asked. Of decided ones those are left out whose cause was
+    the text or the guideline. Labels take turns, so that all are known.
     """
     if project.task_type in FREE_TEXT:
         return []
@@ -52,9 +54,11 @@ def _free(project: Project) -> Any:
 
 
 def _agreed(project: Project) -> list[Candidate]:
-    people = list(Annotator.objects.filter(project=project).values_list("pk", flat=True))
-    unanimous = Annotation.objects.current().filter(annotator__in=people).order_by().values("example").annotate(
-        n=Count("pk"), n_values=Count("value", distinct=True)).filter(n__gte=2, n_values=1).order_by("-n", "example")
+    several = Annotation.objects.filter(example__in=_free(project)).order_by().values(
+        "example").annotate(n=Count("pk")).filter(n__gte=2).order_by("-n", "example").values_list("example", flat=True)
+    unanimous = Annotation.objects.current().filter(example__in=list(several[:LOOKED_AT])).order_by().values(
+        "example").annotate(n=Count("pk"), n_values=Count("value", distinct=True)).filter(
+        n__gte=2, n_values=1).order_by("-n", "example")
     n_of = dict(unanimous.values_list("example", "n")[:5 * SHOWN])
     decided = Decision.objects.current().filter(example=OuterRef("pk")).exclude(verdict=Decision.Verdict.open)
     examples = list(_free(project).filter(~Exists(decided), pk__in=list(n_of))[:2 * SHOWN])

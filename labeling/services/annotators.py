@@ -4,9 +4,9 @@ An annotator's own page says nothing about which examples have a known answer, a
 they have answered themself.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import numpy as np
 from django.contrib.auth.models import User
@@ -207,8 +207,7 @@ def report_on(annotator: Annotator, *, for_themself: bool) -> Report:
         annotator=annotator, with_others=with_others(annotator),
         honeypots=None if for_themself else honeypots_of(annotator, rules),
         exam=exam_words(annotator, rules), speed=None if for_themself else _speed(annotator), first_day=first_day,
-        daily=per_day(list(Annotation.objects.filter(annotator=annotator, created_at__gte=first_day, retracted=False,
-                                                     skipped=False).values_list("created_at", flat=True)), first_day),
+        daily=_answers_per_day(annotator, first_day),
         n_answers=Annotation.objects.current().filter(annotator=annotator).count(), n_skipped=n_skipped,
         n_open=mine.open().count())
 
@@ -249,14 +248,14 @@ def today() -> datetime:
     return timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def per_day(times: Sequence[datetime], first_day: datetime) -> list[int]:
-    """How many of the times fall on each of DAYS days from this midnight on."""
-    counts = [0] * DAYS
-    for at in times:
-        day = (timezone.localtime(at).date() - first_day.date()).days
-        if 0 <= day < DAYS:
-            counts[day] += 1
-    return counts
+def _answers_per_day(annotator: Annotator, first_day: datetime) -> list[int]:
+    """How many answers came on each of DAYS days from this midnight on, counted where they lie."""
+    midnights = [first_day + timedelta(days=number) for number in range(DAYS + 1)]  # of the wall clock
+    found = Annotation.objects.filter(
+        annotator=annotator, created_at__gte=first_day, retracted=False, skipped=False).aggregate(**{
+            str(number): Count("pk", filter=Q(created_at__gte=start, created_at__lt=end))
+            for number, (start, end) in enumerate(pairwise(midnights))})
+    return [found[str(number)] for number in range(DAYS)]
 
 
 def is_proven(annotator: Annotator) -> bool:

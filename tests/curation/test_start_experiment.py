@@ -129,7 +129,7 @@ def test_other_types_of_task_say_why_not(project, bob, client_of):
 def test_a_curator_asks_how_many_labels_more(work, bob, client_of, run_jobs):
     client = client_of(bob)
     LabelingRules.objects.create(project=work, hourly_wage=30, currency="EUR")
-    assert "Nothing is foretold yet" in client.get(url(work, "forecasts")).content.decode()
+    assert "No forecast yet" in client.get(url(work, "forecasts")).content.decode()
     assert client.post(url(work, "forecasts")).status_code == 302
     run_jobs()
     made = LabelForecast.objects.get()
