@@ -122,8 +122,8 @@ def spellings(n_texts: Counter[str]) -> dict[str, str]:
 
 
 def is_slip(a: str, b: str) -> bool:
-    """Whether one slip makes b of a after an equal first letter: two neighbours swapped, or one
-    letter more, less or other where the longer word has MIN_LETTERS."""
+    """Whether one slip makes b of a: two neighbours swapped, or one letter more, less or other if the longer word has
+    MIN_LETTERS. The first letter is hardly ever mistyped, and makes other words (“unable”), so it has to be equal."""
     if a == b or a[:1] != b[:1] or abs(len(a) - len(b)) > 1:
         return False
     start = next((at for at, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

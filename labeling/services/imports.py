@@ -38,6 +38,7 @@ from projects.services import audit
 T = TypeVar("T")
 
 SHOWN_BAD_ROWS = 50
+MOVED = 20_000  # staged examples per statement: SQLite holds all rows of one that sets off triggers in memory
 GIVEN = "given"  # the annotator of labels that came with the examples and name nobody
 
 
@@ -207,10 +208,12 @@ def _staged(upload: Upload, rows: list[Row], n_before: int) -> Iterator[tuple[An
 def _add_examples(upload: Upload) -> int:
     """Insert the staged examples whose keys are new, in the file's order; return how many."""
     names = 'key, text, data, content_sha256, "group", split, observed_at'
-    return execute(f"""
+    (n_staged,), = query(f"SELECT coalesce(max(number) + 1, 0) FROM {STAGING}")  # noqa: S608
+    return sum(execute(f"""
         INSERT INTO labeling_example (project_id, upload_id, {names})
-        SELECT %s, %s, {names} FROM {STAGING} WHERE true ORDER BY number
-        ON CONFLICT DO NOTHING""", [upload.project_id, upload.pk])  # noqa: S608  # names of ours
+        SELECT %s, %s, {names} FROM {STAGING} WHERE number >= %s AND number < %s ORDER BY number
+        ON CONFLICT DO NOTHING""", [upload.project_id, upload.pk, start, start + MOVED])  # noqa: S608  # names of ours
+        for start in range(0, n_staged, MOVED))
 
 
 def _add_annotations(upload: Upload) -> int:
