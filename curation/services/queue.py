@@ -166,7 +166,7 @@ class Queue:
 
     @cached_property
     def _selected(self) -> list[int]:
-        return selected_ids(selection_of(self.report.project, self.filter.selection)).tolist()  # type: ignore[no-any-return]
+        return selected_ids(selection_of(self.report.project, self.filter.selection)).tolist()
 
     @property
     def _reviewable(self) -> QuerySet[ExampleScore]:

@@ -156,7 +156,7 @@ def test_the_page_counts_by_kind_with_links_and_says_what_changed(report, projec
     assert "Since report" not in html
     add(project, "late", "The parcel is late, call 212-555-0123 about it please", "neutral")
     scored(project, bob, run_jobs)
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(26):
         html = page(client, project).content.decode()
     assert f"Since report {report.pk}" in html and "1 example is new. " in html
     assert "newly flagged: personal data (pattern check)" in html

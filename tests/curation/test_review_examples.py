@@ -242,7 +242,7 @@ def test_the_page_asks_as_many_questions_for_many_examples_as_for_few(
                      neighbours=[[scored.examples["p11"].pk, 0.9]]) for k in range(60)])
     with django_assert_max_num_queries(26):
         page(client, scored.project, at=scored.score("p01").pk)
-    with django_assert_max_num_queries(22):  # a step by J, K or a link
+    with django_assert_max_num_queries(23):  # a step by J, K or a link
         client.get(reverse("curation:review", args=[scored.project.pk]), {"at": scored.score("p01").pk}, headers=HTMX)
     with django_assert_max_num_queries(42):  # a decision, its audit, and the next example
         post(client, scored, "p01", verdict="keep")

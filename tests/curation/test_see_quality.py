@@ -68,7 +68,7 @@ def test_annotators_are_shown_as_an_estimate(scored, alice, bob, client_of):
 def test_the_page_asks_the_same_few_questions_for_any_size(scored, bob, client_of, django_assert_max_num_queries):
     client = client_of(bob)
     page(client, scored.project)
-    with django_assert_max_num_queries(18):
+    with django_assert_max_num_queries(24):
         page(client, scored.project)
 
 

@@ -118,7 +118,7 @@ def test_without_a_report_or_groups_the_page_offers_the_next_step(project, alice
 def test_the_pages_ask_few_questions(grouped, to_judge, scored, bob, client_of, django_assert_max_num_queries, name):
     client = client_of(bob)
     client.get(url(scored.project, name))
-    with django_assert_max_num_queries(20 if name == "duplicates" else 14):
+    with django_assert_max_num_queries(21 if name == "duplicates" else 14):
         client.get(url(scored.project, name))
 
 

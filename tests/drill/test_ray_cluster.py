@@ -52,9 +52,10 @@ def test_two_nodes_find_the_same_pairs_and_make_the_same_vectors(cluster: Any) -
     assert len(one.rows_a) >= 1_500
     assert (one.rows_a.tolist(), one.rows_b.tolist()) == (two.rows_a.tolist(), two.rows_b.tolist())
     assert one.similarity.tobytes() == two.similarity.tobytes()  # piece by piece the same products
-    one, two = (find_clusters(vectors, np.arange(3_000), threshold=0.9, partition_from=2_000, spread=spread)
-                for spread in (here, on_ray))
-    assert (one.cluster == two.cluster).all() and (one.degree == two.degree).all() and one.recall == two.recall
+    alone, spread_out = (find_clusters(vectors, np.arange(3_000), threshold=0.9, partition_from=2_000, spread=spread)
+                         for spread in (here, on_ray))
+    assert (alone.cluster == spread_out.cluster).all() and (alone.degree == spread_out.degree).all()
+    assert alone.recall == spread_out.recall
 
     shared = {"encoder": "tests.fakes.HashingEncoder", "name": "hashing 3-grams"}
     pieces = [[f"text {k} of piece {number}" for k in range(50)] for number in range(9)]
