@@ -52,11 +52,6 @@ def test_a_bulk_insert_counts_what_was_new(project):
     assert kept(project) == {"dev": (6, 0, 0), "test": (3, 0, 0)}
 
 
-def test_what_is_removed_is_not_counted(project):
-    new_example(project, "a", "pool").delete()
-    assert kept(project) == {}
-
-
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.sampled_from(["label", "skip", "retract"])),
                 max_size=25), st.integers(1, 6))

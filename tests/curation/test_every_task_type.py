@@ -57,6 +57,11 @@ def person(n: int) -> str:
     return PEOPLE[n % 7]
 
 
+def spoken(n: int) -> str:
+    """A word for every number, since texts that differ in long numbers only say the same."""
+    return "".join(["ba", "de", "fi", "go", "ku", "la", "me", "ni", "po", "ru"][int(digit)] for digit in str(n))
+
+
 def spans_of(text: str, *names: str) -> list[dict[str, Any]]:
     return [{"start": text.index(name), "end": text.index(name) + len(name), "label": "PERSON"} for name in names]
 
@@ -66,7 +71,7 @@ def letter(n: int) -> str:
 
 
 def about(n: int) -> str:
-    return f"{WORDS[mood(n)]}, says letter {n * 7919} of the {n}th."
+    return f"{WORDS[mood(n)]}, says {spoken(n * 7919)} of {spoken(n * 1299709)} to {spoken(n * 15485863)}."
 
 
 def answer(n: int) -> str:

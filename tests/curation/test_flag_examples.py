@@ -44,9 +44,14 @@ def project(project):
     return project
 
 
+def short(n, factor):
+    """Four digits: longer numbers are taken for references, and texts that differ in those say the same."""
+    return n * factor % 9000 + 1000
+
+
 def said(label, n):
     """A text of its own, with little of its wording in common with the label's others but what tells the label."""
-    return f"{WORDS[label]}, says number {n * 7919} of {n * 104729} and {n * 1299709}"
+    return f"{WORDS[label]}, says number {short(n, 7919)} of {short(n, 104729)} and {short(n, 1299709)}"
 
 
 def add(project, key, text, label, split="pool"):
