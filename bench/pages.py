@@ -302,7 +302,8 @@ def _map_job(project: Any, by: Any) -> Any:
 
 
 def _select(project: Any, by: Any) -> None:
-    from curation.services.selections import create_selection, latest_map
+    from curation.services.maps import latest_map
+    from curation.services.selections import create_selection
     from labeling.models import Example
 
     ids = np.array(Example.objects.order_by("pk").values_list("pk", flat=True)[:5 * N_SELECTED:5])
