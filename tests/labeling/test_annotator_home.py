@@ -147,7 +147,7 @@ def test_who_is_stopped_by_known_answers_reads_kind_words_and_no_figures(hall, m
     html = page()
     assert "A curator would like to go through the guideline with you" in html
     for word in ("nown answer", "0 of 12", "85"):
-        assert word not in html
+        assert word not in html.split("<main")[1]  # the head has random letters
 
 
 def test_the_exam_is_told_while_it_is_under_way_and_kindly_when_it_failed(hall, mine, page, project):
