@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
@@ -20,6 +21,11 @@ from projects.models import Project, Role
 from projects.services import add_member, create_project
 
 pytest_plugins = ["tests.label_studio_fixture"]
+
+# The same cases in every run: whether a change may land is no matter of luck. Wider: --hypothesis-profile wide.
+hypothesis.settings.register_profile("same", derandomize=True)
+hypothesis.settings.register_profile("wide", max_examples=1000)
+hypothesis.settings.load_profile("same")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
