@@ -57,7 +57,7 @@ class Seen:
     @classmethod
     def of(cls, queue: Queue, mark: Mark) -> Self:
         found = queue.rows.aggregate(n=Count("pk"), total=Sum("pk"))
-        return cls(queue.report.pk, mark.decision, mark.annotation, found["n"], found["total"] or 0)
+        return cls(queue.report.pk, mark.decision, mark.annotation, found["n"], int(found["total"] or 0))
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def look_at(queue: Queue) -> Look:
         n_of[label] += n
         if predicted not in ("", label):
             n_suggested[predicted] += n
-    seen = Seen(queue.report.pk, mark.decision, mark.annotation, n_all, total_all)
+    seen = Seen(queue.report.pk, mark.decision, mark.annotation, n_all, int(total_all))
     return Look(seen, n_of.most_common(), n_suggested.most_common(), n_suggested.total(),
                 list(queue.ordered[:N_SHOWN]))
 
