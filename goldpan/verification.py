@@ -68,10 +68,11 @@ def _snapshot_problems(snapshot: Snapshot) -> Iterator[str]:
     """
     try:
         manifest = read_manifest(snapshot)
-        frozen = list(chain.from_iterable(chunk.sha256s for chunk in stream_chunks(snapshot)))
-        lines = [line for chunk in stream_chunks(snapshot) for line in chunk.lines.split(b"\n") if line]
+        chunks = list(stream_chunks(snapshot))
     except (UserError, ValueError):
         return  # said already
+    frozen = list(chain.from_iterable(chunk.sha256s for chunk in chunks))
+    lines = [line for chunk in chunks for line in chunk.lines.split(b"\n") if line]
     if manifest["rows"]["sha256"] != snapshot.rows_sha256 or manifest["rows"]["n"] != len(lines):
         yield f"The manifest of {snapshot} names other rows than the database."
     for part in ("lineage", "left_out", "selection"):

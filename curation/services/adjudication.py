@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from django.contrib.auth.models import User
-from django.db.models import F, Max, Min, QuerySet, TextField
+from django.db.models import F, Max, Min, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from curation.answers import Answers
@@ -25,7 +25,7 @@ from curation.services.scoring import latest_report
 from curation.side_by_side import FieldRow, field_rows, stretches
 from labeling.models import Annotation, Annotator, Assignment, Batch, BatchItem, Example
 from labeling.overlap import needs_another
-from labeling.services.batches import MIN_HELD_OUT_LABELS, most_wanted
+from labeling.services.batches import BELOW_CAP, MIN_HELD_OUT_LABELS
 from labeling.services.bulk import CHUNK
 from projects.errors import UserError
 from projects.models import Membership, Project, Role
@@ -99,15 +99,15 @@ def _set_aside(project: Project) -> set[int]:
 
 def _asked_further(project: Project, among: set[int]) -> set[int]:
     """Those of these examples about which somebody will be asked, or is being asked now."""
-    batches = Batch.objects.filter(project=project).exclude(state=Batch.State.closed).in_bulk() if among else {}
+    batches = set(Batch.objects.filter(project=project).exclude(state=Batch.State.closed).values_list(
+        "pk", flat=True)) if among else set()
     if not batches:
         return set()
     on_desks = set(Assignment.objects.open().filter(
         annotator__project=project, purpose=Assignment.Purpose.label).values_list("example_id", flat=True))
-    asking = {pk: batch_id for pk, batch_id, split, n_taken, n_wanted in _in_chunks(
-        BatchItem.objects.filter(batch__in=batches, is_set_aside=False), "example", among,
-        ("example_id", "batch_id", "example__split", "n_taken", "n_wanted"))
-        if n_taken < n_wanted or n_wanted < most_wanted(batches[batch_id], split)}
+    asking = dict(_in_chunks(
+        BatchItem.objects.filter(Q(n_taken__lt=F("n_wanted")) | BELOW_CAP, batch__in=batches, is_set_aside=False),
+        "example", among, ("example_id", "batch_id")))
     people, had = _who_may_be_asked(project, batches), _who_had(asking)
     return on_desks | {pk for pk, batch_id in asking.items() if people[batch_id] - had[pk]}
 

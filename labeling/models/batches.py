@@ -44,6 +44,10 @@ class LabelingRules(models.Model):
     def __str__(self) -> str:
         return f"rules of {self.project}"
 
+    def wants_exam_of(self, annotator: Annotator) -> bool:
+        """Whether an entry exam is still before them."""
+        return bool(self.exam_size) and annotator.passed_exam_at is None
+
 
 class Batch(models.Model):
     """Examples that people are asked to label: how often each, by whom, and what happens where they differ."""

@@ -23,9 +23,8 @@ from projects.services import audit
 MIN_HELD_OUT_LABELS = 3  # a dev or test label is the majority of so many blind answers at least
 MAX_HELD_OUT_LABELS = 5
 MAX_LABELS = 20
-BELOW_CAP = Q(example__split=Example.Split.pool, n_wanted__lt=F("batch__max_labels")) | (
-    ~Q(example__split=Example.Split.pool)
-    & (Q(n_wanted__lt=F("batch__max_labels")) | Q(n_wanted__lt=MAX_HELD_OUT_LABELS)))  # items that may want one more
+BELOW_CAP = Q(n_wanted__lt=F("batch__max_labels")) | (
+    ~Q(example__split=Example.Split.pool) & Q(n_wanted__lt=MAX_HELD_OUT_LABELS))  # items that may want one more
 
 
 @dataclass(frozen=True)
@@ -109,11 +108,6 @@ def n_wanted(batch: Batch, key: str, split: str) -> int:
     is_drawn = int.from_bytes(digest[:8]) < batch.overlap_share * 2**64
     n = batch.overlap_labels if is_drawn else batch.n_labels
     return n if split == Example.Split.pool else max(n, MIN_HELD_OUT_LABELS)
-
-
-def most_wanted(batch: Batch, split: str) -> int:
-    """How many answers an example gets at most."""
-    return batch.max_labels if split == Example.Split.pool else max(batch.max_labels, MAX_HELD_OUT_LABELS)
 
 
 @transaction.atomic

@@ -282,7 +282,7 @@ def _people(project: Project, rules: LabelingRules, daily_of: dict[int, list[int
         if annotator.labels_here or n_open.get(annotator.pk) or any(daily):  # type: ignore[attr-defined]
             found.append(Person(annotator, n_open.get(annotator.pk, 0), daily[-1], sum(daily),
                                 typical_seconds(seconds[annotator.pk]),
-                                bool(rules.exam_size) and annotator.passed_exam_at is None))
+                                rules.wants_exam_of(annotator)))
     return sorted(found, key=lambda one: (one.annotator.paused_at is not None, -one.n_fortnight, one.annotator.pk))
 
 

@@ -49,8 +49,8 @@ def hand_out(project: Project) -> HandedOut:
         n_free = rules.open_limit - n_open[annotator.pk]
         if annotator.daily_limit is not None:
             n_free = min(n_free, annotator.daily_limit - n_today[annotator.pk] - n_open[annotator.pk])
-        has_exam = rules.exam_size and annotator.passed_exam_at is None
-        given = _fill_desk(annotator, n_free, rules, now) if n_free > 0 and (is_wanted or has_exam) else []
+        may_get = is_wanted or rules.wants_exam_of(annotator)
+        given = _fill_desk(annotator, n_free, rules, now) if n_free > 0 and may_get else []
         for purpose in given:
             n_of[purpose] += 1
         n_starved += not given and not n_open[annotator.pk]
@@ -67,7 +67,7 @@ def _fill_desk(annotator: Annotator, n_free: int, rules: LabelingRules, now: dat
     """Reserve at most `n_free` examples for one person; return the purpose of each new assignment."""
     expires_at = now + timedelta(hours=rules.reservation_hours)
     known = _known_answers(annotator)
-    if rules.exam_size and annotator.passed_exam_at is None:
+    if rules.wants_exam_of(annotator):
         n_left = max(0, rules.exam_size - _n_exam(annotator))
         return _give(annotator, Assignment.Purpose.exam, known[:n_left], expires_at)
     given: list[str] = []

@@ -145,7 +145,8 @@ def _is_in_already(upload: Upload) -> bool:
     if upload.format == "ls-json" or upload.batch_id is not None:  # these write more than examples and answers
         return False
     events = AuditEvent.objects.filter(project=upload.project_id, what="import").order_by("-sequence")
-    return any(detail.get("left_as") == _state(upload) for detail in events.values_list("detail", flat=True)[:100])
+    state = _state(upload)
+    return any(detail.get("left_as") == state for detail in events.values_list("detail", flat=True)[:100])
 
 
 def _state(upload: Upload) -> str:

@@ -132,8 +132,7 @@ def look_at_known_answers(project: Project, annotator_ids: Collection[int] | Non
 
 def has_done_exam(annotator: Annotator, rules: LabelingRules) -> bool:
     """Whether all of an entry exam is answered that nobody has passed yet."""
-    return bool(rules.exam_size) and annotator.passed_exam_at is None and (
-        results(annotator, Assignment.Purpose.exam).n >= rules.exam_size)
+    return rules.wants_exam_of(annotator) and results(annotator, Assignment.Purpose.exam).n >= rules.exam_size
 
 
 def exam_obstacle(annotator: Annotator, rules: LabelingRules) -> str:
