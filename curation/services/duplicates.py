@@ -26,6 +26,7 @@ from curation.models import (
 )
 from curation.services.duplicate_search import MOST_APART, ORDER
 from curation.services.labels import answers_of
+from curation.services.review import undoing
 from jobs.models import Job
 from jobs.progress import Progress
 from jobs.services import completing, enqueue
@@ -315,10 +316,7 @@ def _take_back(decision_ids: Sequence[int], by: User) -> dict[int, int]:
         rows = []
         for decision in counting:
             before = next((one for one in reversed(history[decision.example_id]) if one.pk < decision.pk), None)
-            rows.append(Decision(
-                example_id=decision.example_id, report_id=decision.report_id, undoes=decision, decided_by=by,
-                verdict=before.verdict if before else Decision.Verdict.open, value=before.value if before else "",
-                reason=before.reason if before else "", cause=before.cause if before else ""))
+            rows.append(undoing(decision, before, by=by))
         back |= {int(row.undoes_id or 0): row.pk for row in Decision.objects.bulk_create(rows)}
     return back
 

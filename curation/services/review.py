@@ -131,13 +131,17 @@ def undo(project: Project, *, by: User) -> Decision:
     newest, *earlier = standing.filter(example=last.example).select_related("decided_by").order_by("-pk")[:2]
     if newest.pk != last.pk:
         raise UserError(f"{newest.decided_by} has decided on example {last.example.key} since. Decide again instead.")
-    before = earlier[0] if earlier else None
-    decision = Decision.objects.create(
-        example=last.example, report=last.report, verdict=before.verdict if before else Decision.Verdict.open,
-        value=before.value if before else "", reason=before.reason if before else "",
-        cause=before.cause if before else "", undoes=last, decided_by=by)
+    decision = undoing(last, earlier[0] if earlier else None, by=by)
+    decision.save()
     audit(project, by, "undo", {"example": last.example.key, "undoes": last.pk, "decision": decision.pk})
     return decision
+
+
+def undoing(decision: Decision, before: Decision | None, *, by: User) -> Decision:
+    """The row, not saved yet, that takes a decision back. before: what counts again then, None for nothing."""
+    before = before or Decision(verdict=Decision.Verdict.open)
+    return Decision(example_id=decision.example_id, report_id=decision.report_id, undoes=decision, decided_by=by,
+                    verdict=before.verdict, value=before.value, reason=before.reason, cause=before.cause)
 
 
 @dataclass(frozen=True)
