@@ -93,7 +93,8 @@ class ArmsForm(forms.Form):
                                help_text="Steps are the honest one: a small arm is read more often, and no arm wins by "
                                          "being trained longer. With passes a larger arm gets more training.")
     steps = forms.IntegerField(label="Steps", min_value=1, max_value=100_000,
-                               help_text="Of every training. The default reads the largest arm once.")
+                               help_text="Of every training. The default reads the largest arm once, and takes at "
+                                         "least 60.")
 
     def __init__(self, *args: Any, arms: Sequence[ExperimentArm], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

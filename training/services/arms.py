@@ -19,6 +19,7 @@ import numpy as np
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import Count
 
 from curation.canonical import canonical_line
 from curation.experiments import difference, mean_accuracy, verdict
@@ -253,8 +254,8 @@ def _read_right(result: ArmResult) -> np.ndarray:
 
 def n_arm_looks(project: Project) -> int:
     """How many arm trainings have looked at the test rows; one that judged a single model has."""
-    return ArmTraining.objects.filter(experiment__project=project, experiment__split="test",
-                                      results__isnull=False).distinct().count()
+    looked = ArmResult.objects.filter(training__experiment__project=project, training__experiment__split="test")
+    return int(looked.aggregate(n=Count("training", distinct=True))["n"])
 
 
 @dataclass(frozen=True)
@@ -285,7 +286,7 @@ def forecast_of(experiment: Experiment, plan: Plan) -> Forecast | None:
 def _measured(project: Project) -> tuple[Speed, str] | None:
     result = ArmResult.objects.filter(training__experiment__project=project).last()
     if result is not None:
-        return _speed_of_result(result), f"training {result.training_id} of such arms"
+        return _speed_of_result(result), f"training {result.training_id} of an experiment's arms"
     adapter = Adapter.objects.filter(project=project).select_related("run").first()
     if adapter is not None:
         return _speed_of_adapter(adapter), f"run {adapter.run_id}"
