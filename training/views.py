@@ -206,10 +206,13 @@ def _arm_rows(training: ArmTraining | None, verdict: ArmVerdict | None) -> list[
     if training is None:
         return []
     said: dict[int, list[float]] = {}
+    refused: dict[int, int] = {}
     for result in training.results.order_by("seed"):
         said.setdefault(result.arm_id, []).append(result.n_right / result.n)
+        refused[result.arm_id] = max(refused.get(result.arm_id, 0), result.receipt["n_refused"])
     found = {one["position"]: one for one in verdict.arms} if verdict else {}
-    return [{"arm": arm, "said": said.get(arm.pk, []), **_arm_figures(found.get(arm.position))}
+    return [{"arm": arm, "said": said.get(arm.pk, []), "n_refused": refused.get(arm.pk, 0),
+             **_arm_figures(found.get(arm.position))}
             for arm in training.experiment.arms.all() if arm.position in training.positions]
 
 
