@@ -174,7 +174,7 @@ def run_train_arms(job: Job, progress: Progress) -> None:
 def _part(progress: Progress, number: int, n: int) -> Progress:
     """One training's progress as its part of all that are left; one stage, so that the time left is that of all."""
 
-    def part(_: str, done: int, total: int) -> None:
+    def part(stage: str, done: int, total: int) -> None:
         progress(f"Training {n} model{'' if n == 1 else 's'}", UNITS * number + (UNITS * done // total if total else 0),
                  UNITS * n)
 
