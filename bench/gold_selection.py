@@ -15,12 +15,11 @@ hour.
 
 import argparse
 import csv
-import json
 import os
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +34,9 @@ from curation.label_quality import score_labels
 from curation.probabilities import out_of_sample_probabilities
 from curation.selection import Candidates, GoldRule, matched_draws, select_gold
 from goldpan.demo_data import LABELS, SDIST, labels_of, read_tweets, truth_of
-from jobs.child import run_child
+from training.arms import Labelled, learn_and_judge
 from training.finetune import TrainingConfig
-from training.prompts import prompt_to_json, short
+from training.prompts import short
 
 TWEETS = Path("var/downloads") / SDIST
 MODEL = Path("var/models/smollm2-135m-instruct")
@@ -214,23 +213,14 @@ def _compare_with_llm(data: Data) -> None:
 
 def _said_by_lora(data: Data, rows: np.ndarray, labels: np.ndarray, seed: int) -> tuple[np.ndarray, int]:
     """Train on these rows; return which of the judge's rows the adapter gets right, and the steps it took."""
-    prompt = prompt_to_json(short({"labels": [{"name": label, "description": ""} for label in data.labels]}))
+    learned = [Labelled(data.texts[row], data.labels[code]) for row, code in zip(rows, labels, strict=True)]
+    judges = [Labelled(text, label) for text, label in zip(data.judge_texts, data.judge.labels, strict=True)]
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        lines = [json.dumps({"text": data.texts[row], "label": data.labels[code]})
-                 for row, code in zip(rows, labels, strict=True)]
-        (folder / "train.jsonl").write_text("\n".join([*lines, ""]))
-        (folder / "dev.jsonl").write_text("\n".join([*lines[:60], ""]))  # the last epoch is about as good as any
-        config = asdict(TrainingConfig(epochs=1 if len(rows) > 2 * SIZE else 3, dev_rows=60, seed=seed))
-        made = run_child("training.finetune", {
-            "model": str(MODEL), "rows_file": str(folder / "train.jsonl"), "dev_file": str(folder / "dev.jsonl"),
-            "prompt": prompt, "config": config}, folder=folder)
-        (folder / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in data.judge_texts))
-        said = run_child("training.label_scoring", {
-            "model": str(MODEL), "adapter": str(folder / "adapter"), "prompts": [prompt],
-            "texts_file": str(folder / "texts.jsonl"), "threads": 2}, folder=folder / "scores")
-        scores = np.load(folder / "scores" / said["prompts"][0]["scores"])
-    return np.asarray(data.labels, dtype=object)[scores.argmax(axis=1)] == np.asarray(data.judge.labels), made["steps"]
+        found = learn_and_judge(
+            learned, judges, model=MODEL, folder=Path(place),
+            prompt=short({"labels": [{"name": label, "description": ""} for label in data.labels]}),
+            config=TrainingConfig(epochs=1 if len(rows) > 2 * SIZE else 3, seed=seed))
+    return found.right, found.steps
 
 
 if __name__ == "__main__":

@@ -139,6 +139,7 @@ JOB_KINDS = {
     "baseline": "training.services.baseline.run_baseline",
     "train": "training.services.runs.run_train",
     "evaluate": "training.services.evaluation.run_evaluate",
+    "train_arms": "training.services.arms.run_train_arms",
     "suggest": "training.services.suggestions.run_suggest",
 }
 

@@ -27,7 +27,6 @@ from curation.models import (
     DuplicateCluster,
     DuplicateMember,
     ExampleScore,
-    Experiment,
     Map,
     QualityReport,
     Snapshot,
@@ -50,6 +49,7 @@ from projects.objects import put_object
 from projects.rights import FOUNDER, MAY, PUBLIC, SIGNED_IN, SUPERUSER, on
 from projects.services import publish_guideline
 from tests.fake_label_studio import FakeLabelStudio
+from tests.training.story import new_experiment
 from training.models import Adapter, Run, RunQuerySet, Verdict
 from training.prompts import prompt_to_json, short, zero_shot
 from training.services.scoring import predictions_of, write_evaluation
@@ -262,6 +262,10 @@ training:run-live            run        GET     log-in    403     200  200   404
 training:run-live            run        POST    log-in    403     405  405   404
 training:flips               run        GET     log-in    403     200  200   404
 training:flips               run        POST    log-in    403     405  405   404
+training:experiment-arms     experiment GET     log-in    403     200  200   404
+training:experiment-arms     experiment POST    log-in    403     405  405   404
+training:arms-start          experiment GET     log-in    403     403  200   404
+training:arms-start          experiment POST    log-in    403     403  302   404
 training:example-lineage     example    GET     log-in    403     200  200   404
 training:example-lineage     example    POST    log-in    403     405  405   404
 training:adapter             adapter    GET     log-in    403     200  200   404
@@ -406,8 +410,7 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
         project=project, kind="export", title="Exported", state="succeeded", finished_at=timezone.now(),
         params={"snapshot": snapshot.pk, "format": "csv"}, result={"sha256": put_object(
             settings.GOLDPAN_OBJECTS, b"a file")})
-    experiment = Experiment.objects.create(project=project, kind="arms", report=report, job=failed, split="dev", n=2,
-                                           config={"seeds": [0]}, verdict=["No difference is shown."], created_by=bob)
+    experiment = new_experiment(project, by=bob, report=report)
     publish_guideline(project, text="Say the mood you hear.", note="Tone.", by=bob, seen=1, changes_all=True)
     return World(
         people={"alice": alice, "bob": bob, "charlie": charlie, "dora": dora},
@@ -447,6 +450,7 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
             "curation:example-erase": {"reason": "Somebody asked.", "sure": "on"},
             "curation:snapshot-approve": {"sha256": still_open.sha256, "decision": "refused", "comment": "Not yet."},
             "training:train": {"override_reason": "why not"} | training_defaults(),
+            "training:arms-start": {"arms": [0, 1], "n_seeds": 3, "budget": "steps", "steps": 60} | training_defaults(),
             "training:promote": {"override_reason": "why not"}})
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,6 +64,19 @@ def all_checkpoints(folder: Path) -> list[Path]:
 def checkpoint_step(checkpoint: Path) -> int:
     """The optimiser step in a checkpoint's name."""
     return int(checkpoint.name.rsplit("-", 1)[1])
+
+
+def take_over(earlier: Sequence[Path], folder: Path) -> None:
+    """Copy the checkpoints and the log of an earlier attempt into `folder`: of the first of `earlier` that has any.
+
+    Each checkpoint is verified before it is used, so that a torn one does no harm.
+    """
+    for place in earlier:
+        if (place / "checkpoints").is_dir():
+            shutil.copytree(place / "checkpoints", folder / "checkpoints", dirs_exist_ok=True)
+            if (place / "metrics.jsonl").exists():
+                shutil.copy(place / "metrics.jsonl", folder / "metrics.jsonl")
+            return
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -6,7 +6,8 @@
    predicted only. The loss is that of the same rows padded one below the other.
 3. Every step is a line in metrics.jsonl; every N steps a checkpoint with a manifest of ours, resumed from
    by itself when the folder is used again.
-4. After each epoch score the dev rows; the epoch that is best on them becomes `adapter/`.
+4. After each epoch score the dev rows; the epoch that is best on them becomes `adapter/`. Without dev rows it is
+   the last step.
 """
 
 import json
@@ -146,28 +147,32 @@ def _fill(packed: Packed, place: int, rows: Sequence[tuple[Sequence[int], Sequen
 def train(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, Any]:
     """The child's work: train an adapter on the spec's rows and leave it in `folder/adapter`.
 
-    spec: "model" (folder), "rows_file" and "dev_file" (JSON lines with "key", "text", "label"), "prompt"
-    (`prompt_to_json`), "config" (fields of `TrainingConfig`).
+    spec: "model" (folder), "rows_file" and "dev_file" (JSON lines with "key", "text", "label"; no dev file means that
+    no epoch is chosen), "prompt" (`prompt_to_json`), "config" (fields of `TrainingConfig`), optional "steps": the run
+    ends after so many optimiser steps, within an epoch if need be, instead of after the config's epochs.
     A folder in which the same run was killed is taken up at its newest whole checkpoint.
     Raises ValueError in words if the config, the rows or the model cannot be trained with.
     """
     config = config_from_json(spec["config"])
     language_model.prepare_process(config.threads)
     prompt = prompts.prompt_from_json(spec["prompt"])
-    rows, dev = _read_rows(spec["rows_file"]), _read_rows(spec["dev_file"])[: config.dev_rows]
-    _check_dev(dev, prompt)
+    rows = _read_rows(spec["rows_file"])
+    dev = _read_rows(spec["dev_file"])[: config.dev_rows] if spec.get("dev_file") else None
+    if dev is not None:
+        _check_dev(dev, prompt)
     progress("Loading the model", 0, 1)
     loaded = language_model.load(Path(spec["model"]))
     encoded = encoding.encode_rows(loaded.tokenizer, prompt, rows, max_tokens=config.max_tokens)
     problems = encoding.preflight(encoded, len(rows))
     if problems:
         raise ValueError(" ".join(problems))
-    checkpoint = _resume_point(folder / KEPT)
+    steps_per_epoch = math.ceil(len(encoded.rows) / config.batch_size)
+    total = int(spec.get("steps") or 0) or n_steps(len(encoded.rows), config)
+    checkpoint = _resume_point(folder / KEPT, within=total if total % steps_per_epoch else total + 1)
     log = MetricsLog(folder / METRICS, keep_steps=checkpoints.checkpoint_step(checkpoint) if checkpoint else 0)
     stop = _StopRequest()
-    trainer = _trainer(loaded, encoded.rows, config, folder / KEPT)
-    keeper = _Keeper(trainer, loaded, prompt, dev, folder / KEPT, log, progress, stop, config.epochs,
-                     n_steps(len(encoded.rows), config))
+    trainer = _trainer(loaded, encoded.rows, config, folder / KEPT, total)
+    keeper = _Keeper(trainer, loaded, prompt, dev, folder / KEPT, log, progress, stop, steps_per_epoch, total)
     trainer.add_callback(_callback(keeper))
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.asked:
@@ -198,7 +203,7 @@ class MetricsLog:
 
     @property
     def epochs(self) -> list[dict[str, Any]]:
-        return [row for row in self.rows if "dev_accuracy" in row]
+        return [row for row in self.rows if "loss" not in row]
 
 
 def _parsed(line: str) -> dict[str, Any] | None:
@@ -226,12 +231,12 @@ class _Keeper:
     trainer: Any
     loaded: LoadedModel
     prompt: Prompt
-    dev: list[dict[str, str]]
+    dev: list[dict[str, str]] | None
     kept: Path
     log: MetricsLog
     progress: Progress
     stop: _StopRequest
-    epochs: int
+    steps_per_epoch: int
     n_steps: int
     seconds: float = 0.0  # spent in steps, by all attempts
     clock: float = 0.0
@@ -240,8 +245,8 @@ class _Keeper:
         if self.log.steps:
             self.seconds, self.trainer.n_tokens = self.log.steps[-1]["seconds"], self.log.steps[-1]["tokens"]
         self.clock = time.perf_counter()
-        if step and step % (self.n_steps // self.epochs) == 0:
-            self.score_dev(step)  # the kill may have come after this checkpoint and before its epoch was scored
+        if step and step % self.steps_per_epoch == 0:
+            self.end_epoch(step)  # the kill may have come after this checkpoint and before its epoch was scored
 
     def step(self, step: int, loss: float, learning_rate: float) -> None:
         now = time.perf_counter()
@@ -252,24 +257,31 @@ class _Keeper:
                          "seconds": round(self.seconds, 3), "tokens": self.trainer.n_tokens})
         self.progress("Training", step, self.n_steps)
 
-    def score_dev(self, step: int) -> None:
-        """Score the adapter as it is now, keep it in `epoch-<step>/`, then log; on a resume nothing is done twice."""
-        if any(row["step"] == step for row in self.log.epochs):
+    def end_epoch(self, step: int) -> None:
+        """Score the adapter as it is now, keep it in `epoch-<step>/`, then log; on a resume nothing is done twice.
+
+        Without dev rows only the last step is kept.
+        """
+        if any(row["step"] == step for row in self.log.epochs) or (self.dev is None and step < self.n_steps):
             return
         started = time.perf_counter()
+        scored = {} if self.dev is None else self._scored(self.dev)
+        self._keep(step)
+        seconds = time.perf_counter() - started
+        self.log.append({"step": step, "epoch": math.ceil(step / self.steps_per_epoch), **scored,
+                         "seconds": round(seconds, 3)})
+        self.clock = time.perf_counter()
+
+    def _scored(self, dev: list[dict[str, str]]) -> dict[str, float]:
         names = [label.name for label in self.prompt.labels]
         model = self.trainer.model
         model.eval()
         scores = label_scoring.label_log_likelihoods(
-            LoadedModel(model, self.loaded.tokenizer), self.prompt, [row["text"] for row in self.dev],
+            LoadedModel(model, self.loaded.tokenizer), self.prompt, [row["text"] for row in dev],
             progress=self._dev_progress, stage="Scoring the dev rows")
         model.train()
-        labels = np.array([names.index(row["label"]) for row in self.dev])
-        self._keep(step)
-        seconds = time.perf_counter() - started
-        self.log.append({"step": step, "epoch": step * self.epochs // self.n_steps, **dev_metrics(scores, labels),
-                         "n_dev": len(labels), "seconds": round(seconds, 3)})
-        self.clock = time.perf_counter()
+        labels = np.array([names.index(row["label"]) for row in dev])
+        return {**dev_metrics(scores, labels), "n_dev": len(labels)}
 
     def _dev_progress(self, stage: str, done: int, total: int) -> None:
         if self.stop.asked:
@@ -291,7 +303,7 @@ def dev_metrics(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
             "dev_loss": float(-np.log(np.maximum(chances, 1e-12)).mean())}
 
 
-def _trainer(loaded: LoadedModel, rows: Sequence[EncodedRow], config: TrainingConfig, kept: Path) -> Any:
+def _trainer(loaded: LoadedModel, rows: Sequence[EncodedRow], config: TrainingConfig, kept: Path, total: int) -> Any:
     import torch
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
@@ -328,7 +340,7 @@ def _trainer(loaded: LoadedModel, rows: Sequence[EncodedRow], config: TrainingCo
 
     arguments = SFTConfig(
         output_dir=str(kept), seed=config.seed, data_seed=config.seed,
-        num_train_epochs=config.epochs, per_device_train_batch_size=config.batch_size, gradient_accumulation_steps=1,
+        max_steps=total, per_device_train_batch_size=config.batch_size, gradient_accumulation_steps=1,
         learning_rate=config.learning_rate, lr_scheduler_type="linear", warmup_steps=config.warmup_share,
         optim="adamw_torch", weight_decay=0.0, max_grad_norm=1.0, bf16=False, fp16=False, gradient_checkpointing=False,
         max_length=None, packing=False, dataset_kwargs={"skip_prepare_dataset": True}, shuffle_dataset=False,
@@ -364,7 +376,7 @@ def _callback(keeper: _Keeper) -> Any:
 
         def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if not keeper.stop.asked:
-                keeper.score_dev(state.global_step)
+                keeper.end_epoch(state.global_step)
 
     return Callback()
 
@@ -383,7 +395,7 @@ def _result(folder: Path, log: MetricsLog, encoded: encoding.Encoded, model: Pat
             checkpoint: Path | None) -> dict[str, Any]:
     whole = [row for row in log.epochs if checkpoints.is_verified(folder / KEPT / f"epoch-{row['step']}",
                                                                   needed=checkpoints.ADAPTER_FILES)]
-    best = max(whole, key=lambda row: (row["dev_calibrated"], row["step"]))
+    best = max(whole, key=lambda row: (row.get("dev_calibrated", 0.0), row["step"]))
     files = _publish(folder / KEPT / f"epoch-{best['step']}", folder / "adapter", language_model.model_identity(model))
     steps = log.steps
     return {"steps": steps[-1]["step"], "train_seconds": steps[-1]["seconds"], "tokens": steps[-1]["tokens"],
@@ -422,8 +434,14 @@ def _check_dev(dev: Sequence[dict[str, str]], prompt: Prompt) -> None:
         raise ValueError(f"Dev rows carry labels that the prompt does not offer: {', '.join(unknown)}.")
 
 
-def _resume_point(kept: Path) -> Path | None:
-    """The newest whole checkpoint; torn ones beyond it are removed, so that none is mistaken for it."""
+def _resume_point(kept: Path, *, within: int) -> Path | None:
+    """The newest whole checkpoint before the step `within`; the others beyond it are removed, lest one be taken for it.
+
+    transformers takes up a run whose last step lies within an epoch with a step too many.
+    """
+    for path in checkpoints.all_checkpoints(kept):
+        if checkpoints.checkpoint_step(path) >= within:
+            shutil.rmtree(path)
     newest = checkpoints.newest_verified(kept)
     for path in checkpoints.all_checkpoints(kept):
         if newest is None or checkpoints.checkpoint_step(path) > checkpoints.checkpoint_step(newest):

@@ -1,10 +1,13 @@
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
 from django import forms
 from django.conf import settings
 
+from curation.models import ExperimentArm
 from training.finetune import TrainingConfig
+from training.services.arms import MAX_SEEDS, MIN_SEEDS, default_steps
 
 # field of TrainingConfig → its label and what it does, in the order of the page
 KNOBS = {
@@ -21,6 +24,26 @@ KNOBS = {
     "seed": ("Seed", "Another seed moves the result a little."),
     "threads": ("Threads", "Of this machine, while it trains."),
 }
+TYPES = {field.name: field.type for field in fields(TrainingConfig)}
+
+
+def knob(name: str) -> forms.Field:
+    """The field of a setting of TrainingConfig, with its default."""
+    label, help_text = KNOBS[name]
+    kind = forms.IntegerField if TYPES[name] is int else forms.FloatField
+    default = TrainingConfig(threads=settings.GOLDPAN_THREADS)
+    return kind(label=label, help_text=help_text, initial=getattr(default, name))
+
+
+def checked_config(form: forms.Form, values: dict[str, Any]) -> dict[str, Any]:
+    """The settings among the form's values; one that is out of range gets its error."""
+    config = {name: values[name] for name in KNOBS if name in values}
+    try:
+        TrainingConfig(**config)
+    except ValueError as error:
+        name, _, words = str(error).partition(" ")
+        form.add_error(name, f"This {words}.")
+    return config
 
 
 class TrainingForm(forms.Form):
@@ -34,21 +57,11 @@ class TrainingForm(forms.Form):
         super().__init__(*args, **kwargs)
         if not needs_reason:
             del self.fields["override_reason"]
-        default = TrainingConfig(threads=settings.GOLDPAN_THREADS)
-        types = {field.name: field.type for field in fields(TrainingConfig)}
-        for name, (label, help_text) in KNOBS.items():
-            kind = forms.IntegerField if types[name] is int else forms.FloatField
-            self.fields[name] = kind(label=label, help_text=help_text, initial=getattr(default, name))
+        self.fields.update({name: knob(name) for name in KNOBS})
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
-        config = {name: values[name] for name in KNOBS if name in values}
-        try:
-            TrainingConfig(**config)
-        except ValueError as error:
-            name, _, words = str(error).partition(" ")
-            self.add_error(name, f"This {words}.")
-        return {"override_reason": values.get("override_reason", ""), "config": config}
+        return {"override_reason": values.get("override_reason", ""), "config": checked_config(self, values)}
 
     @property
     def reason(self) -> forms.BoundField | None:
@@ -61,6 +74,59 @@ class TrainingForm(forms.Form):
     @property
     def has_knob_errors(self) -> bool:
         return any(name in self.errors for name in KNOBS)
+
+
+class ArmsForm(forms.Form):
+    """Which arms the language model learns, how often, and what “the same budget” means; all of it has a default."""
+
+    ADVANCED = [name for name in KNOBS if name not in ("epochs", "seed", "dev_rows")]
+    BUDGETS = [("steps", "As many optimiser steps for every arm"),
+               ("passes", "As many passes over each arm's own rows")]
+
+    arms = forms.TypedMultipleChoiceField(coerce=int, label="Arms", widget=forms.CheckboxSelectMultiple,
+                                          error_messages={"required": "Choose at least 2 arms."})
+    n_seeds = forms.IntegerField(label="Seeds", min_value=MIN_SEEDS, max_value=MAX_SEEDS, initial=MIN_SEEDS,
+                                 help_text="Every arm is learned once with each; where its rows are drawn, from "
+                                           "another draw. Two trainings on the same rows differ: this shows by how "
+                                           "much.")
+    budget = forms.ChoiceField(label="The same budget", choices=BUDGETS, initial="steps", widget=forms.RadioSelect,
+                               help_text="Steps are the honest one: a small arm is read more often, and no arm wins by "
+                                         "being trained longer. With passes a larger arm gets more training.")
+    steps = forms.IntegerField(label="Steps", min_value=1, max_value=100_000,
+                               help_text="Of every training. The default reads the largest arm once, and takes at "
+                                         "least 60.")
+
+    def __init__(self, *args: Any, arms: Sequence[ExperimentArm], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choices = self.fields["arms"]
+        assert isinstance(choices, forms.TypedMultipleChoiceField)
+        choices.choices = [(arm.position, arm.name) for arm in arms]
+        choices.initial = [arm.position for arm in arms]
+        self.fields["epochs"] = knob("epochs")
+        self.fields["epochs"].label, self.fields["epochs"].help_text = "Passes", "If the budget is in passes."
+        self.fields.update({name: knob(name) for name in self.ADVANCED})
+        self.fields["steps"].initial = default_steps(arms, TrainingConfig.batch_size)
+
+    def clean_arms(self) -> list[int]:
+        chosen: list[int] = self.cleaned_data["arms"]
+        if len(chosen) < 2:
+            raise forms.ValidationError("Choose at least 2 arms: one alone is held against nothing.")
+        return chosen
+
+    def clean(self) -> dict[str, Any]:
+        """The arguments of `plan_of`."""
+        values = super().clean() or {}
+        return {"positions": values.get("arms", []), "n_seeds": values.get("n_seeds"),
+                "steps": values.get("steps") if values.get("budget") == "steps" else None,
+                "config": checked_config(self, values)}
+
+    @property
+    def advanced(self) -> list[forms.BoundField]:
+        return [self[name] for name in self.ADVANCED]
+
+    @property
+    def has_advanced_errors(self) -> bool:
+        return any(name in self.errors for name in self.ADVANCED)
 
 
 class PromotionForm(forms.Form):

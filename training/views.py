@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.utils.text import slugify
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from curation.models import Snapshot
+from curation.models import Experiment, ExperimentArm, Snapshot
 from jobs.models import Job
 from labeling.models import Example
 from projects.errors import UserError
@@ -18,12 +18,13 @@ from projects.objects import object_exists, object_is_sound, object_path, open_o
 from projects.rights import MAY, on, role_in
 from projects.views import Request
 from stats.intervals import Interval
-from training.forms import KNOBS, PromotionForm, TrainingForm
-from training.models import Adapter, Evaluation, Run, Verdict
+from training.forms import KNOBS, ArmsForm, PromotionForm, TrainingForm
+from training.models import Adapter, ArmTraining, ArmVerdict, Evaluation, Run, Verdict
 from training.prompts import Prompt, prompt_from_json, prompt_sha256
+from training.services.arms import arms_obstacle, forecast_of, plan_of, start_arms
 from training.services.baseline import start_baseline
 from training.services.cards import base_model_of, card_of, lineage_of
-from training.services.comparison import MAX_LOOKS, compare, flips
+from training.services.comparison import MAX_LOOKS, compare, flips, n_looks
 from training.services.lineage import holdings, stale
 from training.services.overview import states_of
 from training.services.promotion import promote, standing
@@ -179,6 +180,81 @@ def run_flips(request: Request, run: Run) -> HttpResponse:
         "n_lost": sum(not flip.is_second_right for flip in shown), "label": label,
         "labels": sorted({flip.gold for flip in found}),
         "page": Paginator(shown, FLIPS_PER_PAGE).get_page(request.GET.get("page"))})
+
+
+# The arms of an experiment, learned by the language model
+
+@on(Experiment, "see_runs")
+@require_GET
+def experiment_arms(request: Request, experiment: Experiment) -> HttpResponse:
+    """What the language model made of the arms, beside the probe: the newest training, or the one asked for."""
+    trainings = list(ArmTraining.objects.filter(experiment=experiment).select_related("job", "created_by"))
+    asked = request.GET.get("training")
+    shown = next((one for one in trainings if asked in (None, str(one.pk))), None)
+    if asked and shown is None:
+        raise Http404(f"{experiment} has no training {asked}")
+    verdict = ArmVerdict.objects.filter(training=shown).first()
+    return render(request, "training/experiment_arms.html", {
+        "project": experiment.project, "nav": "curation:gold-set", "experiment": experiment, "training": shown,
+        "others": [one for one in trainings if one != shown], "verdict": verdict, "rows": _arm_rows(shown, verdict),
+        "obstacle": arms_obstacle(experiment), "may": _may(request, experiment.project),
+        "accuracies": [Interval(**one["accuracy"]) for one in verdict.arms] if verdict else []})
+
+
+def _arm_rows(training: ArmTraining | None, verdict: ArmVerdict | None) -> list[dict[str, Any]]:
+    """Per arm the accuracies so far and, once all is judged, the figures."""
+    if training is None:
+        return []
+    said: dict[int, list[float]] = {}
+    refused: dict[int, int] = {}
+    for result in training.results.order_by("seed"):
+        said.setdefault(result.arm_id, []).append(result.n_right / result.n)
+        refused[result.arm_id] = max(refused.get(result.arm_id, 0), result.receipt["n_refused"])
+    found = {one["position"]: one for one in verdict.arms} if verdict else {}
+    return [{"arm": arm, "said": said.get(arm.pk, []), "n_refused": refused.get(arm.pk, 0),
+             **_arm_figures(found.get(arm.position))}
+            for arm in training.experiment.arms.all() if arm.position in training.positions]
+
+
+def _arm_figures(one: dict[str, Any] | None) -> dict[str, Any]:
+    if one is None:
+        return {}
+    gap, probe = one["difference"], one["probe"]
+    return {"accuracy": Interval(**one["accuracy"]), "difference": Interval(**gap) if gap else None,
+            "probe": Interval(**probe["accuracy"]), "steps": one["steps"], "seconds": one["seconds"],
+            "probe_difference": Interval(**probe["difference"]) if probe["difference"] else None}
+
+
+@on(Experiment, "train")
+@require_http_methods(["GET", "POST"])
+def arms_start(request: Request, experiment: Experiment) -> HttpResponse:
+    """Choose the arms and the budget; see how long it takes; start it."""
+    arms = list(experiment.arms.all())
+    if (obstacle := arms_obstacle(experiment)) or len(arms) < 2:
+        raise UserError(obstacle or f"{experiment} has {len(arms)} arms; at least 2 are needed.")
+    form = ArmsForm(request.POST or None, arms=arms)
+    is_valid = form.is_valid()
+    if is_valid and "reckon" not in request.POST:
+        start_arms(experiment, plan_of(experiment, **form.cleaned_data), by=request.user)
+        return redirect("training:experiment-arms", experiment.pk)
+    return render(request, "training/arms_start.html", {
+        "project": experiment.project, "nav": "curation:gold-set", "experiment": experiment, "form": form,
+        "n_looks": n_looks(experiment.project) if experiment.split == "test" else 0,
+        **_reckoned(experiment, arms, form, form.cleaned_data if is_valid else None)},
+        status=422 if form.is_bound and not is_valid else 200)
+
+
+def _reckoned(experiment: Experiment, arms: list[ExperimentArm], form: ArmsForm,
+              ordered: dict[str, Any] | None) -> dict[str, Any]:
+    """What the plan as it stands takes, arm by arm and in all; of a form with errors, what its defaults would."""
+    everything = [arm.position for arm in arms]
+    asked = ordered or {"positions": everything, "steps": form.fields["steps"].initial}
+    plan = plan_of(experiment, **asked)
+    each = forecast_of(experiment, plan_of(experiment, **asked | {"positions": everything}))
+    seconds = each.seconds if each else [None] * len(arms)
+    rows = [{"box": box, "arm": arm, "steps": plan.steps_of(arm), "passes": plan.passes_of(arm), "seconds": one}
+            for box, arm, one in zip(form["arms"], arms, seconds, strict=True)]
+    return {"plan": plan, "n": plan.n_trainings, "forecast": forecast_of(experiment, plan), "rows": rows}
 
 
 # An example, from its labels to the models

@@ -6,6 +6,7 @@
 A look at the test rows is counted: `n_test_looks`. Rows of an arm are stored, so that other recipes can learn them too.
 """
 
+import json
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -39,7 +40,7 @@ from jobs.services import completing, enqueue
 from labeling.models import Example
 from projects.errors import UserError
 from projects.models import Project
-from projects.objects import put_object
+from projects.objects import object_exists, open_object, put_object
 from projects.services import audit
 from projects.wording import point_words
 from stats.intervals import Interval, percentiles, wilson
@@ -74,6 +75,39 @@ def experiment_obstacle(project: Project) -> str:
     if latest_report(project) is None:
         return "Score the project first: the arms of an experiment go by what looks wrong."
     return ""
+
+
+def judging_rows(experiment: Experiment) -> tuple[list[int], list[str]]:
+    """The example ids and labels of the rows that judged, for other recipes to be judged on the same.
+
+    Raises UserError if they were not kept, as in experiments of early versions, and have changed since.
+    """
+    sha256 = experiment.config["judges_sha256"]
+    if object_exists(settings.GOLDPAN_OBJECTS, sha256):
+        with open_object(settings.GOLDPAN_OBJECTS, sha256) as file:
+            kept = json.loads(file.read())
+        return kept["ids"], kept["labels"]
+    label_of = held_out(experiment.project, experiment.report).label_of[experiment.split]
+    if sha256_of(_judges_line(list(label_of), list(label_of.values()))) != sha256:
+        raise UserError("The held-out labels have changed since this experiment, and it did not keep its own. Run it "
+                        "again.")
+    return list(label_of), list(label_of.values())
+
+
+def _judges_line(ids: Sequence[int], labels: Sequence[str]) -> bytes:
+    return canonical_line({"ids": list(ids), "labels": list(labels)})
+
+
+def rows_of(arm: ExperimentArm) -> list[list[tuple[int, str]]]:
+    """What an arm was learned from: per draw the example ids and their labels."""
+    with open_object(settings.GOLDPAN_OBJECTS, arm.rows_sha256) as file:
+        return [[(row["example"], row["label"]) for row in draw] for draw in json.loads(file.read())["draws"]]
+
+
+def right_of(arm: ExperimentArm) -> np.ndarray:
+    """(s, n) bool: which judging rows the experiment's own recipe got right, draw by draw."""
+    with open_object(settings.GOLDPAN_OBJECTS, arm.right_sha256) as file:
+        return np.array(json.loads(file.read())["right"], dtype=bool)
 
 
 def n_test_looks(project: Project) -> int:
@@ -118,7 +152,7 @@ def run_experiment(job: Job, progress: Progress) -> None:
             n=len(judge.labels), verdict=said, groups=groups, created_by=by, config={
                 "recipe": "logistic regression on frozen embeddings", "choices_of_c": CHOICES, "seeds": SEEDS,
                 "rule": asdict(rule), "encoder": encoder_name(settings.GOLDPAN_ENCODER),
-                "judges_sha256": sha256_of(canonical_line({"ids": ids, "labels": list(judge.labels)}))})
+                "judges_sha256": put_object(settings.GOLDPAN_OBJECTS, _judges_line(ids, judge.labels))})
         ExperimentArm.objects.bulk_create(_row(experiment, position, one, found[0], pool, judge)
                                           for position, one in enumerate(found))
         audit(project, by, "experiment", {"experiment": experiment.pk, "kind": experiment.kind,

@@ -6,7 +6,7 @@ from django.db import DatabaseError, transaction
 from django.urls import reverse
 
 from curation.models import Experiment, LabelForecast
-from curation.services.experiments import n_test_looks, start_experiment
+from curation.services.experiments import judging_rows, n_test_looks, right_of, rows_of, start_experiment
 from curation.services.forecasts import forecast_words, price_of, sizes_of
 from curation.services.review import decide
 from curation.services.scoring import latest_report, start_score
@@ -15,6 +15,7 @@ from labeling.models import LabelingRules
 from labeling.texts import content_sha256
 from projects.errors import UserError
 from projects.models import Project
+from projects.objects import delete_object
 from stats.learning_curve import forecast
 from tests.curation.conftest import annotate, new_example
 
@@ -71,6 +72,10 @@ def test_a_curator_compares_the_small_clean_set_with_the_large_one(work, bob, cl
     gap = arms["gold"].difference
     assert gap["low"] <= gap["estimate"] <= gap["high"] and gap["n"] == N_DEV
     assert n_test_looks(work) == 0
+    ids, labels = judging_rows(found)
+    assert len(ids) == len(labels) == N_DEV and set(labels) == set(work.labels)
+    assert [len(draw) for draw in rows_of(arms["gold"])] == [arms["gold"].n_rows] * 3
+    assert right_of(arms["gold"]).mean(axis=1) == pytest.approx(arms["gold"].accuracies, abs=1e-6)
     html = client.get(reverse("curation:experiment", args=[found.pk])).content.decode()
     assert "Right on the same 36 dev rows" in html and found.verdict[0][:20] in html.replace("&#x27;", "'")
     assert found.verdict[0] in client.get(url(work)).content.decode().replace("&#x27;", "'")
@@ -101,6 +106,14 @@ def test_what_was_found_cannot_be_changed(work, bob, client_of, run_jobs):
     for change in (lambda: Experiment.objects.update(n=1), lambda: found.arms.update(n_rows=1)):
         with pytest.raises(DatabaseError, match="never changed"), transaction.atomic():
             change()
+
+
+def test_judging_rows_that_were_not_kept_are_found_again_while_they_are_the_same(work, bob, client_of, run_jobs,
+                                                                                settings):
+    found = run(work, client_of(bob), run_jobs, kind="fixes")
+    kept = judging_rows(found)
+    delete_object(settings.GOLDPAN_OBJECTS, found.config["judges_sha256"])
+    assert judging_rows(found) == kept
 
 
 def test_without_held_out_labels_nothing_is_judged(scored, bob, run_jobs):

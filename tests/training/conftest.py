@@ -27,6 +27,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
     fake = FakeModel()
     monkeypatch.setattr("training.services.scoring.run_child", fake)
     monkeypatch.setattr("training.services.runs.run_child", fake)
+    monkeypatch.setattr("training.arms.run_child", fake)
     monkeypatch.setattr("curation.services.embeddings.run_child", encode_here)
     return fake
 

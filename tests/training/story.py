@@ -1,15 +1,18 @@
 """An approved snapshot, and a model child that answers without a model."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from curation.models import ExampleScore, QualityReport, Snapshot
+from curation.canonical import canonical_line
+from curation.models import ExampleScore, Experiment, ExperimentArm, QualityReport, Snapshot
 from curation.services.gold_sets import gold_set_of, save_rule
 from curation.services.snapshots import approve_snapshot, start_freeze
 from jobs import services as jobs
@@ -17,6 +20,7 @@ from jobs.models import Job
 from jobs.progress import Progress, silent
 from labeling.models import Annotation, Annotator, Example
 from projects.models import Project
+from projects.objects import put_object
 
 WORDS = {"negative": "awful", "neutral": "ordinary", "positive": "lovely"}
 N_POOL, N_DEV, N_TEST = 30, 9, 60
@@ -62,6 +66,50 @@ def _write_scored_examples(project: Project) -> None:
             created_at=before) for person in people[:1 if split == "pool" else 3])
         ExampleScore.objects.create(report=report, example=example, label=label if split == "pool" else "", n_labels=1,
                                     cluster=number, cluster_size=1, label_quality=0.9 if split == "pool" else None)
+
+
+def new_experiment(project: Project, *, by: User, split: str = "dev", report: QualityReport | None = None,
+                   n_judges: int = 36) -> Experiment:
+    """Two arms as an experiment would leave them: “all as labelled” with every third label wrong, one draw, and
+    “gold” with right ones, three draws; the probe has 24 and three times 30 of the 36 judging rows right.
+    """
+    report = report or QualityReport.objects.create(
+        project=project, job=_done(project, "score"), encoder="hashing 3-grams", n_examples=60, n_scored=24,
+        n_issues=0, n_clusters=0, n_crossing=0, duplicate_threshold=0.95)
+    pool, judges = ([_text(project, f"x-{name}{k}", name, k) for k in range(n)]
+                    for name, n in (("pool", 24), (split, n_judges)))
+    labels = [project.labels[k % 3] for k in range(n_judges)]
+    wrong = [project.labels[(k + (k % 9 < 3)) % 3] for k in range(24)]
+
+    def stored(content: dict[str, Any]) -> str:
+        return put_object(settings.GOLDPAN_OBJECTS, canonical_line(content))
+
+    experiment = Experiment.objects.create(
+        project=project, kind="arms", report=report, job=_done(project, "experiment"), split=split, n=n_judges,
+        verdict=["No difference is shown."], created_by=by, config={"seeds": [0, 1, 2], "judges_sha256": stored(
+            {"ids": [example.pk for example in judges], "labels": labels})})
+    draws = [[{"example": pool[k].pk, "label": project.labels[k % 3]} for k in range(start, start + 12)]
+             for start in (0, 6, 12)]
+    for position, (name, rows, n_right) in enumerate((
+            ("all as labelled", [[{"example": one.pk, "label": label} for one, label in zip(pool, wrong, strict=True)]],
+             24), ("gold", draws, 30))):
+        ExperimentArm.objects.create(
+            experiment=experiment, position=position, name=name, what="Rows.", n_rows=len(rows[0]),
+            accuracies=[n_right / n_judges] * len(rows), accuracy={"estimate": n_right / n_judges, "low": 0, "high": 1,
+                                                                   "n": n_judges, "confidence": 0.95},
+            rows_sha256=stored({"draws": rows}), seconds=1.0,
+            right_sha256=stored({"right": [[int(k < n_right) for k in range(n_judges)]] * len(rows)}))
+    return experiment
+
+
+def _done(project: Project, kind: str) -> Job:
+    return Job.objects.create(project=project, kind=kind, title="Done", state="succeeded", finished_at=timezone.now())
+
+
+def _text(project: Project, key: str, split: str, number: int) -> Example:
+    return Example.objects.create(
+        project=project, key=key, text=f"Row {number:03} was {WORDS[project.labels[number % 3]]}.", data={},
+        split=split, content_sha256=hashlib.sha256(key.encode()).hexdigest(), group=key)
 
 
 class FakeModel:

@@ -9,10 +9,12 @@ import numpy as np
 
 from curation.models import Snapshot
 from curation.services.experiments import n_test_looks
+from projects.models import Project
 from projects.wording import THIN, in_unit
 from stats.intervals import Interval, wilson
 from stats.paired import PairedComparison, compare_right_wrong, difference_lower_bound
 from training.models import Adapter, Evaluation, Run, TestLook, Verdict
+from training.services.arms import n_arm_looks
 from training.services.scoring import CALIBRATIONS, Prediction, read_predictions
 from training.verdict import compare_words
 
@@ -198,7 +200,12 @@ def compare(snapshot: Snapshot, *, lora_run: Run | None = None) -> Comparison:
         tone=_tone(verdict, lora), probe_lead=_probe_lead(rivals, lora, said),
         dev=_dev_tries(evaluations, {evaluation.run_id for evaluation in judged}),
         labels=_label_lines(prompt, lora.evaluation if lora else None, said) if prompt else [],
-        n_looks=TestLook.objects.filter(project=snapshot.project).count() + n_test_looks(snapshot.project))
+        n_looks=n_looks(snapshot.project))
+
+
+def n_looks(project: Project) -> int:
+    """How often the test rows have been looked at: by runs, by experiments, and by trainings of their arms."""
+    return TestLook.objects.filter(project=project).count() + n_test_looks(project) + n_arm_looks(project)
 
 
 def _rival(evaluation: Evaluation, prompt: Evaluation | None, said: Mapping[int, Sequence[Prediction]]) -> Rival:

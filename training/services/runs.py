@@ -20,6 +20,7 @@ from projects.errors import UserError
 from projects.models import Project
 from projects.objects import open_object, put_object
 from projects.services import audit
+from training.checkpoints import take_over
 from training.finetune import TrainingConfig, n_steps
 from training.model_card import package_versions
 from training.models import Adapter, Run, Verdict
@@ -103,7 +104,7 @@ def run_train(job: Job, progress: Progress) -> None:
     run = Run.objects.select_related("snapshot__project").get(pk=job.params["run"])
     require_approved(run.snapshot)
     folder = work_folder(job)
-    _take_over(job, folder)
+    take_over(earlier_folders(job), folder)
     rows = read_rows(run.snapshot)
     for split, name in (("train", "train.jsonl"), ("dev", "dev.jsonl")):
         (folder / name).write_text("".join(json.dumps({"key": row.key, "text": row.text, "label": row.label}) + "\n"
@@ -127,16 +128,6 @@ def _finetune(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
         "model": str(settings.GOLDPAN_BASE_MODEL), "rows_file": str(folder / "train.jsonl"),
         "dev_file": str(folder / "dev.jsonl"), "prompt": run.config["prompt"], "config": run.config["training"]},
         folder=folder, progress=progress)
-
-
-def _take_over(job: Job, folder: Path) -> None:
-    """Bring an earlier attempt's checkpoints into this attempt's folder; each is verified before it is used."""
-    for earlier in earlier_folders(job):
-        if (earlier / "checkpoints").is_dir():
-            shutil.copytree(earlier / "checkpoints", folder / "checkpoints", dirs_exist_ok=True)
-            if (earlier / "metrics.jsonl").exists():
-                shutil.copy(earlier / "metrics.jsonl", folder / "metrics.jsonl")
-            return
 
 
 def live_metrics(run: Run) -> list[dict[str, Any]]:
