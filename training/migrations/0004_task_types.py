@@ -3,5 +3,5 @@ from django.db import migrations
 
 class Migration(migrations.Migration):
 
-    dependencies = [("training", "0002_results_are_immutable")]
+    dependencies = [("training", "0003_arms_learned_by_lora")]
     operations = []
