@@ -123,8 +123,8 @@ class _Grammar:
         import llguidance.hf
 
         self.n_tokens = int(loaded.model.config.vocab_size)
-        self.tokenizer = llguidance.hf.from_tokenizer(
-            loaded.tokenizer, n_vocab=self.n_tokens, eos_token=language_model.end_of_turn(loaded.tokenizer))
+        self.end = language_model.end_of_turn(loaded.tokenizer)
+        self.tokenizer = llguidance.hf.from_tokenizer(loaded.tokenizer, n_vocab=self.n_tokens, eos_token=self.end)
         self.grammar = llguidance.LLMatcher.grammar_from_json_schema(
             dict(schema), overrides={"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "})
 
@@ -134,7 +134,7 @@ class _Grammar:
         matchers = [llguidance.LLMatcher(self.tokenizer, self.grammar) for _ in range(n)]
         if matchers[0].is_error():
             raise ValueError(f"the JSON schema cannot be kept to while answering: {matchers[0].get_error():.300}")
-        return _Guide(matchers, self.n_tokens, n_asked)
+        return _Guide(matchers, self.n_tokens, self.end, n_asked)
 
 
 @dataclass
@@ -143,6 +143,7 @@ class _Guide:
 
     matchers: list[Any]
     n_tokens: int
+    end: int
     n_seen: int
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
@@ -157,9 +158,9 @@ class _Guide:
         return scores.masked_fill(~torch.from_numpy(allowed).to(scores.device), -math.inf)
 
     def _allowed(self, matcher: Any) -> np.ndarray:
-        """(V,) booleans: the tokens that may come next; all of them once the turn has ended."""
+        """(V,) booleans: the tokens that may come next; the end of the turn once the value is whole."""
         if matcher.is_stopped():
-            return np.ones(self.n_tokens, dtype=bool)
+            return np.arange(self.n_tokens) == self.end
         bits = np.unpackbits(np.frombuffer(matcher.compute_bitmask(), dtype=np.uint8), bitorder="little")
         return bits[: self.n_tokens].astype(bool)
 

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from curation.models import Snapshot
 from jobs.models import Job
 from labeling.models import Example
+from labeling.task_types import task_type
 from projects.errors import UserError
 from projects.models import Project
 from projects.objects import object_exists, object_is_sound, object_path, open_object
@@ -139,7 +140,7 @@ def _settings_of(run: Run) -> list[tuple[str, Any]]:
     """What the run depended on beside its snapshot and its prompt, by the names that people see."""
     config = run.config
     if run.kind == Run.Kind.lora:
-        return [(label, config["training"][name]) for name, (label, _) in KNOBS.items()]
+        return [(label, config["training"][name]) for name, (label, _) in KNOBS.items() if name in config["training"]]
     model, _, digest = config.get("model", "").partition("@sha256:")
     named = {"Model": model or None, "Model's hash": digest[:16] or None,
              "Balance of labels": config.get("calibration", {}).get("kind"),
@@ -153,7 +154,9 @@ def _settings_of(run: Run) -> list[tuple[str, Any]]:
 def _live_context(run: Run) -> dict[str, Any]:
     if run.kind != Run.Kind.lora:
         return {}
-    return {"points": live_metrics(run), "is_live": run.job.is_active, "log": log_tail(run, LOG_LINES)}
+    metric = "dev_accuracy" if task_type(run.project.task_type).HAS_LABELS else "dev_score"
+    return {"points": live_metrics(run), "dev_metric": metric, "is_live": run.job.is_active,
+            "log": log_tail(run, LOG_LINES)}
 
 
 def _prompt_context(run: Run) -> dict[str, Any]:
