@@ -217,7 +217,23 @@ def not_said(path: str) -> str:
     return f"“{path}” is not in the text"
 
 
+def count_unsaid(text: str, value: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[int, int]:
+    """Return how many values of a record its text does not say, and how many it would have to say.
+
+    schema: the record's JSON schema. Yes and no, choices of a list and small numbers need not be said.
+    """
+    each = [is_said for _, _, is_said in _checked_values(text, value, schema)]
+    return each.count(False), len(each)
+
+
 def _record_failures(text: str, value: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[Failure]:
+    for path, leaf, is_said in _checked_values(text, value, schema):
+        if not is_said:
+            yield not_said(path), f"“{path}” is “{leaf!s:.80}”, which the text does not say."
+
+
+def _checked_values(text: str, value: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[tuple[str, Any, bool]]:
+    """Each value that the text would have to say, with its field's path and whether it does."""
     plain, words = normalise(text), set(_WORD.findall(normalise(text)))
     numbers: set[float] | None = None
     for path, leaf in _quotable(value, schema):
@@ -226,8 +242,7 @@ def _record_failures(text: str, value: Mapping[str, Any], schema: Mapping[str, A
         else:
             numbers = _numbers(text) if numbers is None else numbers
             is_said = float(leaf) in numbers
-        if not is_said:
-            yield not_said(path), f"“{path}” is “{leaf!s:.80}”, which the text does not say."
+        yield path, leaf, is_said
 
 
 def _quotable(value: Mapping[str, Any], schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

@@ -36,7 +36,7 @@ def last_screen(project: Project) -> str:
 
 def _rival_line(rival: Rival) -> str:
     name = f"{rival.name}{' (best prompt)' if rival.is_best_prompt else ''}"
-    line = f"  {name:<40} {rival.accuracy.estimate:>6.1%}   {_range(rival.accuracy)}"
+    line = f"  {name:<40} {rival.score.estimate:>6.1%}   {_range(rival.score)}"
     paired = rival.against_prompt
     if paired is not None:
         difference = paired.difference

@@ -14,8 +14,9 @@ DJANGO_NAMES = {  # files and folders that may hold Django; every other module i
     "management", "templatetags", "context_processors", "middleware", "rights", "immutable",
 }
 DOORS = {  # library -> the modules that may import it
-    "torch": {"curation.runtimes", "training.language_model", "training.label_scoring", "training.finetune"},
-    "transformers": {"training.language_model", "training.label_scoring", "training.finetune"},
+    "torch": {"curation.runtimes", "training.language_model", "training.label_scoring", "training.finetune",
+              "training.generation"},
+    "transformers": {"training.language_model", "training.label_scoring", "training.finetune", "training.generation"},
     "peft": {"training.language_model", "training.finetune"},
     "trl": {"training.finetune"},
     "sentence_transformers": {"curation.runtimes"},
@@ -29,6 +30,7 @@ DOORS = {  # library -> the modules that may import it
     "py3langid": {"curation.languages"},
     "label_studio_sdk": {"labeling.label_studio"},
     "openai": {"training.openai_endpoint"},
+    "llguidance": {"training.generation"},
 }
 MODULES = sorted(path for app in [*APPS, "goldpan"] for path in (ROOT / app).rglob("*.py"))
 

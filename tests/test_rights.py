@@ -52,7 +52,7 @@ from tests.fake_label_studio import FakeLabelStudio
 from tests.training.story import new_experiment
 from training.models import Adapter, Run, RunQuerySet, Verdict
 from training.prompts import prompt_to_json, short, zero_shot
-from training.services.scoring import predictions_of, write_evaluation
+from training.services.scoring import judge, write_evaluation
 
 ROOT = Path(__file__).resolve().parent.parent
 CALLERS = ("anonymous", "charlie", "bob", "alice", "dora")  # nobody, annotator, curator, admin, a curator elsewhere
@@ -505,7 +505,7 @@ def trained(snapshot: Snapshot, by: User, settings: Any) -> tuple[Run, Adapter]:
     lora = Run.objects.create(snapshot=snapshot, kind="lora", job=done, created_by=by, config={
         "prompt": prompt_to_json(short(schema)), "training": training_defaults()})
     for run, predicted in ((prompt, [None] * len(said)), (lora, said)):
-        write_evaluation(run, "test", predictions_of(test, predicted, [None] * len(said)), seconds=1.0, extra={})
+        write_evaluation(run, "test", judge(snapshot.project, test, predicted), seconds=1.0, extra={})
     Verdict.objects.create(snapshot=snapshot, best_prompt=prompt, outcome="FINE_TUNE", target_metric="accuracy",
                            target_value=0.8, lower=0.0, upper=0.5, words="No.", next_step="Train.")
     config = put_object(settings.GOLDPAN_OBJECTS, json.dumps({"base_model_name_or_path": "tiny@sha256:0"}).encode())

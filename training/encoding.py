@@ -35,25 +35,26 @@ class Encoded:
     end_token: int
 
 
-def encode_rows(tokenizer: Any, prompt: Prompt, rows: Iterable[Mapping[str, str]], *,
+def encode_rows(tokenizer: Any, prompt: Prompt, rows: Iterable[Mapping[str, Any]], *,
                 max_tokens: int = 512) -> Encoded:
-    """Encode rows with "key", "text" and "label" as the prompt about the text, answered with the label.
+    """Encode rows with "key", "text", "label" and perhaps "data" as the prompt about them, answered with the label.
 
     The tokens are those that scoring and serving use, so a model is trained on exactly what it will be asked.
     max_tokens: longer rows are refused with their length, never cut.
     """
     encoded: list[EncodedRow] = []
     refused: list[tuple[str, str]] = []
-    completions = {label.name: language_model.encode_completion(tokenizer, label.completion) for label in prompt.labels}
+    offered = {label.name for label in prompt.labels}
     for row in rows:
         if not row["text"].strip():
             refused.append((row["key"], "The text is empty."))
             continue
-        if row["label"] not in completions:
+        if prompt.has_labels and row["label"] not in offered:
             refused.append((row["key"], f"The label “{row['label']}” is not one of the prompt's."))
             continue
-        completion = completions[row["label"]]
-        ids = language_model.encode_messages(tokenizer, prompts.render(prompt, row["text"])) + completion
+        completion = language_model.encode_completion(tokenizer, prompt.completion_of(row["label"]))
+        asked = prompts.render(prompt, row["text"], row.get("data"))
+        ids = language_model.encode_messages(tokenizer, asked) + completion
         if len(ids) > max_tokens:
             refused.append((row["key"], f"The row has {len(ids)} tokens, at most {max_tokens} are trained on."))
             continue

@@ -6,8 +6,9 @@
    predicted only. The loss is that of the same rows padded one below the other.
 3. Every step is a line in metrics.jsonl; every N steps a checkpoint with a manifest of ours, resumed from
    by itself when the folder is used again.
-4. After each epoch score the dev rows; the epoch that is best on them becomes `adapter/`. Without dev rows it is
-   the last step.
+4. After each epoch judge it on the dev rows; the best epoch becomes `adapter/`. Labels are scored; where answers are
+   written, which takes seconds a row, the loss decides, or the metric of a few answers if the config asks for it.
+   Without dev rows it is the last step.
 """
 
 import json
@@ -26,12 +27,15 @@ import numpy as np
 
 from jobs.child import child_main
 from jobs.progress import Progress
-from training import calibration, checkpoints, encoding, label_scoring, language_model, prompts
+from labeling.task_types import task_type
+from training import calibration, checkpoints, encoding, generation, label_scoring, language_model, prompts
 from training.encoding import EncodedRow
 from training.language_model import LoadedModel
 from training.prompts import Prompt
 
 METRICS = "metrics.jsonl"
+CHOSEN_BY = ("dev_calibrated", "dev_score", "dev_loss")  # the first of these that is measured chooses the epoch
+DEV_BATCH = 8  # dev rows whose loss is computed at once
 KEPT = "checkpoints"  # below the run's folder: what a resumed run needs, and the adapter of every scored epoch
 
 
@@ -51,12 +55,14 @@ class TrainingConfig:
     checkpoint_steps: int = 20
     threads: int = 2
     dev_rows: int = 400  # at most so many dev rows are scored after each epoch
+    dev_answers: int = 0  # of so many, written answers choose the epoch by the task's metric; 0: by the loss
 
     def __post_init__(self) -> None:
         limits: dict[str, tuple[float, float]] = {
             "r": (1, 256), "alpha": (1, 1024), "dropout": (0, 0.5), "learning_rate": (1e-7, 1e-1), "epochs": (1, 50),
             "batch_size": (1, 1024), "warmup_share": (0, 0.5), "max_tokens": (8, 131072), "seed": (0, 2**31),
-            "checkpoint_steps": (1, 100000), "threads": (1, 256), "dev_rows": (1, 100000)}
+            "checkpoint_steps": (1, 100000), "threads": (1, 256), "dev_rows": (1, 100000),
+            "dev_answers": (0, 1000)}
         for field in fields(self):
             value, (low, high) = getattr(self, field.name), limits[field.name]
             whole = field.type is int
@@ -147,9 +153,10 @@ def _fill(packed: Packed, place: int, rows: Sequence[tuple[Sequence[int], Sequen
 def train(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, Any]:
     """The child's work: train an adapter on the spec's rows and leave it in `folder/adapter`.
 
-    spec: "model" (folder), "rows_file" and "dev_file" (JSON lines with "key", "text", "label"; no dev file means that
-    no epoch is chosen), "prompt" (`prompt_to_json`), "config" (fields of `TrainingConfig`), optional "steps": the run
-    ends after so many optimiser steps, within an epoch if need be, instead of after the config's epochs.
+    spec: "model" (folder), "rows_file" and "dev_file" (JSON lines with "key", "text", "label" and perhaps "data"; no
+    dev file means that no epoch is chosen), "prompt" (`prompt_to_json`), "config" (fields of `TrainingConfig`),
+    optional "steps": the run ends after so many optimiser steps, within an epoch if need be, instead of after the
+    config's epochs.
     A folder in which the same run was killed is taken up at its newest whole checkpoint.
     Raises ValueError in words if the config, the rows or the model cannot be trained with.
     """
@@ -171,8 +178,9 @@ def train(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, A
     checkpoint = _resume_point(folder / KEPT, within=total if total % steps_per_epoch else total + 1)
     log = MetricsLog(folder / METRICS, keep_steps=checkpoints.checkpoint_step(checkpoint) if checkpoint else 0)
     stop = _StopRequest()
+    judge = None if dev is None else _judge_of(prompt, rows, dev, loaded, config)
     trainer = _trainer(loaded, encoded.rows, config, folder / KEPT, total)
-    keeper = _Keeper(trainer, loaded, prompt, dev, folder / KEPT, log, progress, stop, steps_per_epoch, total)
+    keeper = _Keeper(trainer, loaded, judge, folder / KEPT, log, progress, stop, steps_per_epoch, total)
     trainer.add_callback(_callback(keeper))
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.asked:
@@ -230,8 +238,7 @@ class _Keeper:
 
     trainer: Any
     loaded: LoadedModel
-    prompt: Prompt
-    dev: list[dict[str, str]] | None
+    judge: "LabelJudge | WrittenJudge | None"
     kept: Path
     log: MetricsLog
     progress: Progress
@@ -262,26 +269,23 @@ class _Keeper:
 
         Without dev rows only the last step is kept.
         """
-        if any(row["step"] == step for row in self.log.epochs) or (self.dev is None and step < self.n_steps):
+        if any(row["step"] == step for row in self.log.epochs) or (self.judge is None and step < self.n_steps):
             return
         started = time.perf_counter()
-        scored = {} if self.dev is None else self._scored(self.dev)
+        found = self._judged() if self.judge else {}
         self._keep(step)
         seconds = time.perf_counter() - started
-        self.log.append({"step": step, "epoch": math.ceil(step / self.steps_per_epoch), **scored,
+        self.log.append({"step": step, "epoch": math.ceil(step / self.steps_per_epoch), **found,
                          "seconds": round(seconds, 3)})
         self.clock = time.perf_counter()
 
-    def _scored(self, dev: list[dict[str, str]]) -> dict[str, float]:
-        names = [label.name for label in self.prompt.labels]
+    def _judged(self) -> dict[str, float]:
+        assert self.judge is not None
         model = self.trainer.model
         model.eval()
-        scores = label_scoring.label_log_likelihoods(
-            LoadedModel(model, self.loaded.tokenizer), self.prompt, [row["text"] for row in dev],
-            progress=self._dev_progress, stage="Scoring the dev rows")
+        found = self.judge.metrics(LoadedModel(model, self.loaded.tokenizer), self._dev_progress)
         model.train()
-        labels = np.array([names.index(row["label"]) for row in dev])
-        return {**dev_metrics(scores, labels), "n_dev": len(labels)}
+        return found
 
     def _dev_progress(self, stage: str, done: int, total: int) -> None:
         if self.stop.asked:
@@ -293,6 +297,106 @@ class _Keeper:
         shutil.rmtree(folder, ignore_errors=True)
         self.trainer.model.save_pretrained(folder)
         checkpoints.write_manifest(folder, needed=checkpoints.ADAPTER_FILES)
+
+
+@dataclass(frozen=True)
+class LabelJudge:
+    """Judges an epoch by the labels that it finds likeliest on the dev rows."""
+
+    prompt: Prompt
+    dev: list[dict[str, Any]]
+
+    def metrics(self, loaded: LoadedModel, progress: Progress) -> dict[str, float]:
+        names = [label.name for label in self.prompt.labels]
+        scores = label_scoring.label_log_likelihoods(
+            loaded, self.prompt, [row["text"] for row in self.dev], data=[row.get("data", {}) for row in self.dev],
+            progress=progress, stage="Scoring the dev rows")
+        labels = np.array([names.index(row["label"]) for row in self.dev])
+        return {**dev_metrics(scores, labels), "n_dev": len(labels)}
+
+
+@dataclass(frozen=True)
+class WrittenJudge:
+    """Judges an epoch by how likely it finds the dev rows' answers, and by what it writes about the first of them.
+
+    n_answers: how many it writes; 0 for none. max_new_tokens: of an answer. max_tokens: longer dev rows are left out.
+    """
+
+    prompt: Prompt
+    dev: list[dict[str, Any]]
+    n_answers: int
+    max_new_tokens: int
+    max_tokens: int
+
+    def metrics(self, loaded: LoadedModel, progress: Progress) -> dict[str, float]:
+        encoded = encoding.encode_rows(loaded.tokenizer, self.prompt, self.dev, max_tokens=self.max_tokens).rows
+        if not encoded:
+            raise ValueError(f"No dev row has {self.max_tokens} tokens or fewer, so no epoch can be chosen: raise the "
+                             "longest row.")
+        found: dict[str, float] = {"dev_loss": _mean_loss(loaded, encoded, progress), "n_dev": len(encoded)}
+        asked = self.dev[: self.n_answers]
+        if asked:
+            written = generation.write_answers(loaded, self.prompt, asked, max_new_tokens=self.max_new_tokens,
+                                               progress=progress, stage="Answering dev rows")
+            found |= {"dev_score": self._score(asked, [one.answer for one in written]), "n_answered": len(asked)}
+        return found
+
+    def _score(self, rows: Sequence[dict[str, Any]], answers: Sequence[str]) -> float:
+        kind, schema = task_type(self.prompt.task_type), self.prompt.schema
+        gold = [kind.parse_completion(row["label"], schema, source=row["text"]) for row in rows]
+        said: list[Any] = []
+        for row, answer in zip(rows, answers, strict=True):
+            try:
+                said.append(kind.parse_completion(answer, schema, source=row["text"]))
+            except ValueError:
+                said.append(None)
+        return kind.score(gold, said).value
+
+
+def _judge_of(prompt: Prompt, rows: Sequence[dict[str, Any]], dev: list[dict[str, Any]], loaded: LoadedModel,
+              config: TrainingConfig) -> LabelJudge | WrittenJudge:
+    if prompt.has_labels:
+        return LabelJudge(prompt, dev)
+    longest = generation.longest_answer(loaded.tokenizer, (row["label"] for row in rows))
+    return WrittenJudge(prompt, dev, config.dev_answers, longest, config.max_tokens)
+
+
+def _mean_loss(loaded: LoadedModel, rows: Sequence[EncodedRow], progress: Progress) -> float:
+    """The mean loss of the rows' completion tokens."""
+    import torch
+
+    total, n_tokens, n_shared = 0.0, 0, shared_length(rows)
+    with torch.inference_mode():
+        for start in range(0, len(rows), DEV_BATCH):
+            progress("Scoring the dev rows", start, len(rows))
+            batch = rows[start : start + DEV_BATCH]
+            packed = pack([(row.input_ids, row.labels) for row in batch], n_shared, loaded.tokenizer.eos_token_id)
+            learned = sum(row.n_completion for row in batch)
+            total += float(_loss(loaded.model.get_base_model(), _tensors(packed, loaded.model))) * learned
+            n_tokens += learned
+    return total / n_tokens
+
+
+def _tensors(packed: Packed, model: Any) -> dict[str, Any]:
+    import torch
+
+    mask = torch.zeros(packed.allowed.shape, dtype=model.dtype)
+    mask.masked_fill_(~torch.from_numpy(packed.allowed), torch.finfo(mask.dtype).min)
+    found = {"input_ids": torch.from_numpy(packed.input_ids), "position_ids": torch.from_numpy(packed.positions),
+             "attention_mask": mask[:, None], "labels": torch.from_numpy(packed.targets)}
+    return {name: tensor.to(model.device) for name, tensor in found.items()}
+
+
+def _loss(causal: Any, inputs: dict[str, Any]) -> Any:
+    """The mean loss of the tokens that are learned; the vocabulary head runs where one is predicted only."""
+    import torch
+
+    hidden = causal.base_model(
+        input_ids=inputs["input_ids"], position_ids=inputs["position_ids"],
+        attention_mask=inputs["attention_mask"], use_cache=False).last_hidden_state
+    learned = inputs["labels"] != encoding.IGNORED
+    logits = causal.get_output_embeddings()(hidden[learned]).float()
+    return torch.nn.functional.cross_entropy(logits, inputs["labels"][learned])
 
 
 def dev_metrics(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -313,10 +417,7 @@ def _trainer(loaded: LoadedModel, rows: Sequence[EncodedRow], config: TrainingCo
 
     def collate(examples: list[dict[str, Any]]) -> dict[str, Any]:
         packed = pack([(example["input_ids"], example["labels"]) for example in examples], n_shared, pad_token)
-        mask = torch.zeros(packed.allowed.shape, dtype=loaded.model.dtype)
-        mask.masked_fill_(~torch.from_numpy(packed.allowed), torch.finfo(mask.dtype).min)
-        return {"input_ids": torch.from_numpy(packed.input_ids), "position_ids": torch.from_numpy(packed.positions),
-                "attention_mask": mask[:, None], "labels": torch.from_numpy(packed.targets),
+        return {**_tensors(packed, loaded.model),
                 "n_tokens": torch.tensor(sum(len(example["input_ids"]) for example in examples))}
 
     class PackedTrainer(SFTTrainer):
@@ -328,12 +429,7 @@ def _trainer(loaded: LoadedModel, rows: Sequence[EncodedRow], config: TrainingCo
                          num_items_in_batch: Any = None) -> Any:
             self.n_tokens += int(inputs["n_tokens"])
             causal = self.accelerator.unwrap_model(model).get_base_model()
-            hidden = causal.base_model(
-                input_ids=inputs["input_ids"], position_ids=inputs["position_ids"],
-                attention_mask=inputs["attention_mask"], use_cache=False).last_hidden_state
-            learned = inputs["labels"] != encoding.IGNORED
-            logits = causal.get_output_embeddings()(hidden[learned]).float()
-            return torch.nn.functional.cross_entropy(logits, inputs["labels"][learned])
+            return _loss(causal, inputs)
 
         def create_model_card(self, *_: Any, **__: Any) -> None:
             """No card here: the product writes its own."""
@@ -395,7 +491,9 @@ def _result(folder: Path, log: MetricsLog, encoded: encoding.Encoded, model: Pat
             checkpoint: Path | None) -> dict[str, Any]:
     whole = [row for row in log.epochs if checkpoints.is_verified(folder / KEPT / f"epoch-{row['step']}",
                                                                   needed=checkpoints.ADAPTER_FILES)]
-    best = max(whole, key=lambda row: (row.get("dev_calibrated", 0.0), row["step"]))
+    chosen_by = next((name for name in CHOSEN_BY if name in whole[0]), "step")  # without dev rows the last
+    sign = -1 if chosen_by == "dev_loss" else 1
+    best = max(whole, key=lambda row: (sign * row[chosen_by], row["step"]))
     files = _publish(folder / KEPT / f"epoch-{best['step']}", folder / "adapter", language_model.model_identity(model))
     steps = log.steps
     return {"steps": steps[-1]["step"], "train_seconds": steps[-1]["seconds"], "tokens": steps[-1]["tokens"],
@@ -404,7 +502,7 @@ def _result(folder: Path, log: MetricsLog, encoded: encoding.Encoded, model: Pat
             "loss_first": steps[0]["loss"], "loss_last": steps[-1]["loss"], "adapter": "adapter/", "files": files,
             "n_rows": len(encoded.rows), "refused": [list(pair) for pair in encoded.refused],
             "resumed_from": checkpoints.checkpoint_step(checkpoint) if checkpoint else 0,
-            "best_step": best["step"], "epochs": log.epochs}
+            "best_step": best["step"], "chosen_by": chosen_by, "epochs": log.epochs}
 
 
 def _publish(kept: Path, adapter: Path, identity: str) -> dict[str, str]:
@@ -422,15 +520,15 @@ def _publish(kept: Path, adapter: Path, identity: str) -> dict[str, str]:
     return {name: language_model.file_sha256(adapter / name) for name in checkpoints.ADAPTER_FILES}
 
 
-def _read_rows(path: str) -> list[dict[str, str]]:
+def _read_rows(path: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path(path).read_text().split("\n") if line.strip()]
 
 
-def _check_dev(dev: Sequence[dict[str, str]], prompt: Prompt) -> None:
+def _check_dev(dev: Sequence[dict[str, Any]], prompt: Prompt) -> None:
     if len(dev) < 2:
         raise ValueError(f"There must be at least 2 dev rows to choose the best epoch on, there are {len(dev)}.")
     unknown = sorted({row["label"] for row in dev} - {label.name for label in prompt.labels})
-    if unknown:
+    if unknown and prompt.has_labels:
         raise ValueError(f"Dev rows carry labels that the prompt does not offer: {', '.join(unknown)}.")
 
 

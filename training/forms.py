@@ -20,6 +20,8 @@ KNOBS = {
     "dropout": ("Dropout", ""),
     "max_tokens": ("Longest row, in tokens", "Longer rows are refused and named, never cut."),
     "dev_rows": ("Dev rows scored per pass", "At most so many."),
+    "dev_answers": ("Dev rows answered per pass", "Only where answers are written: so many are judged by the project's "
+                    "metric to choose the pass, which takes seconds each; 0 chooses by the loss on dev."),
     "checkpoint_steps": ("Steps between checkpoints", "A run that was cut off goes on from the last one."),
     "seed": ("Seed", "Another seed moves the result a little."),
     "threads": ("Threads", "Of this machine, while it trains."),

@@ -10,7 +10,7 @@ import json
 import os
 import resource
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -25,15 +25,18 @@ from training.language_model import LoadedModel
 from training.prompts import Prompt
 
 CONTENT_FREE = ("N/A", "", "[MASK]")  # Source: Zhao et al. 2021, Calibrate Before Use, ICML
+EMPTY_SIDES = {"left": "N/A", "right": "N/A"}  # what is compared where a preference prompt is asked about nothing
 ROW_TOKENS = 4096  # at most this many tokens in a batch, so that long texts do not fill the memory
 
 
-def label_log_likelihoods(loaded: LoadedModel, prompt: Prompt, texts: Sequence[str], *, batch_size: int = 16,
+def label_log_likelihoods(loaded: LoadedModel, prompt: Prompt, texts: Sequence[str], *,
+                          data: Sequence[Mapping[str, Any]] | None = None, batch_size: int = 16,
                           progress: Progress = silent, stage: str = "Scoring") -> np.ndarray:
     """Return the (n, K) float64 log-likelihoods of the prompt's K labels, columns in the prompt's order.
 
     A label's score is the sum over its completion's tokens and the token that ends the turn, so it is the
     logarithm of the probability that the model answers exactly that; the K of them sum to less than 1.
+    data: what the task shows beside each text; only preference has some.
     batch_size: texts per forward pass; fewer where they are long. Padding is masked, so it changes rounding only.
     Raises ValueError if a text does not fit into the model's context, or the model does not attend to everything.
     """
@@ -41,15 +44,15 @@ def label_log_likelihoods(loaded: LoadedModel, prompt: Prompt, texts: Sequence[s
         return np.zeros((0, len(prompt.labels)))
     _check_attention(loaded.model.config)
     completions = [language_model.encode_completion(loaded.tokenizer, label.completion) for label in prompt.labels]
-    rows = [language_model.encode_messages(loaded.tokenizer, prompts.render(prompt, text)) for text in texts]
+    rows = _asked(loaded, prompt, texts, data)
     _check_lengths(rows, completions, loaded.model.config.max_position_embeddings)
-    shared = _shared_length(rows)
+    shared = shared_length(rows)
     scores = np.empty((len(rows), len(completions)))
     done = 0
     import torch
 
     with torch.inference_mode():
-        prefix = _prefix_cache(loaded.model, rows[0][:shared])
+        prefix = prefix_cache(loaded.model, rows[0][:shared])
         for batch in _batches([len(row) - shared for row in rows], sum(map(len, completions)), batch_size):
             progress(stage, done, len(rows))
             scores[batch] = _score_batch(loaded.model, prefix, shared, [rows[n][shared:] for n in batch], completions)
@@ -58,9 +61,16 @@ def label_log_likelihoods(loaded: LoadedModel, prompt: Prompt, texts: Sequence[s
     return scores
 
 
-def n_tokens(loaded: LoadedModel, prompt: Prompt, texts: Sequence[str]) -> int:
+def n_tokens(loaded: LoadedModel, prompt: Prompt, texts: Sequence[str],
+             data: Sequence[Mapping[str, Any]] | None = None) -> int:
     """Tokens of all prompts without their answers: what a paid endpoint would count as input."""
-    return sum(len(language_model.encode_messages(loaded.tokenizer, prompts.render(prompt, text))) for text in texts)
+    return sum(map(len, _asked(loaded, prompt, texts, data)))
+
+
+def _asked(loaded: LoadedModel, prompt: Prompt, texts: Sequence[str],
+           data: Sequence[Mapping[str, Any]] | None) -> list[list[int]]:
+    return [language_model.encode_messages(loaded.tokenizer, prompts.render(prompt, text, shown))
+            for text, shown in zip(texts, data or [{}] * len(texts), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -144,7 +154,7 @@ def _allowed(layout: _Layout, lengths: Any, longest: int, shared: int) -> Any:
                       torch.cat([top, bottom], dim=1)], dim=2)
 
 
-def _prefix_cache(model: Any, ids: Sequence[int]) -> list[tuple[Any, Any]]:
+def prefix_cache(model: Any, ids: Sequence[int]) -> list[tuple[Any, Any]]:
     """Keys and values of the shared beginning, one pair of (1, heads, tokens, size) tensors per layer."""
     import torch
     from transformers import DynamicCache
@@ -162,7 +172,7 @@ def _backbone(model: Any) -> Any:
     return causal.base_model
 
 
-def _shared_length(rows: Sequence[Sequence[int]]) -> int:
+def shared_length(rows: Sequence[Sequence[int]]) -> int:
     """Tokens that all rows begin with; every row keeps at least one of its own."""
     columns = zip(*(row[:-1] for row in rows), strict=False)
     return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
@@ -195,10 +205,12 @@ def score_files(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[
     """The child's work: score every prompt of `spec` on its texts and write `scores-<n>.npy`, (n, K) float64.
 
     spec: "model" and "adapter" (folder or null), "prompts" (list of `prompt_to_json`), "texts_file" (JSON lines
-    with "text"), optional "batch_size", "threads". `content-free-<n>.npy` holds the scores of `CONTENT_FREE`.
+    with "text" and perhaps "data"), optional "batch_size", "threads". `content-free-<n>.npy` holds the scores of
+    `CONTENT_FREE`.
     """
     language_model.prepare_process(int(spec.get("threads") or len(os.sched_getaffinity(0))))
-    texts = [json.loads(line)["text"] for line in Path(spec["texts_file"]).read_text().split("\n") if line]
+    rows = [json.loads(line) for line in Path(spec["texts_file"]).read_text().split("\n") if line]
+    texts, shown = [row["text"] for row in rows], [row.get("data", {}) for row in rows]
     progress("Loading the model", 0, 1)
     model_folder = Path(spec["model"])
     loaded = language_model.load(model_folder, adapter=Path(spec["adapter"]) if spec.get("adapter") else None)
@@ -206,15 +218,16 @@ def score_files(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[
     for n, data in enumerate(spec["prompts"]):
         prompt, started = prompts.prompt_from_json(data), time.perf_counter()
         batch_size = int(spec.get("batch_size") or 16)
-        scores = label_log_likelihoods(loaded, prompt, texts, batch_size=batch_size, progress=progress,
+        scores = label_log_likelihoods(loaded, prompt, texts, data=shown, batch_size=batch_size, progress=progress,
                                        stage=f"Scoring “{prompt.name}”")
         seconds = time.perf_counter() - started
         np.save(folder / f"scores-{n}.npy", scores)
-        np.save(folder / f"content-free-{n}.npy", label_log_likelihoods(loaded, prompt, CONTENT_FREE))
+        np.save(folder / f"content-free-{n}.npy", label_log_likelihoods(
+            loaded, prompt, CONTENT_FREE, data=[EMPTY_SIDES] * len(CONTENT_FREE)))
         answers.append({"name": prompt.name, "sha256": prompts.prompt_sha256(prompt), "seconds": seconds,
                         "scores": f"scores-{n}.npy", "content_free": f"content-free-{n}.npy",
                         "labels": [label.name for label in prompt.labels],
-                        "prompt_tokens": n_tokens(loaded, prompt, texts)})
+                        "prompt_tokens": n_tokens(loaded, prompt, texts, shown)})
     return {"prompts": answers, "model": language_model.model_identity(model_folder), "n_texts": len(texts),
             "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 

@@ -7,6 +7,8 @@ from django.db.models import Q
 from curation.models import Experiment, ExperimentArm, Snapshot
 from jobs.models import Job
 from projects.models import AnyUser, OfProjectQuerySet, Project
+from stats.intervals import Interval
+from training.metrics import NAMES, Measured, measured_share
 
 
 class RunQuerySet(models.QuerySet["Run"]):
@@ -58,9 +60,11 @@ class Evaluation(models.Model):
     snapshot = models.ForeignKey(Snapshot, on_delete=models.PROTECT, related_name="evaluations")
     split = models.CharField(max_length=5, help_text="dev or test")
     n = models.PositiveIntegerField()
-    n_right = models.PositiveIntegerField()
-    metrics = models.JSONField(help_text="accuracy and macro-F1 with intervals, per label, the calibration used")
-    predictions_sha256 = models.CharField(max_length=64, help_text="JSONL of key, gold, predicted, probability")
+    n_right = models.PositiveIntegerField(null=True, help_text="where an answer is right or wrong as a whole")
+    metric = models.CharField(max_length=20, choices=Project.Metric, default=Project.Metric.accuracy,
+                              help_text="which of the metrics the run is judged by")
+    metrics = models.JSONField(help_text="every metric by its name with its interval, per label, what was not readable")
+    predictions_sha256 = models.CharField(max_length=64, help_text="JSONL of key, gold, predicted, score, probability")
     seconds = models.FloatField(help_text="wall time of scoring these rows")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -73,6 +77,27 @@ class Evaluation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.run} on {self.split}"
+
+    @property
+    def measured(self) -> Measured:
+        """The metric that the run is judged by, with its interval and the one-sided bounds for gates."""
+        if self.n_right is not None:
+            return measured_share(self.n_right, self.n)
+        return Measured(self.metric, self.interval_of(self.metric), *self.metrics["bounds"])
+
+    def interval_of(self, metric: str) -> Interval:
+        return Interval(**self.metrics[metric])
+
+    @property
+    def other_metrics(self) -> list[tuple[str, Interval]]:
+        """The metrics that it is not judged by: the name as people read it, and the interval."""
+        return [(name, self.interval_of(metric)) for metric, name in NAMES.items()
+                if metric != self.metric and metric in self.metrics]
+
+    @property
+    def n_unread(self) -> int:
+        """Answers that could not be read; they count as wrong."""
+        return int(self.metrics.get("n_unread", 0))
 
 
 class TestLook(models.Model):

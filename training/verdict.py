@@ -7,19 +7,21 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from stats.intervals import Interval, wilson_bounds
-from stats.paired import PairedComparison
+from stats.paired import PairedComparison, PairedScores
+from training.metrics import Measured
 
 Outcome = Literal["PROMPT_OK", "FINE_TUNE", "INCONCLUSIVE"]
 
 CHAMPION_MARGIN = 0.01  # a new adapter may be worse than the champion by at most this, so that ties can be promoted
 UNAFFORDABLE = 5_000  # more labels than this are not proposed to anybody
 Z_ONE_SIDED, Z_POWER = 1.6449, 0.8416  # 95 % one-sided, 80 % power
+TREND_ONLY = ("ROUGE-L says how alike the wording is, not whether an answer is good: let people compare answers before "
+              "you rely on it.")
 
 
 @dataclass(frozen=True)
 class GateResult:
-    """Whether the best prompt meets the target; `lower` and `upper` are one-sided 95 % Wilson bounds."""
+    """Whether the best prompt meets the target; `lower` and `upper` are the one-sided 95 % bounds it was judged by."""
 
     outcome: Outcome
     lower: float
@@ -28,27 +30,40 @@ class GateResult:
     next_step: str
 
 
-def gate(n_right: int, n: int, target: float) -> GateResult:
-    """Judge the best prompt, right on `n_right` of `n` held-out examples, against a target accuracy in (0, 1).
+def gate(prompt: Measured, target: float) -> GateResult:
+    """Judge the best prompt's metric on held-out examples against a target in (0, 1).
 
     PROMPT_OK if the lower bound reaches the target, FINE_TUNE if the upper bound stays below it.
     Raises ValueError if there are no examples or the target is not in (0, 1).
     """
-    if n < 1:
-        raise ValueError(f"n must be at least 1, got {n}")
+    if prompt.n < 1:
+        raise ValueError(f"n must be at least 1, got {prompt.n}")
     _check_target(target)
-    lower, upper = wilson_bounds(n_right, n)
-    share = f"The best prompt gets {percent(n_right / n)} of {n:,} held-out examples right"
+    lower, upper = prompt.lower, prompt.upper
+    share = _share_sentence(prompt)
     goal = f"your target of {_target(target)}"
+    trend = f" {TREND_ONLY}" if prompt.metric == "rouge_l" else ""
     if lower >= target:
-        return GateResult("PROMPT_OK", lower, upper, f"{share}, at least {_at_least(lower)}: it meets {goal}.",
+        return GateResult("PROMPT_OK", lower, upper, f"{share}, at least {_at_least(lower)}: it meets {goal}.{trend}",
                           "Use the prompt. Fine-tuning would cost and has little left to win.")
     if upper < target:
-        return GateResult("FINE_TUNE", lower, upper, f"{share} and cannot reach {goal} (at most {_at_most(upper)}).",
+        return GateResult("FINE_TUNE", lower, upper,
+                          f"{share} and cannot reach {goal} (at most {_at_most(upper)}).{trend}",
                           "Train a LoRA adapter and compare it with the prompt on the same examples.")
     return GateResult("INCONCLUSIVE", lower, upper,
                       f"{share}. That is at least {_at_least(lower)} and at most {_at_most(upper)}, so it is open "
-                      f"whether it meets {goal}.", _settling_step(n_right / n, n, target))
+                      f"whether it meets {goal}.{trend}", _settling_step(prompt, target))
+
+
+def _share_sentence(prompt: Measured) -> str:
+    if prompt.metric == "accuracy":
+        return f"The best prompt gets {percent(prompt.value)} of {prompt.n:,} held-out examples right"
+    return f"The best prompt has {_named(prompt)} on {prompt.n:,} held-out examples"
+
+
+def _named(measured: Measured) -> str:
+    """“a field F1 of 72.1 %”."""
+    return f"a {measured.name} of {percent(measured.value)}"
 
 
 def examples_to_settle(share: float, target: float) -> float:
@@ -62,11 +77,24 @@ def examples_to_settle(share: float, target: float) -> float:
     return math.ceil((spread / (share - target)) ** 2)
 
 
-def compare_words(prompt: Interval, adapter: Interval, probe: Interval | None, comparison: PairedComparison,
-                  target: float) -> tuple[str, str]:
+def n_to_settle(measured: Measured, target: float) -> float:
+    """How many examples settle whether a metric reaches the target, as `examples_to_settle` counts them.
+
+    For a metric that is no share the spread of its bounds is taken to shrink with the root of the examples' number.
+    """
+    if measured.n_right is not None:
+        return examples_to_settle(measured.value, target)
+    if measured.value == target:
+        return math.inf
+    spread = (measured.upper - measured.lower) / 2 * (1 + Z_POWER / Z_ONE_SIDED)
+    return math.ceil(measured.n * (spread / (measured.value - target)) ** 2)
+
+
+def compare_words(prompt: Measured, adapter: Measured, probe: Measured | None,
+                  comparison: PairedComparison | PairedScores, target: float) -> tuple[str, str]:
     """Headline and paragraph: is the adapter worth it, on the examples that prompt and adapter both answered?
 
-    prompt, adapter, probe: accuracies with two-sided 95 % intervals. comparison: the prompt first, the adapter second.
+    comparison: the prompt first, the adapter second.
     The headline says yes or no only where the interval of the difference excludes 0.
     """
     _check_target(target)
@@ -86,11 +114,11 @@ def compare_words(prompt: Interval, adapter: Interval, probe: Interval | None, c
     return f"Is fine-tuning worth it? {answer}", " ".join(sentence for sentence in sentences if sentence)
 
 
-def promotion_gate(against_prompt: float, *, n_right: int, n: int, target: float,
+def promotion_gate(against_prompt: float, *, adapter: Measured, target: float,
                    against_champion: float | None = None) -> tuple[bool, list[str]]:
     """Whether an adapter may become champion, and every reason for or against it.
 
-    against_prompt, against_champion: one-sided 95 % lower bounds of accuracy(adapter) - accuracy(rival), in
+    against_prompt, against_champion: one-sided 95 % lower bounds of the metric's difference, adapter minus rival, in
     [-1, 1]; no champion, no second condition.
     The adapter has to beat the best prompt and may not be worse than the champion by more than a point. The target
     is told, and does not block.
@@ -109,13 +137,15 @@ def promotion_gate(against_prompt: float, *, n_right: int, n: int, target: float
         else:
             reasons.append(f"It may be worse than the champion by {_points(-against_champion)}, more than the "
                            f"{_points(CHAMPION_MARGIN)} allowed.")
-    lower, upper = wilson_bounds(n_right, n)
+    lower, upper = adapter.lower, adapter.upper
     if lower >= target:
         reasons.append(f"It reaches the target of {_target(target)}: at least {_at_least(lower)}.")
     else:
         shown = "cannot reach" if upper < target else "is not shown to reach"
-        reasons.append(f"It {shown} the target of {_target(target)}: {percent(n_right / n)}, at most "
+        reasons.append(f"It {shown} the target of {_target(target)}: {percent(adapter.value)}, at most "
                        f"{_at_most(upper)}. This does not block the promotion.")
+    if adapter.metric == "rouge_l":
+        reasons.append(TREND_ONLY)
     return beats_prompt and holds, reasons
 
 
@@ -155,8 +185,8 @@ def _signed(difference: float) -> str:
     return f"{100 * difference:+.1f}".replace("-", "−")
 
 
-def _settling_step(share: float, n: int, target: float) -> str:
-    needed = examples_to_settle(share, target) - n
+def _settling_step(prompt: Measured, target: float) -> str:
+    needed = n_to_settle(prompt, target) - prompt.n
     if needed > UNAFFORDABLE:
         return "It is too close to the target for more labels to tell. Decide by what an answer costs."
     return f"Label about {_rounded(needed):,} more held-out examples; that would probably settle it."
@@ -166,44 +196,43 @@ def _rounded(n_labels: float) -> int:
     return max(50, math.ceil(n_labels / 10) * 10)
 
 
-def _bounds(interval: Interval) -> tuple[float, float]:
-    return wilson_bounds(round(interval.estimate * interval.n), interval.n)
-
-
-def _prompt_sentence(prompt: Interval, target: float) -> str:
-    lower, upper = _bounds(prompt)
-    said = f"The best prompt gets {percent(prompt.estimate)} right"
-    if lower >= target:
-        return f"{said} and meets your target of {_target(target)} already (at least {_at_least(lower)})."
-    if upper < target:
-        return f"{said} and cannot reach your target of {_target(target)} (at most {_at_most(upper)})."
+def _prompt_sentence(prompt: Measured, target: float) -> str:
+    said = f"The best prompt gets {percent(prompt.value)} right" if prompt.metric == "accuracy" else \
+        f"The best prompt has {_named(prompt)}"
+    if prompt.lower >= target:
+        return f"{said} and meets your target of {_target(target)} already (at least {_at_least(prompt.lower)})."
+    if prompt.upper < target:
+        return f"{said} and cannot reach your target of {_target(target)} (at most {_at_most(prompt.upper)})."
     return f"{said}; whether it meets your target of {_target(target)} is open."
 
 
-def _adapter_sentence(adapter: Interval, comparison: PairedComparison) -> str:
-    return (f"The LoRA adapter gets {percent(adapter.estimate)}; it is right on {comparison.only_second:,} examples "
-            f"where the prompt is wrong, and wrong on {comparison.only_first:,} where the prompt is right.")
+def _adapter_sentence(adapter: Measured, comparison: PairedComparison | PairedScores) -> str:
+    if isinstance(comparison, PairedComparison):
+        return (f"The LoRA adapter gets {percent(adapter.value)}; it is right on {comparison.n_won:,} examples "
+                f"where the prompt is wrong, and wrong on {comparison.n_lost:,} where the prompt is right.")
+    return (f"The LoRA adapter has {percent(adapter.value)}; its answer is better on {comparison.n_won:,} examples "
+            f"and worse on {comparison.n_lost:,}.")
 
 
-def _target_sentence(adapter: Interval, target: float) -> str:
-    lower, upper = _bounds(adapter)
-    if lower >= target:
-        return f"It reaches {_target(target)} (at least {_at_least(lower)})."
-    if upper < target:
-        return (f"It does not reach {_target(target)} (at most {_at_most(upper)}): better labels, more of them or a "
-                "larger base model have to bring the rest.")
-    more = examples_to_settle(adapter.estimate, target) - adapter.n
+def _target_sentence(adapter: Measured, target: float) -> str:
+    trend = f" {TREND_ONLY}" if adapter.metric == "rouge_l" else ""
+    if adapter.lower >= target:
+        return f"It reaches {_target(target)} (at least {_at_least(adapter.lower)}).{trend}"
+    if adapter.upper < target:
+        return (f"It does not reach {_target(target)} (at most {_at_most(adapter.upper)}): better labels, more of them "
+                f"or a larger base model have to bring the rest.{trend}")
+    more = n_to_settle(adapter, target) - adapter.n
     if more > UNAFFORDABLE:
-        return f"It is too close to {_target(target)} for more labels to tell whether it reaches it."
+        return f"It is too close to {_target(target)} for more labels to tell whether it reaches it.{trend}"
     return (f"It is not yet shown to reach {_target(target)}: about {_rounded(more):,} more held-out labels would "
-            "probably settle that.")
+            f"probably settle that.{trend}")
 
 
-def _probe_sentence(probe: Interval, adapter: Interval) -> str:
-    said = f"The linear probe on embeddings, which needs no language model, gets {percent(probe.estimate)}"
-    if probe.estimate >= adapter.estimate:
+def _probe_sentence(probe: Measured, adapter: Measured) -> str:
+    said = f"The linear probe on embeddings, which needs no language model, gets {percent(probe.value)}"
+    if probe.value >= adapter.value:
         return f"{said}: it does as well or better for next to nothing, so serve the probe unless you need the model."
-    if probe.estimate >= adapter.low:
+    if probe.value >= adapter.interval.low:
         return f"{said}: chance alone could explain that it is behind, and it costs next to nothing."
     return f"{said}."
 

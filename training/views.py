@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from curation.models import Experiment, ExperimentArm, Snapshot
 from jobs.models import Job
 from labeling.models import Example
+from labeling.task_types import task_type
 from projects.errors import UserError
 from projects.models import Project
 from projects.objects import object_exists, object_is_sound, object_path, open_object
@@ -22,14 +23,13 @@ from training.forms import KNOBS, ArmsForm, PromotionForm, TrainingForm
 from training.models import Adapter, ArmTraining, ArmVerdict, Evaluation, Run, Verdict
 from training.prompts import Prompt, prompt_from_json, prompt_sha256
 from training.services.arms import arms_obstacle, forecast_of, plan_of, start_arms
-from training.services.baseline import start_baseline
+from training.services.baseline import NO_PROBE, start_baseline
 from training.services.cards import base_model_of, card_of, lineage_of
 from training.services.comparison import MAX_LOOKS, compare, flips, n_looks
 from training.services.lineage import holdings, stale
 from training.services.overview import states_of
 from training.services.promotion import promote, standing
 from training.services.runs import forecast, gate_objection, live_metrics, log_tail, start_training
-from training.services.scoring import CALIBRATIONS
 from training.services.suggestions import start_suggest
 
 SNAPSHOTS_PER_PAGE = 10
@@ -73,7 +73,7 @@ def comparison(request: Request, snapshot: Snapshot) -> HttpResponse:
         "project": project, "nav": "training:run-list", "snapshot": snapshot, "comparison": found,
         "state": states_of(project, [snapshot])[0], "may": _may(request, project), "adapter": adapter,
         "standing": standing(adapter) if adapter and adapter.stage != Adapter.Stage.champion else None,
-        "target": project.target_value, "calibrations": CALIBRATIONS, "max_looks": MAX_LOOKS})
+        "target": project.target_value, "max_looks": MAX_LOOKS, "no_probe": NO_PROBE.get(project.task_type, "")})
 
 
 @on(Snapshot, "run_baseline")
@@ -107,22 +107,24 @@ class Judged:
 
     split: str
     evaluation: Evaluation
-    accuracy: Interval
-    macro_f1: Interval
+
+    @property
+    def score(self) -> Interval:
+        return self.evaluation.measured.interval
 
 
 @on(Run, "see_runs")
 @require_GET
 def run_detail(request: Request, run: Run) -> HttpResponse:
     verdict = Verdict.objects.filter(snapshot=run.snapshot).select_related("best_prompt").first()
-    judged = {e.split: Judged(e.split, e, Interval(**e.metrics["accuracy"]), Interval(**e.metrics["macro_f1"]))
-              for e in run.evaluations.order_by("-split")}
+    judged = {e.split: Judged(e.split, e) for e in run.evaluations.order_by("-split")}
     test = judged.get("test")
     evaluate_job = Job.objects.filter(project=run.project, kind="evaluate", params__run=run.pk).first()
     return render(request, "training/run_detail.html", {
         "project": run.project, "nav": "training:run-list", "run": run, "job": run.job, "verdict": verdict,
         "adapter": Adapter.objects.filter(run=run).first(), "judged": judged.values(), "test": test,
-        "accuracies": [one.accuracy for one in judged.values()], "target": run.project.target_value,
+        "scores": [one.score for one in judged.values()], "target": run.project.target_value,
+        "metric": run.project.get_target_metric_display(),
         "evaluate_job": None if test else evaluate_job, "settings_of_run": _settings_of(run),
         **_prompt_context(run), **_live_context(run),
         "is_best_prompt": verdict is not None and verdict.best_prompt_id == run.pk,
@@ -139,19 +141,23 @@ def _settings_of(run: Run) -> list[tuple[str, Any]]:
     """What the run depended on beside its snapshot and its prompt, by the names that people see."""
     config = run.config
     if run.kind == Run.Kind.lora:
-        return [(label, config["training"][name]) for name, (label, _) in KNOBS.items()]
+        return [(label, config["training"][name]) for name, (label, _) in KNOBS.items() if name in config["training"]]
     model, _, digest = config.get("model", "").partition("@sha256:")
     named = {"Model": model or None, "Model's hash": digest[:16] or None,
              "Balance of labels": config.get("calibration", {}).get("kind"),
              "Embeddings": config.get("encoder"), "Inverse regularisation": config.get("inverse_regularisation"),
-             "Tokens read on dev": config.get("prompt_tokens"), "Seed": run.seed}
+             "Tokens read on dev": config.get("prompt_tokens"), "Tokens written on dev": config.get("answer_tokens"),
+             "Longest answer, in tokens": config.get("max_new_tokens"), "Answers cut off on dev": config.get("n_cut"),
+             "Seed": run.seed}
     return [(name, value) for name, value in named.items() if value is not None]
 
 
 def _live_context(run: Run) -> dict[str, Any]:
     if run.kind != Run.Kind.lora:
         return {}
-    return {"points": live_metrics(run), "is_live": run.job.is_active, "log": log_tail(run, LOG_LINES)}
+    metric = "dev_accuracy" if task_type(run.project.task_type).HAS_LABELS else "dev_score"
+    return {"points": live_metrics(run), "dev_metric": metric, "is_live": run.job.is_active,
+            "log": log_tail(run, LOG_LINES)}
 
 
 def _prompt_context(run: Run) -> dict[str, Any]:
@@ -164,7 +170,7 @@ def _prompt_context(run: Run) -> dict[str, Any]:
 @on(Run, "see_runs")
 @require_GET
 def run_flips(request: Request, run: Run) -> HttpResponse:
-    """The test rows on which exactly one of the best prompt and this run is right."""
+    """The test rows that one of the best prompt and this run answers better than the other."""
     verdict = Verdict.objects.filter(snapshot=run.snapshot).select_related("best_prompt").first()
     tested = {e.run_id: e for e in Evaluation.objects.filter(snapshot=run.snapshot, split="test")}
     if verdict is None or run.pk not in tested:
@@ -173,12 +179,13 @@ def run_flips(request: Request, run: Run) -> HttpResponse:
         raise UserError(f"{run} is the best prompt, which the other runs are compared with. Open one of those.")
     found = flips(tested[verdict.best_prompt_id], tested[run.pk])
     label = request.GET.get("label", "")
-    shown = [flip for flip in found if not label or flip.gold == label]
+    shown = [flip for flip in found if not label or label in flip.names]
     return render(request, "training/flips.html", {
         "project": run.project, "nav": "training:run-list", "run": run, "prompt_run": verdict.best_prompt,
-        "n": tested[run.pk].n, "n_won": sum(flip.is_second_right for flip in shown),
-        "n_lost": sum(not flip.is_second_right for flip in shown), "label": label,
-        "labels": sorted({flip.gold for flip in found}),
+        "n": tested[run.pk].n, "n_won": sum(flip.is_second_better for flip in shown),
+        "n_lost": sum(not flip.is_second_better for flip in shown), "label": label,
+        "labels": sorted({name for flip in found for name in flip.names}),
+        "is_whole": tested[run.pk].n_right is not None, "metric": run.project.get_target_metric_display(),
         "page": Paginator(shown, FLIPS_PER_PAGE).get_page(request.GET.get("page"))})
 
 

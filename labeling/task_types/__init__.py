@@ -7,8 +7,10 @@ checked by `projects.schema`. The other modules here are what several types shar
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+
 from labeling.task_types import chat, classification, extraction, multilabel, preference, response, spans
-from labeling.task_types.metrics import Metrics
+from labeling.task_types.metrics import Counts, Metrics, Parts
 
 Message = dict[str, str]
 
@@ -59,6 +61,15 @@ class TaskTypeModule(Protocol):
         Raises ValueError if the weights are no such numbers.
         """
 
+    def system(self, schema: Mapping[str, Any], instructions: str = "") -> str:
+        """Return what a model is told once for all examples: the instructions, then how to answer; may be empty."""
+
+    def turns(self, text: str, data: Mapping[str, Any]) -> list[Message]:
+        """Return what is asked about one example: one turn or more, the last a user's."""
+
+    def answer_schema(self, schema: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the JSON schema of what `to_completion` writes, to hold a model to it; None where it is no JSON."""
+
     def render(self, text: str, data: Mapping[str, Any], schema: Mapping[str, Any],
                instructions: str = "") -> list[Message]:
         """Return the chat messages, each with a role and content, that ask a model for the value's completion."""
@@ -70,6 +81,16 @@ class TaskTypeModule(Protocol):
         """Return the canonical value that a model wrote: that of `to_completion(value)` is `canonical(value)`.
 
         Raises ValueError, naming what is wrong, if it wrote no valid value.
+        """
+
+    def metrics_of(self, sums: np.ndarray) -> Parts:
+        """Return each metric of `score` by its name, the primary one first, of (…, p) sums of `counts` over rows."""
+
+    def counts(self, gold: Sequence[Any], predicted: Sequence[Any], schema: Mapping[str, Any] | None = None) -> Counts:
+        """Return what the metrics of `score` are made of, row by row.
+
+        schema: with it, the counts of two sets of predictions for the same gold values have the same columns.
+        Raises ValueError as `score` does.
         """
 
     def score(self, gold: Sequence[Any], predicted: Sequence[Any]) -> Metrics:

@@ -9,23 +9,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from labeling.task_types.free_text import check_storable, rules
-from labeling.task_types.prompt import messages
+from labeling.task_types.prompt import conversation
 from labeling.task_types.response import (  # an answer is an answer, whatever it answers
     agreement,
+    answer_schema,
     canonical,
     consensus,
+    counts,
+    metrics_of,
     parse,
     parse_completion,
     score,
     show,
+    system,
     to_completion,
     validate_value,
 )
 from labeling.task_types.textarea import HINT, textarea, textarea_result
 from labeling.task_types.xml import headers
 
-__all__ = ["HAS_LABELS", "agreement", "canonical", "consensus", "label_config", "parse", "parse_completion", "render",
-           "score", "show", "task_data", "to_completion", "to_result", "validate_data", "validate_value"]
+__all__ = ["HAS_LABELS", "agreement", "answer_schema", "canonical", "consensus", "counts", "label_config",
+           "metrics_of", "parse", "parse_completion", "render", "score", "show", "system", "task_data", "to_completion",
+           "to_result", "turns", "validate_data", "validate_value"]
 
 HAS_LABELS = False
 ROLES = ("system", "user", "assistant")
@@ -66,14 +71,15 @@ def to_result(value: str) -> list[dict[str, Any]]:
     return textarea_result(value, "messages")
 
 
+def turns(text: str, data: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the conversation, its own system turn included."""
+    return _turns(data)
+
+
 def render(text: str, data: Mapping[str, Any], schema: Mapping[str, Any],
            instructions: str = "") -> list[dict[str, str]]:
     """Return the conversation, the instructions before its own system turn if it has one: models take only one."""
-    turns = _turns(data)
-    own = turns.pop(0)["content"] if turns[0]["role"] == "system" else ""
-    *earlier, last = turns
-    opening = messages([instructions, rules(schema), own], last["content"])
-    return [*opening[:-1], *earlier, last]
+    return conversation(system(schema, instructions), turns(text, data))
 
 
 def _turns(data: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -7,13 +7,23 @@ value: a label's name, a str.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from labeling.task_types.choices import check_known, choices_config, choices_result, chosen_one, named_first
 from labeling.task_types.free_text import one_line
-from labeling.task_types.metrics import Metrics, check_rows, metrics
-from labeling.task_types.prompt import definitions, messages
+from labeling.task_types.metrics import (
+    Counts,
+    Metrics,
+    Parts,
+    check_rows,
+    f1s,
+    label_counts,
+    macro,
+    one_label_counts,
+)
+from labeling.task_types.prompt import conversation, definitions, told, users_turn
 from labeling.task_types.voting import mean_over_pairs, plurality
 from projects.schema import label_names
-from stats.classification import accuracy, macro_f1
 
 HAS_LABELS = True
 
@@ -65,10 +75,22 @@ def consensus(values: Sequence[str], weights: Sequence[float] | None = None) -> 
     return plurality(values, weights)
 
 
+def system(schema: Mapping[str, Any], instructions: str = "") -> str:
+    return told(instructions, definitions(schema), f"Answer with one of: {', '.join(label_names(schema))}.")
+
+
+def turns(text: str, data: Mapping[str, Any]) -> list[dict[str, str]]:
+    return users_turn(text)
+
+
 def render(text: str, data: Mapping[str, Any], schema: Mapping[str, Any],
            instructions: str = "") -> list[dict[str, str]]:
-    return messages([instructions, definitions(schema), f"Answer with one of: {', '.join(label_names(schema))}."],
-                    text)
+    return conversation(system(schema, instructions), turns(text, data))
+
+
+def answer_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Answers are no JSON."""
+    return None
 
 
 def to_completion(value: str, *, source: str = "") -> str:
@@ -84,11 +106,21 @@ def parse_completion(text: str, schema: Mapping[str, Any], *, source: str = "") 
     return named_first(text, label_names(schema))
 
 
+def metrics_of(sums: np.ndarray) -> Parts:
+    n_right, n_both = np.split(sums[..., 2:], 2, axis=-1)
+    return {"accuracy": sums[..., 0] / sums[..., 1], "macro_f1": macro(f1s(n_right, n_both), n_both > 0)}
+
+
+def counts(gold: Sequence[str], predicted: Sequence[str | None], schema: Mapping[str, Any] | None = None) -> Counts:
+    check_rows(gold, predicted)
+    labels = sorted({*label_names(schema or {"labels": []}), *gold, *(label for label in predicted if label)})
+    each = label_counts([{label} for label in gold], [{label} if label else set() for label in predicted], labels)
+    return Counts(np.hstack([one_label_counts(gold, predicted), each]), metrics_of)
+
+
 def score(gold: Sequence[str], predicted: Sequence[str | None]) -> Metrics:
     """Return accuracy (primary) and macro-F1, the mean F1 over the labels that occur in gold or predicted."""
-    check_rows(gold, predicted)
-    labels = sorted({label for label in [*gold, *predicted] if label is not None})
-    return metrics(gold, {"accuracy": accuracy(gold, predicted), "macro_f1": macro_f1(gold, predicted, labels)})
+    return counts(gold, predicted).metrics
 
 
 def show(value: str, *, source: str = "") -> str:

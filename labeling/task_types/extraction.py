@@ -9,11 +9,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from labeling.task_types import fields
 from labeling.task_types.free_text import one_line
 from labeling.task_types.json_answer import read_json
-from labeling.task_types.metrics import Metrics, check_rows, f1, metrics
-from labeling.task_types.prompt import messages
+from labeling.task_types.metrics import Counts, Metrics, Parts, check_rows, f1s
+from labeling.task_types.prompt import conversation, told, users_turn
 from labeling.task_types.textarea import HINT, textarea, textarea_result, written
 from labeling.task_types.voting import mean_over_pairs
 from labeling.task_types.xml import headers
@@ -76,10 +78,22 @@ def consensus(values: Sequence[Mapping[str, Any]], weights: Sequence[float] | No
     return fields.consensus(values, weights)
 
 
+def system(schema: Mapping[str, Any], instructions: str = "") -> str:
+    return told(instructions, "Answer with one JSON object and nothing else. Its fields:",
+                *_described(schema["json_schema"]), "Leave out a field that the text says nothing about.")
+
+
+def turns(text: str, data: Mapping[str, Any]) -> list[dict[str, str]]:
+    return users_turn(text)
+
+
 def render(text: str, data: Mapping[str, Any], schema: Mapping[str, Any],
            instructions: str = "") -> list[dict[str, str]]:
-    return messages([instructions, "Answer with one JSON object and nothing else. Its fields:",
-                     *_described(schema["json_schema"]), "Leave out a field that the text says nothing about."], text)
+    return conversation(system(schema, instructions), turns(text, data))
+
+
+def answer_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
+    return _closed(schema["json_schema"])
 
 
 def to_completion(value: Mapping[str, Any], *, source: str = "") -> str:
@@ -96,24 +110,29 @@ def parse_completion(text: str, schema: Mapping[str, Any], *, source: str = "") 
     return value
 
 
+def metrics_of(sums: np.ndarray) -> Parts:
+    return {"field_f1": f1s(sums[..., 0], sums[..., 1]), "record_exact_match": sums[..., 2] / sums[..., 3]}
+
+
+def counts(gold: Sequence[Mapping[str, Any]], predicted: Sequence[Mapping[str, Any] | None],
+           schema: Mapping[str, Any] | None = None) -> Counts:
+    check_rows(gold, predicted)
+    rows = []
+    for a, b in zip(gold, predicted, strict=True):
+        wanted, given = fields.counted(a), fields.counted(b) if b is not None else None
+        if given is None:
+            rows.append((0, wanted.total() + 1, 0, 1))
+        else:
+            rows.append(((wanted & given).total(), wanted.total() + given.total(), wanted == given, 1))
+    return Counts(np.array(rows, dtype=float), metrics_of)
+
+
 def score(gold: Sequence[Mapping[str, Any]], predicted: Sequence[Mapping[str, Any] | None]) -> Metrics:
     """Return micro-F1 over fields (primary) and the share of records whose fields are all right.
 
     An answer that could not be read counts as one wrong field, so that it is never better than an empty object.
     """
-    check_rows(gold, predicted)
-    n_right = n_gold = n_predicted = n_exact = 0
-    for a, b in zip(gold, predicted, strict=True):
-        wanted = fields.counted(a)
-        n_gold += wanted.total()
-        if b is None:
-            n_predicted += 1
-            continue
-        given = fields.counted(b)
-        n_predicted += given.total()
-        n_right += (wanted & given).total()
-        n_exact += wanted == given
-    return metrics(gold, {"field_f1": f1(n_right, n_gold, n_predicted), "record_exact_match": n_exact / len(gold)})
+    return counts(gold, predicted).metrics
 
 
 def show(value: Mapping[str, Any], *, source: str = "") -> str:
@@ -128,9 +147,9 @@ def _read(text: str) -> dict[str, Any]:
 
 
 def _closed(part: Mapping[str, Any]) -> dict[str, Any]:
-    """The object's schema with no other fields allowed, here and in nested objects."""
+    """The object's schema with no other fields allowed, here and in nested objects; fields by name, as in answers."""
     properties = {name: _closed(field) if field.get("type") == "object" else field
-                  for name, field in part["properties"].items()}
+                  for name, field in sorted(part["properties"].items())}
     return {**part, "properties": properties, "additionalProperties": False}
 
 

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from labeling.task_types.metrics import Metrics, check_rows, metrics
+import numpy as np
+
+from labeling.task_types.metrics import Counts, Parts, check_rows
 from labeling.task_types.voting import checked, mean_over_pairs
 from labeling.texts import normalise
 
@@ -115,11 +117,18 @@ def rouge_l(gold: str, predicted: str) -> float:
     return 2 * (len(wanted) - row.bit_count()) / (len(wanted) + len(given))
 
 
-def score(gold: Sequence[str], predicted: Sequence[str | None]) -> Metrics:
-    """Return the mean ROUGE-L F1: a trend between runs of one project, no measure of whether an answer is right."""
+def metrics_of(sums: np.ndarray) -> Parts:
+    return {"rouge_l": sums[..., 0] / sums[..., 1]}
+
+
+def counts(gold: Sequence[str], predicted: Sequence[str | None]) -> Counts:
+    """Return what the mean ROUGE-L F1 is made of.
+
+    It is a trend between runs of one project, no measure of whether an answer is right.
+    """
     check_rows(gold, predicted)
-    each = [0.0 if b is None else rouge_l(a, b) for a, b in zip(gold, predicted, strict=True)]
-    return metrics(gold, {"rouge_l": math.fsum(each) / len(each)})
+    each = [(0.0 if b is None else rouge_l(a, b), 1.0) for a, b in zip(gold, predicted, strict=True)]
+    return Counts(np.array(each), metrics_of)
 
 
 def _ngrams(text: str, n: int) -> Counter[str]:

@@ -8,10 +8,21 @@ in Label Studio could as well be a slip.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from labeling.task_types.choices import check_known, choices_config, choices_result, chosen, named
 from labeling.task_types.free_text import one_line
-from labeling.task_types.metrics import Metrics, check_rows, f1, metrics
-from labeling.task_types.prompt import definitions, messages
+from labeling.task_types.metrics import (
+    Counts,
+    Metrics,
+    Parts,
+    check_rows,
+    f1s,
+    label_counts,
+    macro,
+    one_label_counts,
+)
+from labeling.task_types.prompt import conversation, definitions, told, users_turn
 from labeling.task_types.voting import majority, mean_over_pairs
 from projects.schema import label_names
 
@@ -73,11 +84,23 @@ def consensus(values: Sequence[Sequence[str]], weights: Sequence[float] | None =
     return canonical(labels) if labels else None
 
 
+def system(schema: Mapping[str, Any], instructions: str = "") -> str:
+    return told(instructions, definitions(schema), "Answer with every label that fits, each on a line of its own. "
+                f"The labels: {', '.join(label_names(schema))}.")
+
+
+def turns(text: str, data: Mapping[str, Any]) -> list[dict[str, str]]:
+    return users_turn(text)
+
+
 def render(text: str, data: Mapping[str, Any], schema: Mapping[str, Any],
            instructions: str = "") -> list[dict[str, str]]:
-    names = ", ".join(label_names(schema))
-    return messages([instructions, definitions(schema),
-                     f"Answer with every label that fits, each on a line of its own. The labels: {names}."], text)
+    return conversation(system(schema, instructions), turns(text, data))
+
+
+def answer_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Answers are no JSON."""
+    return None
 
 
 def to_completion(value: Sequence[str], *, source: str = "") -> str:
@@ -102,16 +125,25 @@ def parse_completion(text: str, schema: Mapping[str, Any], *, source: str = "") 
     return canonical(found)
 
 
-def score(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str] | None]) -> Metrics:
-    """Return macro-F1 (primary), the mean F1 over the labels that occur, and the share of rows that match exactly."""
+def metrics_of(sums: np.ndarray) -> Parts:
+    n_right, n_both = np.split(sums[..., 2:], 2, axis=-1)
+    return {"macro_f1": macro(f1s(n_right, n_both), n_both > 0), "exact_match": sums[..., 0] / sums[..., 1]}
+
+
+def counts(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str] | None],
+           schema: Mapping[str, Any] | None = None) -> Counts:
+    """A row's own score is the share of the labels in gold or predicted that are in both: its Jaccard index."""
     check_rows(gold, predicted)
     wanted, given = [set(value) for value in gold], [set(value or ()) for value in predicted]
-    labels = sorted(set().union(*wanted, *given))
-    by_label = [f1(sum(label in a and label in b for a, b in zip(wanted, given, strict=True)),
-                   sum(label in a for a in wanted), sum(label in b for b in given)) for label in labels]
-    n_exact = sum(b is not None and set(a) == set(b) for a, b in zip(gold, predicted, strict=True))
-    return metrics(gold, {"macro_f1": sum(by_label) / len(labels) if labels else n_exact / len(gold),
-                          "exact_match": n_exact / len(gold)})
+    labels = sorted(set(label_names(schema or {"labels": []})).union(*wanted, *given))
+    exact = one_label_counts([sorted(value) for value in wanted], [None if value is None else sorted(set(value))
+                                                                   for value in predicted])
+    return Counts(np.hstack([exact, label_counts(wanted, given, labels)]), metrics_of)
+
+
+def score(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str] | None]) -> Metrics:
+    """Return macro-F1 (primary), the mean F1 over the labels that occur, and the share of rows that match exactly."""
+    return counts(gold, predicted).metrics
 
 
 def show(value: Sequence[str], *, source: str = "") -> str:

@@ -9,13 +9,14 @@ value: "left", "right" or "tie".
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from labeling.task_types.choices import check_known, choices_result, chosen_one, named_first
 from labeling.task_types.free_text import check_storable
-from labeling.task_types.metrics import Metrics, check_rows, metrics
-from labeling.task_types.prompt import messages
+from labeling.task_types.metrics import Counts, Metrics, Parts, check_rows, one_label_counts
+from labeling.task_types.prompt import conversation, told, users_turn
 from labeling.task_types.voting import mean_over_pairs, plurality
 from labeling.task_types.xml import headers, option
-from stats.classification import accuracy
 
 HAS_LABELS = True
 LEFT, RIGHT, TIE = "left", "right", "tie"
@@ -84,11 +85,22 @@ def consensus(values: Sequence[str], weights: Sequence[float] | None = None) -> 
     return plurality(values, weights)
 
 
+def system(schema: Mapping[str, Any], instructions: str = "") -> str:
+    return told(instructions, f"Which answer is better? Answer with one of: {', '.join(_sides(schema))}.")
+
+
+def turns(text: str, data: Mapping[str, Any]) -> list[dict[str, str]]:
+    return users_turn("\n\n".join([text.strip(), *(f"Answer {side}:\n{data[side].strip()}" for side in (LEFT, RIGHT))]))
+
+
 def render(text: str, data: Mapping[str, Any], schema: Mapping[str, Any],
            instructions: str = "") -> list[dict[str, str]]:
-    question = f"Which answer is better? Answer with one of: {', '.join(_sides(schema))}."
-    answers = "\n\n".join(f"Answer {side}:\n{data[side].strip()}" for side in (LEFT, RIGHT))
-    return messages([instructions, question], f"{text.strip()}\n\n{answers}")
+    return conversation(system(schema, instructions), turns(text, data))
+
+
+def answer_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Answers are no JSON."""
+    return None
 
 
 def to_completion(value: str, *, source: str = "") -> str:
@@ -100,10 +112,18 @@ def parse_completion(text: str, schema: Mapping[str, Any], *, source: str = "") 
     return named_first(text, _sides(schema))
 
 
+def metrics_of(sums: np.ndarray) -> Parts:
+    return {"accuracy": sums[..., 0] / sums[..., 1]}
+
+
+def counts(gold: Sequence[str], predicted: Sequence[str | None], schema: Mapping[str, Any] | None = None) -> Counts:
+    check_rows(gold, predicted)
+    return Counts(one_label_counts(gold, predicted), metrics_of)
+
+
 def score(gold: Sequence[str], predicted: Sequence[str | None]) -> Metrics:
     """Return the accuracy."""
-    check_rows(gold, predicted)
-    return metrics(gold, {"accuracy": accuracy(gold, predicted)})
+    return counts(gold, predicted).metrics
 
 
 def show(value: str, *, source: str = "") -> str:

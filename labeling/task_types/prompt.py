@@ -4,11 +4,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def messages(system: Sequence[str], user: str) -> list[dict[str, str]]:
-    """Return a system message of the parts that are not blank, a line each, and the user's turn."""
-    told = "\n".join(part.strip() for part in system if part.strip())
-    opening = [{"role": "system", "content": told}] if told else []
-    return [*opening, {"role": "user", "content": user.strip()}]
+def told(*parts: str) -> str:
+    """Return the parts that are not blank, each on lines of its own: what a system message says."""
+    return "\n".join(part.strip() for part in parts if part.strip())
+
+
+def conversation(system: str, turns: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Return a system message, if there is something to say, and the turns.
+
+    A system turn among them, which can only be the first, is said behind ours: models take only one.
+    """
+    own = turns[0]["content"] if turns[0]["role"] == "system" else ""
+    said = told(system, own)
+    opening = [{"role": "system", "content": said}] if said else []
+    return [*opening, *(dict(turn) for turn in (turns[1:] if own else turns))]
+
+
+def users_turn(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text.strip()}]
 
 
 def definitions(schema: Mapping[str, Any]) -> str:

@@ -7,9 +7,11 @@ value: the answer, a str without white space at its ends.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from labeling.task_types import free_text
-from labeling.task_types.metrics import Metrics
-from labeling.task_types.prompt import messages
+from labeling.task_types.metrics import Counts, Metrics, Parts
+from labeling.task_types.prompt import conversation, told, users_turn
 from labeling.task_types.textarea import HINT, textarea, textarea_result, written
 from labeling.task_types.xml import headers
 
@@ -58,9 +60,22 @@ def consensus(values: Sequence[str], weights: Sequence[float] | None = None) -> 
     return free_text.medoid(values, weights)
 
 
+def system(schema: Mapping[str, Any], instructions: str = "") -> str:
+    return told(instructions, free_text.rules(schema))
+
+
+def turns(text: str, data: Mapping[str, Any]) -> list[dict[str, str]]:
+    return users_turn(text)
+
+
 def render(text: str, data: Mapping[str, Any], schema: Mapping[str, Any],
            instructions: str = "") -> list[dict[str, str]]:
-    return messages([instructions, free_text.rules(schema)], text)
+    return conversation(system(schema, instructions), turns(text, data))
+
+
+def answer_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Answers are no JSON."""
+    return None
 
 
 def to_completion(value: str, *, source: str = "") -> str:
@@ -73,9 +88,17 @@ def parse_completion(text: str, schema: Mapping[str, Any], *, source: str = "") 
     return canonical(text)
 
 
+def metrics_of(sums: np.ndarray) -> Parts:
+    return free_text.metrics_of(sums)
+
+
+def counts(gold: Sequence[str], predicted: Sequence[str | None], schema: Mapping[str, Any] | None = None) -> Counts:
+    return free_text.counts(gold, predicted)
+
+
 def score(gold: Sequence[str], predicted: Sequence[str | None]) -> Metrics:
     """Return ROUGE-L, as a trend only: which of two answers is better, people or a calibrated judge have to say."""
-    return free_text.score(gold, predicted)
+    return counts(gold, predicted).metrics
 
 
 def show(value: str, *, source: str = "") -> str:

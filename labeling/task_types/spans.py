@@ -11,13 +11,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from labeling.task_types import marks
 from labeling.task_types.choices import check_known, named
 from labeling.task_types.free_text import one_line
 from labeling.task_types.json_answer import read_json
 from labeling.task_types.marks import Span
-from labeling.task_types.metrics import Metrics, check_rows, f1, metrics
-from labeling.task_types.prompt import definitions, messages
+from labeling.task_types.metrics import Counts, Metrics, Parts, check_rows, f1, f1s
+from labeling.task_types.prompt import conversation, definitions, told, users_turn
 from labeling.task_types.results import texts_of, values_of
 from labeling.task_types.voting import mean_over_pairs
 from labeling.task_types.xml import N_HOTKEYS, headers, option
@@ -104,14 +106,29 @@ def consensus(values: Sequence[Sequence[Mapping[str, Any]]],
     return None if agreed is None else _value(agreed)
 
 
-def render(text: str, data: Mapping[str, Any], schema: Mapping[str, Any],
-           instructions: str = "") -> list[dict[str, str]]:
-    return messages([
+def system(schema: Mapping[str, Any], instructions: str = "") -> str:
+    return told(
         instructions, definitions(schema),
         'Answer with a JSON list, in the order of the text, of objects with "text", copied exactly from the text, and '
         f'"label", one of: {", ".join(label_names(schema))}. '
         'Add "occurrence": 2 if you mean the second place where the words stand, and not the first. '
-        "Answer [] if there is nothing to mark."], text)
+        "Answer [] if there is nothing to mark.")
+
+
+def turns(text: str, data: Mapping[str, Any]) -> list[dict[str, str]]:
+    return users_turn(text)
+
+
+def render(text: str, data: Mapping[str, Any], schema: Mapping[str, Any],
+           instructions: str = "") -> list[dict[str, str]]:
+    return conversation(system(schema, instructions), turns(text, data))
+
+
+def answer_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
+    item = {"text": {"type": "string", "minLength": 1}, "label": {"enum": label_names(schema)},
+            "occurrence": {"type": "integer", "minimum": 1}}
+    return {"type": "array", "items": {"type": "object", "properties": item, "required": ["text", "label"],
+                                       "additionalProperties": False}}
 
 
 def to_completion(value: Sequence[Mapping[str, Any]], *, source: str = "") -> str:
@@ -160,6 +177,22 @@ def parse_completion(text: str, schema: Mapping[str, Any], *, source: str = "") 
     return _value(spans)
 
 
+def metrics_of(sums: np.ndarray) -> Parts:
+    return {"strict_f1": f1s(sums[..., 0], sums[..., 1]),
+            "partial_f1": f1s(sums[..., 0] + sums[..., 2], sums[..., 1])}
+
+
+def counts(gold: Sequence[Sequence[Mapping[str, Any]]], predicted: Sequence[Sequence[Mapping[str, Any]] | None],
+           schema: Mapping[str, Any] | None = None) -> Counts:
+    check_rows(gold, predicted)
+    rows = []
+    for a, b in zip(gold, predicted, strict=True):
+        wanted, given = set(_spans(a)), set(_spans(b or ()))
+        n_both = len(wanted) + (1 if b is None else len(given))
+        rows.append((len(wanted & given), n_both, marks.n_overlapping(wanted - given, given - wanted) / 2))
+    return Counts(np.array(rows, dtype=float), metrics_of)
+
+
 def score(gold: Sequence[Sequence[Mapping[str, Any]]],
           predicted: Sequence[Sequence[Mapping[str, Any]] | None]) -> Metrics:
     """Return strict micro-F1 over spans (primary) and partial micro-F1.
@@ -169,18 +202,7 @@ def score(gold: Sequence[Sequence[Mapping[str, Any]]],
     evaluation metrics.
     An answer that could not be read counts as one wrong span, so that it is never better than an empty one.
     """
-    check_rows(gold, predicted)
-    n_exact = n_gold = n_predicted = 0
-    n_partial = 0.0
-    for a, b in zip(gold, predicted, strict=True):
-        wanted = set(_spans(a))
-        given = set(_spans(b)) if b is not None else set()
-        n_gold += len(wanted)
-        n_predicted += 1 if b is None else len(given)
-        n_exact += len(wanted & given)
-        n_partial += marks.n_overlapping(wanted - given, given - wanted) / 2
-    return metrics(gold, {"strict_f1": f1(n_exact, n_gold, n_predicted),
-                          "partial_f1": f1(n_exact + n_partial, n_gold, n_predicted)})
+    return counts(gold, predicted).metrics
 
 
 def show(value: Sequence[Mapping[str, Any]], *, source: str = "") -> str:

@@ -1,8 +1,9 @@
 import pytest
 from scipy.stats import binom
 
-from stats.intervals import Interval, wilson
+from stats.intervals import Interval
 from stats.paired import PairedComparison
+from training.metrics import measured_share
 from training.verdict import compare_words, examples_to_settle, gate, promotion_gate
 
 
@@ -12,14 +13,14 @@ def comparison(n, only_first, only_second, low, high):
 
 
 def test_a_prompt_that_meets_the_target_ends_the_matter():
-    found = gate(470, 500, 0.9)
+    found = gate(measured_share(470, 500), 0.9)
     assert found.outcome == "PROMPT_OK" and found.lower >= 0.9
     assert found.words == ("The best prompt gets 94.0 % of 500 held-out examples right, at least 92.0 %: "
                            "it meets your target of 90 %.")
 
 
 def test_a_prompt_that_cannot_meet_the_target_leads_to_training():
-    found = gate(398, 500, 0.9)
+    found = gate(measured_share(398, 500), 0.9)
     assert found.outcome == "FINE_TUNE"
     assert found.words == ("The best prompt gets 79.6 % of 500 held-out examples right and cannot reach your target "
                            "of 90 % (at most 82.5 %).")
@@ -27,18 +28,18 @@ def test_a_prompt_that_cannot_meet_the_target_leads_to_training():
 
 
 def test_too_few_examples_ask_for_more():
-    found = gate(93, 100, 0.9)
+    found = gate(measured_share(93, 100), 0.9)
     assert found.outcome == "INCONCLUSIVE"
     assert "open whether" in found.words
     assert found.next_step == "Label about 460 more held-out examples; that would probably settle it."
 
 
 def test_a_share_on_the_target_asks_nobody_to_label_for_ever():
-    assert "too close" in gate(450, 500, 0.9).next_step
+    assert "too close" in gate(measured_share(450, 500), 0.9).next_step
 
 
 def test_wrong_go_aheads_are_rare():
-    outcomes = {n: gate(n, 500, 0.9).outcome for n in range(420, 481)}
+    outcomes = {n: gate(measured_share(n, 500), 0.9).outcome for n in range(420, 481)}
     chance = {n: binom.pmf(n, 500, 0.9) for n in outcomes}  # a prompt that is exactly at the target
     for outcome in ("PROMPT_OK", "FINE_TUNE"):
         assert sum(chance[n] for n in outcomes if outcomes[n] == outcome) <= 0.055
@@ -52,11 +53,11 @@ def test_examples_to_settle_are_the_known_ones(share, n):
 @pytest.mark.parametrize(("n", "target", "words"), [(0, 0.9, "n must be"), (10, 90, "target must be")])
 def test_a_gate_without_sense_is_refused(n, target, words):
     with pytest.raises(ValueError, match=words):
-        gate(0, n, target)
+        gate(measured_share(0, n), target)
 
 
 def test_a_gain_is_a_yes_with_its_points_and_counts():
-    headline, paragraph = compare_words(wilson(398, 500), wilson(444, 500), wilson(421, 500),
+    headline, paragraph = compare_words(measured_share(398, 500), measured_share(444, 500), measured_share(421, 500),
                                         comparison(500, 12, 58, 0.061, 0.124), 0.9)
     assert headline == "Is fine-tuning worth it? Yes, by 9 points."
     assert paragraph.startswith(
@@ -68,45 +69,45 @@ def test_a_gain_is_a_yes_with_its_points_and_counts():
 
 
 def test_an_interval_that_holds_zero_proves_nothing():
-    headline, paragraph = compare_words(wilson(160, 200), wilson(165, 200), None,
+    headline, paragraph = compare_words(measured_share(160, 200), measured_share(165, 200), None,
                                         comparison(200, 10, 15, -0.02, 0.07), 0.7)
     assert headline == "Is fine-tuning worth it? Not proven better than the prompt."
     assert "meets your target of 70 % already" in paragraph and "It reaches 70 %" in paragraph
 
 
 def test_a_loss_is_a_no():
-    headline, _ = compare_words(wilson(160, 200), wilson(140, 200), None,
+    headline, _ = compare_words(measured_share(160, 200), measured_share(140, 200), None,
                                 comparison(200, 25, 5, -0.15, -0.05), 0.9)
     assert headline == "Is fine-tuning worth it? No, it is worse by 10 points."
 
 
 def test_a_small_gain_keeps_its_decimal():
-    headline, _ = compare_words(wilson(8000, 10000), wilson(8080, 10000), None,
+    headline, _ = compare_words(measured_share(8000, 10000), measured_share(8080, 10000), None,
                                 comparison(10000, 20, 100, 0.006, 0.01), 0.9)
     assert headline.endswith("Yes, by 0.8 points.")
 
 
 def test_a_probe_that_does_as_well_is_recommended():
-    _, paragraph = compare_words(wilson(300, 500), wilson(400, 500), wilson(405, 500),
+    _, paragraph = compare_words(measured_share(300, 500), measured_share(400, 500), measured_share(405, 500),
                                  comparison(500, 10, 110, 0.15, 0.25), 0.95)
     assert "serve the probe" in paragraph and "It does not reach 95 %" in paragraph
 
 
 def test_a_probe_within_chance_is_said_to_be():
-    _, paragraph = compare_words(wilson(300, 500), wilson(400, 500), wilson(395, 500),
+    _, paragraph = compare_words(measured_share(300, 500), measured_share(400, 500), measured_share(395, 500),
                                  comparison(500, 10, 110, 0.15, 0.25), 0.95)
     assert "chance alone could explain" in paragraph
 
 
 def test_promotion_needs_a_proof_against_the_prompt():
-    allowed, reasons = promotion_gate(-0.004, n_right=440, n=500, target=0.8)
+    allowed, reasons = promotion_gate(-0.004, adapter=measured_share(440, 500), target=0.8)
     assert not allowed
     assert reasons[0] == ("It is not shown to be better than the best prompt: the difference may be as low as "
                           "−0.4 points.")
 
 
 def test_a_missed_target_is_told_and_does_not_block():
-    allowed, reasons = promotion_gate(0.152, n_right=820, n=1000, target=0.9)
+    allowed, reasons = promotion_gate(0.152, adapter=measured_share(820, 1000), target=0.9)
     assert allowed
     assert reasons == ["It is better than the best prompt by at least 15.2 points.",
                        "It cannot reach the target of 90 %: 82.0 %, at most 84.0 %. This does not block the promotion."]
@@ -114,5 +115,5 @@ def test_a_missed_target_is_told_and_does_not_block():
 
 @pytest.mark.parametrize(("against_champion", "allowed"), [(0.02, True), (0.0, True), (-0.009, True), (-0.02, False)])
 def test_the_champion_may_be_missed_by_a_point(against_champion, allowed):
-    found, reasons = promotion_gate(0.1, n_right=950, n=1000, target=0.9, against_champion=against_champion)
+    found, reasons = promotion_gate(0.1, adapter=measured_share(950, 1000), target=0.9, against_champion=against_champion)
     assert found is allowed and "champion" in reasons[1] and "reaches the target" in reasons[2]

@@ -66,11 +66,12 @@ def base_model_of(adapter: Adapter) -> str:
 
 
 def _metrics(rival: Rival, mine: Rival | None) -> list[CardMetric]:
-    """Accuracy and macro-F1 of this adapter and of those it had to beat; other adapters have cards of their own."""
+    """Every metric of this adapter and of those it had to beat; other adapters have cards of their own."""
     if rival.is_lora and rival is not mine:
         return []
     who = "this adapter" if rival is mine else rival.name
-    return [CardMetric(who, "test", "accuracy", rival.accuracy), CardMetric(who, "test", "macro-F1", rival.macro_f1)]
+    return [CardMetric(who, "test", rival.measured.name, rival.score),
+            *(CardMetric(who, "test", name, interval) for name, interval in rival.others)]
 
 
 def _sentences(adapter: Adapter, lineage: Lineage) -> list[str]:

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from curation.answers import Answers
 from curation.models import Snapshot
 from curation.services.experiments import n_test_looks
 from projects.models import Project
 from projects.wording import THIN, in_unit
 from stats.intervals import Interval, wilson
-from stats.paired import PairedComparison, compare_right_wrong, difference_lower_bound
+from stats.paired import PairedComparison, PairedScores, compare_right_wrong, difference_lower_bound
+from training.metrics import Measured, paired
 from training.models import Adapter, Evaluation, Run, TestLook, Verdict
 from training.services.arms import n_arm_looks
 from training.services.scoring import CALIBRATIONS, Prediction, read_predictions
@@ -30,11 +32,20 @@ class Rival:
     run: Run
     evaluation: Evaluation
     adapter: Adapter | None
-    accuracy: Interval
-    macro_f1: Interval
+    measured: Measured
     is_best_prompt: bool
-    against_prompt: PairedComparison | None
+    against_prompt: PairedComparison | PairedScores | None
     train_seconds: float | None
+
+    @property
+    def score(self) -> Interval:
+        """The metric that runs of this project are judged by."""
+        return self.measured.interval
+
+    @property
+    def others(self) -> list[tuple[str, Interval]]:
+        """Its other metrics, each with the name that people read."""
+        return self.evaluation.other_metrics
 
     @property
     def name(self) -> str:
@@ -62,12 +73,13 @@ class Rival:
         return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.01 else f"p = {p:.2f}"
 
     @property
-    def right_range(self) -> str:
-        return _range(self.accuracy, "percent")
+    def score_range(self) -> str:
+        return _range(self.score, "percent")
 
     @property
-    def macro_f1_range(self) -> str:
-        return _range(self.macro_f1, "percent")
+    def other_cells(self) -> list[tuple[str, Interval, str]]:
+        """Its other metrics: name, interval, and the interval's ends as they stand small under the figure."""
+        return [(name, interval, _range(interval, "percent")) for name, interval in self.others]
 
     @property
     def difference_range(self) -> str:
@@ -75,8 +87,8 @@ class Rival:
 
     @property
     def n_flips(self) -> int:
-        """Test rows on which exactly one of this and the best prompt is right."""
-        return self.against_prompt.only_first + self.against_prompt.only_second if self.against_prompt else 0
+        """Test rows that one of this and the best prompt answers better than the other."""
+        return self.against_prompt.n_lost + self.against_prompt.n_won if self.against_prompt else 0
 
     @property
     def calibration(self) -> str:
@@ -109,7 +121,7 @@ class DevTry:
 class LabelLine:
     """One label's scores on the test rows: of the best prompt, and of the adapter where there is one.
 
-    n_won, n_lost: rows of the label on which the adapter alone, or the prompt alone, is right.
+    n_won, n_lost: rows of the label that the adapter, or the prompt, answers better than the other.
     """
 
     label: str
@@ -146,6 +158,12 @@ class Comparison:
     n_looks: int
 
     @property
+    def tried(self) -> list[str]:
+        """What was tried of every prompt on dev: the balances between labels, or just its answers."""
+        balanced = any(cell for one in self.dev for cell in one.cells[1:])
+        return list(CALIBRATIONS) if balanced else [CALIBRATIONS[0]]
+
+    @property
     def question(self) -> str:
         """The headline's question, "" where it asks none."""
         question, mark, _ = self.headline.partition("? ")
@@ -156,8 +174,28 @@ class Comparison:
         return self.headline.removeprefix(self.question).strip()
 
     @property
-    def accuracies(self) -> list[Interval]:
-        return [rival.accuracy for rival in self.rivals]
+    def scores(self) -> list[Interval]:
+        return [rival.score for rival in self.rivals]
+
+    @property
+    def metric(self) -> str:
+        """The name of the metric that all rivals are judged by; "" while there is none."""
+        return self.rivals[0].measured.name if self.rivals else ""
+
+    @property
+    def is_share_right(self) -> bool:
+        """Whether the metric is the share of right answers, so that a row is right or wrong as a whole."""
+        return bool(self.rivals) and self.rivals[0].measured.n_right is not None
+
+    @property
+    def other_names(self) -> list[str]:
+        """The names of the other metrics, those of all rivals in the order of the first that has them."""
+        return list(dict.fromkeys(name for rival in self.rivals for name, _ in rival.others))
+
+    @property
+    def n_unread(self) -> int:
+        """Answers of all rivals that could not be read."""
+        return sum(rival.evaluation.n_unread for rival in self.rivals)
 
     @property
     def has_looked_enough(self) -> bool:
@@ -178,7 +216,7 @@ class Comparison:
     @property
     def is_probe_enough(self) -> bool:
         """Whether the linear probe's whole interval lies at or above the target."""
-        return self.probe is not None and self.probe.accuracy.low >= self.snapshot.project.target_value
+        return self.probe is not None and self.probe.score.low >= self.snapshot.project.target_value
 
 
 def compare(snapshot: Snapshot, *, lora_run: Run | None = None) -> Comparison:
@@ -213,9 +251,8 @@ def _rival(evaluation: Evaluation, prompt: Evaluation | None, said: Mapping[int,
     adapter = getattr(evaluation.run, "adapter", None)
     return Rival(
         run=evaluation.run, evaluation=evaluation, adapter=adapter,
-        accuracy=Interval(**evaluation.metrics["accuracy"]), macro_f1=Interval(**evaluation.metrics["macro_f1"]),
-        is_best_prompt=is_best_prompt,
-        against_prompt=_pair(said[prompt.pk], said[evaluation.pk]) if prompt and not is_best_prompt else None,
+        measured=evaluation.measured, is_best_prompt=is_best_prompt,
+        against_prompt=_pair(prompt, said[prompt.pk], said[evaluation.pk]) if prompt and not is_best_prompt else None,
         train_seconds=adapter.receipt["train_seconds"] if adapter else evaluation.metrics.get("fit_seconds"))
 
 
@@ -230,7 +267,7 @@ def _probe_lead(rivals: Sequence[Rival], lora: Rival | None,
     probe = next((rival for rival in rivals if rival.run.kind == Run.Kind.probe), None)
     if lora is None or probe is None:
         return None
-    lead = _pair(said[lora.evaluation.pk], said[probe.evaluation.pk]).difference
+    lead = _pair(lora.evaluation, said[lora.evaluation.pk], said[probe.evaluation.pk]).difference
     return lead if lead.low > 0 else None
 
 
@@ -239,10 +276,9 @@ def _dev_tries(evaluations: Sequence[Evaluation], tested: set[int]) -> list[DevT
     for evaluation in evaluations:
         if evaluation.split == "dev":
             metrics, run = evaluation.metrics, evaluation.run
-            shares = metrics.get("calibrations") or run.config.get("calibrations") or {
-                CALIBRATIONS[0]: evaluation.n_right / evaluation.n}
+            shares = metrics.get("calibrations") or run.config.get("calibrations")
             cells = [wilson(round(shares[kind] * evaluation.n), evaluation.n) if kind in shares else None
-                     for kind in CALIBRATIONS]
+                     for kind in CALIBRATIONS] if shares else [evaluation.measured.interval, None, None]
             kind = metrics.get("calibration", CALIBRATIONS[0])
             tries.append(DevTry(run, cells, CALIBRATIONS.index(kind) if kind in CALIBRATIONS else None,
                                 run.pk in tested))
@@ -254,9 +290,12 @@ def _label_lines(prompt: Evaluation, lora: Evaluation | None,
     scores = _by_label(lora) if lora else {}
     won: Counter[str] = Counter()
     lost: Counter[str] = Counter()
+    project = prompt.snapshot.project
+    answers = Answers(project.task_type, project.schema)
     for a, b in zip(said[prompt.pk], said[lora.pk], strict=True) if lora else ():
-        won[a.gold] += _is_right(b) and not _is_right(a)
-        lost[a.gold] += _is_right(a) and not _is_right(b)
+        for name in answers.names_in(a.gold):
+            won[name] += b.row_score > a.row_score
+            lost[name] += a.row_score > b.row_score
     return [LabelLine(label, score["n"], score, scores.get(label), won[label], lost[label])
             for label, score in _by_label(prompt).items()]
 
@@ -272,29 +311,50 @@ def _words(snapshot: Snapshot, verdict: Verdict | None, rivals: list[Rival], lor
     if lora is None or lora.against_prompt is None:
         return verdict.get_outcome_display() + ".", f"{verdict.words} {verdict.next_step}"
     probe = next((rival for rival in rivals if rival.run.kind == Run.Kind.probe), None)
-    return compare_words(prompt.accuracy, lora.accuracy, probe.accuracy if probe else None, lora.against_prompt,
+    return compare_words(prompt.measured, lora.measured, probe.measured if probe else None, lora.against_prompt,
                          snapshot.project.target_value)
 
 
-def pair(first: Evaluation, second: Evaluation) -> PairedComparison:
-    """Compare two runs row by row on the same test rows."""
-    return _pair(read_predictions(first), read_predictions(second))
+def pair(first: Evaluation, second: Evaluation) -> PairedComparison | PairedScores:
+    """Compare two runs row by row on the same test rows, by the metric that they are judged by."""
+    return _pair(first, read_predictions(first), read_predictions(second))
 
 
 def lower_bound(first: Evaluation, second: Evaluation) -> float:
-    """The one-sided 95 % lower bound of accuracy(second) - accuracy(first)."""
+    """The one-sided 95 % lower bound of the difference between the runs' metrics, second minus first."""
     a, b = read_predictions(first), read_predictions(second)
+    if first.n_right is None:
+        return _paired_scores(first, a, b).lower
     return difference_lower_bound(*_right(a, b), groups=_groups(a), seed=SEED)
 
 
-def _pair(first: Sequence[Prediction], second: Sequence[Prediction]) -> PairedComparison:
+def _pair(evaluation: Evaluation, first: Sequence[Prediction],
+          second: Sequence[Prediction]) -> PairedComparison | PairedScores:
+    """evaluation: of the first; it says whether an answer is right or wrong as a whole."""
+    if evaluation.n_right is None:
+        return _paired_scores(evaluation, first, second)
     return compare_right_wrong(*_right(first, second), groups=_groups(first), seed=SEED)
 
 
+def _paired_scores(evaluation: Evaluation, first: Sequence[Prediction],
+                   second: Sequence[Prediction]) -> PairedScores:
+    _check_same_rows(first, second)
+    return paired(evaluation.snapshot.project.task_type, _counts(first), _counts(second),
+                  groups=[prediction.group for prediction in first], unseen=np.array(evaluation.metrics["unseen"]))
+
+
+def _counts(predictions: Sequence[Prediction]) -> np.ndarray:
+    return np.array([prediction.counts for prediction in predictions], dtype=float)
+
+
 def _right(first: Sequence[Prediction], second: Sequence[Prediction]) -> tuple[np.ndarray, np.ndarray]:
+    _check_same_rows(first, second)
+    return np.array([_is_right(prediction) for prediction in first]), np.array([_is_right(p) for p in second])
+
+
+def _check_same_rows(first: Sequence[Prediction], second: Sequence[Prediction]) -> None:
     if [prediction.key for prediction in first] != [prediction.key for prediction in second]:
         raise ValueError("two evaluations of different rows, or in another order, cannot be paired")
-    return np.array([_is_right(prediction) for prediction in first]), np.array([_is_right(p) for p in second])
 
 
 def _is_right(prediction: Prediction) -> bool:
@@ -307,23 +367,47 @@ def _groups(predictions: Sequence[Prediction]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Flip:
-    """A test row that two runs answer differently: one right, one wrong. `example` is its id."""
+    """A test row that two runs answer differently well. `example` is its id; answers are as people read them.
+
+    first, second: "" where the answer could not be read; then it stands in first_raw or second_raw. gain: the row's
+    score by the second run minus that by the first, in [-1, 1]; 1 and -1 where answers are right or wrong as a whole.
+    """
 
     example: int
     key: str
     text: str
     gold: str
-    first: str | None
-    second: str | None
-    is_second_right: bool
+    first: str
+    second: str
+    gain: float
+    names: list[str]
+    first_raw: str = ""
+    second_raw: str = ""
+
+    @property
+    def is_second_better(self) -> bool:
+        return self.gain > 0
 
 
 def flips(first: Evaluation, second: Evaluation) -> list[Flip]:
-    """The rows on which exactly one of two runs is right: those that the second loses first, label by label."""
+    """The rows that one of two runs answers better: those that the second loses first.
+
+    Where answers are right or wrong as a whole they come label by label, else the largest change first.
+    """
+    project = first.snapshot.project
+    answers = Answers(project.task_type, project.schema)
     said = {prediction.key: prediction for prediction in read_predictions(second)}
-    differing = [a for a in read_predictions(first) if _is_right(a) != _is_right(said[a.key])]
-    texts = {key: (pk, text) for key, pk, text in first.snapshot.rows.filter(split="test").values_list(
-        "example__key", "example_id", "example__text")}
-    found = [Flip(texts[a.key][0], a.key, texts[a.key][1], a.gold, a.predicted, said[a.key].predicted,
-                  _is_right(said[a.key])) for a in differing]
-    return sorted(found, key=lambda flip: (flip.is_second_right, flip.gold, flip.key))
+    differing = [a for a in read_predictions(first) if a.row_score != said[a.key].row_score]
+    rows = first.snapshot.rows.filter(split="test", example__key__in=[a.key for a in differing])
+    texts = {key: (pk, text) for key, pk, text in rows.values_list("example__key", "example_id", "example__text")}
+
+    def shown(label: str | None, text: str) -> str:
+        return answers.full(label, source=text) if label else ""
+
+    found = []
+    for a in differing:
+        b, (pk, text) = said[a.key], texts[a.key]
+        found.append(Flip(pk, a.key, text, shown(a.gold, text), shown(a.predicted, text), shown(b.predicted, text),
+                          b.row_score - a.row_score, answers.names_in(a.gold), a.answer, b.answer))
+    is_whole = first.n_right is not None
+    return sorted(found, key=lambda flip: (flip.is_second_better, flip.gold if is_whole else -abs(flip.gain), flip.key))

@@ -1,8 +1,9 @@
 """Evaluating an adapter on the rows that the best prompt was judged on."""
 
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from django.conf import settings
@@ -16,8 +17,18 @@ from projects.errors import UserError
 from projects.objects import object_is_sound, object_path
 from projects.services import audit
 from training.models import Adapter, Evaluation, Run, TestLook
-from training.prompts import prompt_from_json
-from training.services.scoring import best, calibrations, predictions_of, score_rows, write_evaluation
+from training.prompts import Prompt, prompt_from_json
+from training.services.scoring import (
+    Judged,
+    best,
+    calibrations,
+    judge,
+    judge_scores,
+    read_answers,
+    score_rows,
+    write_evaluation,
+    write_rows,
+)
 
 
 def queue_evaluation(run: Run, *, by: User, wake: bool = True) -> Job:
@@ -27,33 +38,58 @@ def queue_evaluation(run: Run, *, by: User, wake: bool = True) -> Job:
 
 
 def run_evaluate(job: Job, progress: Progress) -> None:
-    """Choose the calibration on dev, then look at the test rows once."""
+    """Choose the calibration on dev where answers are labels, then look at the test rows once."""
     run = Run.objects.select_related("snapshot__project").get(pk=job.params["run"])
     if Evaluation.objects.filter(run=run, split="test").exists():
         raise UserError(f"{run} has been evaluated already; test rows are looked at once per run.")
-    labels = run.project.labels
-    rows = read_rows(run.snapshot)
-    dev, test = ([row for row in rows if row.split == split] for split in ("dev", "test"))
+    prompt = prompt_from_json(run.config["prompt"])
     folder = work_folder(job)
     adapter = materialise(Adapter.objects.get(run=run), folder / "adapter")
-    prompt = prompt_from_json(run.config["prompt"])
+    answer = _scored if prompt.has_labels else _written
+    found = answer(run, prompt, adapter, folder, progress)
+    with completing(job) as result:
+        for split, judged, seconds in found.splits:
+            evaluation = write_evaluation(run, split, judged, seconds=seconds, extra=found.extra)
+        TestLook.objects.create(project=run.project, run=run, n=evaluation.n)
+        measured = evaluation.measured
+        said = {"n_right": measured.n_right, "n": evaluation.n} if measured.n_right is not None else {
+            "metric": measured.metric, "value": measured.value, "n": evaluation.n, "n_unread": evaluation.n_unread}
+        audit(run.project, job.requested_by, "evaluate", {"run": run.pk, **said})
+        result |= {"run": run.pk, **said}
+    shutil.rmtree(settings.GOLDPAN_JOBS / str(job.pk), ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What an adapter did, split by split with the seconds it took, the test rows last; and how that came about."""
+
+    splits: list[tuple[str, Judged, float]]
+    extra: dict[str, Any]
+
+
+def _scored(run: Run, prompt: Prompt, adapter: Path, folder: Path, progress: Progress) -> _Found:
+    """Every label's likelihood for dev and test rows, balanced as is best on dev."""
+    dev, test = read_rows(run.snapshot, "dev"), read_rows(run.snapshot, "test")
     said = score_rows([*dev, *test], [prompt], folder=folder, progress=progress, adapter=adapter)[0]
-    gold = np.array([labels.index(row.label) for row in dev])
+    gold = np.array([run.project.labels.index(row.label) for row in dev])
     choices = calibrations(replace(said, scores=said.scores[:len(dev)]), gold, [row.group for row in dev])
     calibration = best(choices)
-    columns, probability = calibration.predict(said.scores)
-    predicted = predictions_of([*dev, *test], [labels[k] for k in columns], list(probability))
-    extra = {"calibration": calibration.kind, "calibration_details": asdict(calibration),
-             "calibrations": {choice.kind: choice.dev_accuracy for choice in choices}}
-    share = len(test) / len(predicted)
-    with completing(job) as result:
-        write_evaluation(run, "dev", predicted[:len(dev)], seconds=said.seconds * (1 - share), extra=extra)
-        evaluation = write_evaluation(run, "test", predicted[len(dev):], seconds=said.seconds * share, extra=extra)
-        TestLook.objects.create(project=run.project, run=run, n=len(test))
-        audit(run.project, job.requested_by, "evaluate", {"run": run.pk, "n_right": evaluation.n_right,
-                                                          "n": evaluation.n})
-        result |= {"run": run.pk, "n_right": evaluation.n_right, "n": evaluation.n}
-    shutil.rmtree(settings.GOLDPAN_JOBS / str(job.pk), ignore_errors=True)
+    share = len(test) / (len(dev) + len(test))
+    return _Found([
+        ("dev", judge_scores(run.project, dev, said.scores[:len(dev)], calibration), said.seconds * (1 - share)),
+        ("test", judge_scores(run.project, test, said.scores[len(dev):], calibration), said.seconds * share)],
+        {"calibration": calibration.kind, "calibration_details": asdict(calibration),
+         "calibrations": {choice.kind: choice.dev_accuracy for choice in choices}})
+
+
+def _written(run: Run, prompt: Prompt, adapter: Path, folder: Path, progress: Progress) -> _Found:
+    """What the adapter writes about the test rows; nothing is chosen on dev, so that nothing is written there."""
+    test = read_rows(run.snapshot, "test")
+    [said] = write_rows(test, [prompt], completions=[row.label for row in read_rows(run.snapshot, "train")],
+                        folder=folder, progress=progress, adapter=adapter)
+    judged = judge(run.project, test, read_answers(prompt, test, said.answers), answers=said.answers)
+    return _Found([("test", judged, said.seconds)], {"answer_tokens": said.answer_tokens, "n_cut": said.n_cut,
+                                                     "max_new_tokens": said.max_new_tokens})
 
 
 def materialise(adapter: Adapter, folder: Path) -> Path:

@@ -18,11 +18,11 @@ KINDS = {  # kind of job → what is said while it waits or runs, and when it ha
 
 @dataclass(frozen=True)
 class RunLine:
-    """A run in a list. `accuracy` is that of the test rows, None where the run has not looked at them."""
+    """A run in a list. `score` is what it is judged by on the test rows, None where it has not looked at them."""
 
     run: Run
     adapter: Adapter | None
-    accuracy: Interval | None
+    score: Interval | None
     is_best_prompt: bool
 
 
@@ -46,14 +46,15 @@ class SnapshotState:
         return any(job.is_active for job in self.jobs)
 
     @property
-    def accuracies(self) -> list[Interval]:
-        return [line.accuracy for line in self.lines if line.accuracy]
+    def scores(self) -> list[Interval]:
+        return [line.score for line in self.lines if line.score]
 
 
 def states_of(project: Project, snapshots: Sequence[Snapshot]) -> list[SnapshotState]:
     """The state of each of these snapshots of the project, in their order; the number of queries is fixed."""
     runs = list(Run.objects.filter(snapshot__in=snapshots).select_related("job", "adapter", "created_by"))
-    tested = {e.run_id: e for e in Evaluation.objects.filter(run__in=runs, split="test").only("run_id", "metrics")}
+    tested = {e.run_id: e for e in Evaluation.objects.filter(run__in=runs, split="test").only(
+        "run_id", "n", "n_right", "metric", "metrics")}
     verdicts = {verdict.snapshot_id: verdict for verdict in Verdict.objects.filter(snapshot__in=snapshots)}
     approvals = {approval.snapshot_id: approval
                  for approval in Approval.objects.filter(snapshot__in=snapshots).select_related("approver")}
@@ -66,7 +67,7 @@ def states_of(project: Project, snapshots: Sequence[Snapshot]) -> list[SnapshotS
 def _state(snapshot: Snapshot, approval: Approval | None, verdict: Verdict | None, runs: Sequence[Run],
            tested: dict[int, Evaluation], jobs: list[Job]) -> SnapshotState:
     lines = [RunLine(run, getattr(run, "adapter", None),
-                     Interval(**tested[run.pk].metrics["accuracy"]) if run.pk in tested else None,
+                     tested[run.pk].measured.interval if run.pk in tested else None,
                      verdict is not None and run.pk == verdict.best_prompt_id) for run in runs]
     return SnapshotState(snapshot, approval, verdict, lines, jobs, _next_step(approval, verdict, lines, jobs))
 
@@ -87,7 +88,7 @@ def _next_step(approval: Approval | None, verdict: Verdict | None, lines: Sequen
     newest = next((line for line in lines if line.adapter), None)
     if newest is None:
         return f"{verdict.words} {verdict.next_step}"
-    if newest.accuracy is None:
+    if newest.score is None:
         return f"{newest.adapter} has not been evaluated yet."
     assert newest.adapter is not None
     if newest.adapter.stage == Adapter.Stage.champion:

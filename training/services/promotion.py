@@ -39,7 +39,7 @@ def standing(adapter: Adapter) -> Standing:
                                     "snapshot first, or write down why this one should replace it."])
         against_champion = lower_bound(theirs, mine)
     allowed, reasons = promotion_gate(
-        lower_bound(prompt, mine), n_right=mine.n_right, n=mine.n, target=adapter.project.target_value,
+        lower_bound(prompt, mine), adapter=mine.measured, target=adapter.project.target_value,
         against_champion=against_champion)
     return Standing(allowed, reasons)
 

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from curation.models import Snapshot
-from curation.services.snapshots import read_rows, require_approved
+from curation.services.snapshots import FrozenRow, read_rows, require_approved
 from jobs.child import run_child
 from jobs.models import Job
 from jobs.progress import Progress
@@ -46,7 +46,8 @@ def start_training(snapshot: Snapshot, *, by: User, config: dict[str, Any] | Non
     except (TypeError, ValueError) as error:
         raise UserError(f"This training cannot be started: {error}.") from None
     project = snapshot.project
-    run_config = {"prompt": prompt_to_json(short(project.schema)), "training": asdict(settings_of_run)}
+    prompt = short(project.schema, project.task_type, project.instructions)
+    run_config = {"prompt": prompt_to_json(prompt), "training": asdict(settings_of_run)}
     with transaction.atomic():
         Project.objects.select_for_update().get(pk=project.pk)  # of two clicks one starts
         same = Run.objects.filter(snapshot=snapshot, config=run_config, job__state__in=Job.ACTIVE).first()
@@ -107,8 +108,7 @@ def run_train(job: Job, progress: Progress) -> None:
     take_over(earlier_folders(job), folder)
     rows = read_rows(run.snapshot)
     for split, name in (("train", "train.jsonl"), ("dev", "dev.jsonl")):
-        (folder / name).write_text("".join(json.dumps({"key": row.key, "text": row.text, "label": row.label}) + "\n"
-                                           for row in rows if row.split == split))
+        (folder / name).write_text("".join(json.dumps(_row(row)) + "\n" for row in rows if row.split == split))
     receipt = {**_finetune(run, folder, progress), "versions": package_versions()}
     adapter_folder = folder / receipt["adapter"]
     files = {name: put_object(settings.GOLDPAN_OBJECTS, adapter_folder / name) for name in receipt["files"]}
@@ -121,6 +121,10 @@ def run_train(job: Job, progress: Progress) -> None:
         result |= {"run": run.pk, "adapter": adapter.pk, "steps": receipt["steps"],
                    "seconds": receipt["train_seconds"], "resumed_from": receipt["resumed_from"]}
     shutil.rmtree(settings.GOLDPAN_JOBS / str(job.pk), ignore_errors=True)  # what counts is in the object store
+
+
+def _row(row: FrozenRow) -> dict[str, Any]:
+    return {"key": row.key, "text": row.text, "label": row.label, **({"data": row.data} if row.data else {})}
 
 
 def _finetune(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:

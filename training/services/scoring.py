@@ -4,26 +4,26 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from django.conf import settings
 
+from curation.answers import Answers
 from curation.canonical import canonical_line
 from curation.services.snapshots import FrozenRow
 from jobs.child import run_child
 from jobs.progress import Progress
+from projects.errors import UserError
+from projects.models import Project
 from projects.objects import open_object, put_object
-from stats.classification import macro_f1, scores_by_label
-from stats.intervals import Interval, bootstrap_interval, wilson
 from training.calibration import contextual, cross_fitted, fit_label_bias, probabilities
+from training.metrics import WHOLE, Answered, Measured
 from training.models import Evaluation, Run
 from training.prompts import Prompt, prompt_to_json
 
 CALIBRATIONS = ("as it is", "contextual", "balance fitted on dev")
-BOOTSTRAP_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,65 @@ def score_rows(rows: Sequence[FrozenRow], prompts: Sequence[Prompt], *, folder: 
                adapter: Path | None = None) -> list[LabelScores]:
     """Score the rows under each prompt with the embedded model, or an adapter on it, in a subprocess."""
     folder.mkdir(parents=True, exist_ok=True)
-    texts = folder / "texts.jsonl"
-    texts.write_text("".join(json.dumps({"text": row.text}) + "\n" for row in rows))
+    texts = write_texts(rows, folder)
     answer = run_child("training.label_scoring", {
         "model": str(settings.GOLDPAN_BASE_MODEL), "adapter": str(adapter) if adapter else None,
         "prompts": [prompt_to_json(prompt) for prompt in prompts], "texts_file": str(texts),
         "threads": settings.GOLDPAN_THREADS}, folder=folder, progress=progress)
     return [LabelScores(np.load(folder / said["scores"]), np.load(folder / said["content_free"]), said["seconds"],
                         answer["model"], said["prompt_tokens"]) for said in answer["prompts"]]
+
+
+@dataclass(frozen=True)
+class WrittenAnswers:
+    """What a model wrote about n rows; n_cut: answers that were cut off. seconds: of wall time."""
+
+    answers: list[str]
+    seconds: float
+    model: str
+    prompt_tokens: int
+    answer_tokens: int
+    n_cut: int
+    max_new_tokens: int
+
+
+def write_rows(rows: Sequence[FrozenRow], prompts: Sequence[Prompt], *, completions: Sequence[str], folder: Path,
+               progress: Progress, adapter: Path | None = None) -> list[WrittenAnswers]:
+    """Let the embedded model, or an adapter on it, answer the rows under each prompt in a subprocess.
+
+    completions: the training answers, which say how long an answer may get.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "completions.json").write_text(json.dumps(list(completions)))
+    told = run_child("training.generation", {
+        "model": str(settings.GOLDPAN_BASE_MODEL), "adapter": str(adapter) if adapter else None,
+        "prompts": [prompt_to_json(prompt) for prompt in prompts], "texts_file": str(write_texts(rows, folder)),
+        "completions_file": str(folder / "completions.json"), "threads": settings.GOLDPAN_THREADS},
+        folder=folder, progress=progress)
+    return [WrittenAnswers(
+        [json.loads(line)["answer"] for line in (folder / said["answers"]).read_text().split("\n") if line],
+        said["seconds"], told["model"], said["prompt_tokens"], said["answer_tokens"], said["n_cut"],
+        told["max_new_tokens"]) for said in told["prompts"]]
+
+
+def read_answers(prompt: Prompt, rows: Sequence[FrozenRow], answers: Sequence[str]) -> list[str | None]:
+    """The answers as frozen rows would have them, None for one that cannot be read."""
+    return [_read(prompt, row.text, answer) for row, answer in zip(rows, answers, strict=True)]
+
+
+def _read(prompt: Prompt, text: str, answer: str) -> str | None:
+    try:
+        return prompt.read(answer, text)
+    except ValueError:
+        return None
+
+
+def write_texts(rows: Sequence[FrozenRow], folder: Path) -> Path:
+    """Write what a model is asked about: a line for every row, without its answer."""
+    texts = folder / "texts.jsonl"
+    texts.write_text("".join(json.dumps({"text": row.text, **({"data": row.data} if row.data else {})}) + "\n"
+                             for row in rows))
+    return texts
 
 
 @dataclass(frozen=True)
@@ -94,45 +145,87 @@ def best(choices: Sequence[Calibration]) -> Calibration:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a run said about one row."""
+    """What a run said about one row.
+
+    predicted: as a frozen row would have it; None where its answer could not be read, which then stands in `answer`.
+    score: in [0, 1], how good the answer is by the metric of the task type for this row alone.
+    counts: what metrics are made of, where an answer is more than right or wrong.
+    """
 
     key: str
     gold: str
     predicted: str | None
     probability: float | None
     group: str
+    score: float | None = None  # not in files from before the other task types
+    answer: str = ""
+    counts: list[float] | None = None
+
+    @property
+    def row_score(self) -> float:
+        return float(self.predicted == self.gold) if self.score is None else self.score
 
 
-def predictions_of(rows: Sequence[FrozenRow], predicted: Sequence[str | None],
-                   probability: Sequence[float | None]) -> list[Prediction]:
-    return [Prediction(row.key, row.label, label, None if p is None else round(float(p), 6), row.group)
-            for row, label, p in zip(rows, predicted, probability, strict=True)]
+@dataclass(frozen=True)
+class Judged:
+    """What a run said about rows, held against their gold answers; metrics: as `Evaluation.metrics` has them."""
+
+    predictions: list[Prediction]
+    measured: Measured
+    metrics: dict[str, Any]
 
 
-def write_evaluation(run: Run, split: str, predictions: Sequence[Prediction], *, seconds: float,
-                     extra: dict[str, Any]) -> Evaluation:
-    """Store what a run predicted on a split, with accuracy and macro-F1 and their intervals."""
-    labels = run.snapshot.project.labels
-    gold = [prediction.gold for prediction in predictions]
-    said = [prediction.predicted for prediction in predictions]
-    n_right = sum(g == p for g, p in zip(gold, said, strict=True))
-    f1 = _macro_f1(gold, said, labels, [prediction.group for prediction in predictions])
-    per_label = [asdict(score) for score in scores_by_label(gold, said, labels)]
+def judge(project: Project, rows: Sequence[FrozenRow], predicted: Sequence[str | None], *,
+          probability: Sequence[float | None] | None = None, answers: Sequence[str] | None = None) -> Judged:
+    """Hold what was predicted for rows against their labels.
+
+    predicted: as frozen rows have it; None is an answer that could not be read, and wrong. answers: as the model wrote
+    them, kept where they could not be read.
+    Raises UserError if a row's own label is no answer under the project's schema any more.
+    """
+    answered = _answered(project, rows, predicted)
+    counts = answered.counts
+    is_whole = project.task_type in WHOLE
+    predictions = [
+        Prediction(row.key, row.label, said, None if chance is None else round(float(chance), 6), row.group,
+                   score=round(float(score), 6), answer=answer if said is None else "",
+                   counts=None if is_whole else [round(float(number), 6) for number in by_row])
+        for row, said, chance, score, answer, by_row in zip(
+            rows, predicted, probability or [None] * len(rows), counts.row_scores, answers or [""] * len(rows),
+            counts.by_row, strict=True)]
+    primary = next(iter(answered.metrics.values()))
+    metrics: dict[str, Any] = {name: asdict(one.interval) for name, one in answered.metrics.items()}
+    if not is_whole:
+        metrics |= {"bounds": [primary.lower, primary.upper], "unseen": answered.unseen.tolist()}
+    return Judged(predictions, primary, {
+        **metrics, "n_unread": answered.n_unread, "per_label": [asdict(score) for score in answered.by_label]})
+
+
+def judge_scores(project: Project, rows: Sequence[FrozenRow], scores: np.ndarray, calibration: Calibration) -> Judged:
+    """Choose each row's label by (n, K) scores, columns as the project's labels, and hold it against its own."""
+    columns, probability = calibration.predict(scores)
+    return judge(project, rows, [project.labels[k] for k in columns], probability=list(probability))
+
+
+def _answered(project: Project, rows: Sequence[FrozenRow], predicted: Sequence[str | None]) -> Answered:
+    reader = Answers(project.task_type, project.schema)
+    try:
+        gold = [reader.value(row.label, source=row.text) for row in rows]
+    except ValueError as error:
+        raise UserError(f"A frozen answer is none under today's schema: {error} Freeze a new snapshot.") from None
+    said = [None if label is None else reader.value(label, source=row.text)
+            for row, label in zip(rows, predicted, strict=True)]
+    return Answered(project.task_type, project.schema, gold, said, [row.text for row in rows],
+                    [row.group for row in rows])
+
+
+def write_evaluation(run: Run, split: str, judged: Judged, *, seconds: float, extra: dict[str, Any]) -> Evaluation:
+    """Store what a run predicted on a split, with every metric and its interval."""
     return Evaluation.objects.create(
-        run=run, snapshot=run.snapshot, split=split, n=len(predictions), n_right=n_right, seconds=seconds,
+        run=run, snapshot=run.snapshot, split=split, n=len(judged.predictions), n_right=judged.measured.n_right,
+        metric=judged.measured.metric, seconds=seconds, metrics={**judged.metrics, **extra},
         predictions_sha256=put_object(settings.GOLDPAN_OBJECTS,
-                                      b"".join(canonical_line(asdict(prediction)) for prediction in predictions)),
-        metrics={"accuracy": asdict(wilson(n_right, len(predictions))), "macro_f1": asdict(f1),
-                 "per_label": per_label, **extra})
-
-
-def _macro_f1(gold: list[str], said: list[str | None], labels: list[str], groups: list[str]) -> Interval:
-    column = {label: k for k, label in enumerate(labels)}
-    gold_codes = np.array([column[label] for label in gold])
-    said_codes = np.array([column.get(label, len(labels)) if label is not None else len(labels) for label in said])
-    metric = partial(macro_f1, labels=range(len(labels)))
-    return bootstrap_interval(lambda rows: metric(gold_codes[rows], said_codes[rows]),
-                              np.unique(groups, return_inverse=True)[1], seed=BOOTSTRAP_SEED)
+                                      b"".join(canonical_line(asdict(one)) for one in judged.predictions)))
 
 
 def read_predictions(evaluation: Evaluation) -> list[Prediction]:

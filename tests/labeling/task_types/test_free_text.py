@@ -3,7 +3,7 @@ import random
 import pytest
 from hypothesis import given, settings
 
-from labeling.task_types.free_text import agreement, medoid, rouge_l, score, similarity
+from labeling.task_types.free_text import agreement, counts, medoid, rouge_l, similarity
 from labeling.texts import normalise
 from tests.labeling.task_types.strategies import TEXTS
 
@@ -82,4 +82,4 @@ def test_rouge_l_of_a_text_with_itself_is_1(text):
 
 
 def test_the_score_is_the_mean_rouge_l_and_an_unreadable_answer_is_0():
-    assert score(["a b", "c"], ["a", None]).value == pytest.approx((2 / 3 + 0) / 2)
+    assert counts(["a b", "c"], ["a", None]).metrics.value == pytest.approx((2 / 3 + 0) / 2)
