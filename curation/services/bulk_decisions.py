@@ -186,8 +186,8 @@ def _decide(project: Project, wanted: Mapping[str, Any], by: User, job: Job | No
                       undoes_id=Value(None, output_field=models.BigIntegerField()))
     settled = BatchItem.objects.filter(is_set_aside=True, example__in=bulk.decisions.values("example"))
     settled.update(is_set_aside=False, n_wanted=F("n_taken"))  # as `leave_settled` does for one
-    audit(project, by, "decide_all", {"bulk": bulk.pk, "filter": bulk.query, "action": action, "value": bulk.value,
-                                      "n": n, "n_changed": n_changed})
+    audit(project, by, "decide_all", {  # without the filter, in which there may be words
+        "bulk": bulk.pk, "action": action, "value": bulk.value, "n": n, "n_changed": n_changed})
     return bulk
 
 

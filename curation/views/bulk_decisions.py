@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from curation.forms import BulkForm
-from curation.models import BulkDecision
+from curation.models import ERASED, BulkDecision
 from curation.services.bulk_decisions import bulk_decisions, decide_all, look_at, undo_all
 from curation.services.labels import answers_of
 from curation.services.queue import Queue, filter_words, read_filter
@@ -31,8 +31,7 @@ def bulk(request: Request, project: Project) -> HttpResponse:
     context: dict[str, Any] = {
         "project": project, "report": report, "nav": "curation:review", "words": filter_words(filter_, names),
         "job": open_job(project, "decide_all"), "review_url": review_url(project, filter_),
-        "past": [(one, f"{reverse('curation:review', args=[project.pk])}?{one.query}", getattr(one, "undone_by", None))
-                 for one in past]}
+        "past": [(one, _filter_url(one), getattr(one, "undone_by", None)) for one in past]}
     if report is not None:
         answers, look = answers_of(project), look_at(Queue(report, filter_))
         context |= {
@@ -43,6 +42,11 @@ def bulk(request: Request, project: Project) -> HttpResponse:
                 for score in look.shown],
             "decide_url": review_url(project, filter_, name="curation:bulk-decide")}
     return render(request, "curation/bulk.html", context)
+
+
+def _filter_url(bulk: BulkDecision) -> str:
+    """Of the queue that was decided; "" where its words are erased."""
+    return "" if bulk.query == ERASED else f"{reverse('curation:review', args=[bulk.project_id])}?{bulk.query}"
 
 
 N_LABELS = 12  # rows of a table of labels
