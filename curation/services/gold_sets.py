@@ -35,13 +35,14 @@ from curation.selection import (
 from curation.selection import Selection as GoldSelection
 from curation.services.embeddings import encoder_name, load_embeddings
 from curation.services.held_out import held_out
+from curation.services.keeping import mark_now
 from curation.services.labels import Ballot, answers_of, ballots
 from curation.services.scoring import groups_of, latest_report
 from curation.services.selections import create_selection
 from jobs.models import Job
 from jobs.progress import Progress, silent
 from jobs.services import cancel, completing, enqueue
-from labeling.models import Annotation, Annotator, Example
+from labeling.models import Example
 from labeling.texts import content_sha256
 from projects.errors import UserError
 from projects.models import Project
@@ -311,11 +312,9 @@ def _report(project: Project) -> QualityReport:
 
 def _fingerprint(project: Project, rule: GoldRule, report: QualityReport) -> str:
     """A hash of all that a pick depends on, from the newest rows of an append-only ledger."""
-    people = list(Annotator.objects.filter(project=project).values_list("pk", flat=True))
-    answer = Annotation.objects.filter(annotator__in=people).order_by("-pk").values_list("pk", flat=True).first()
-    decision = Decision.objects.filter(example__project=project).order_by("-pk").values_list("pk", flat=True).first()
-    return sha256_of(canonical_line({"report": report.pk, "rule": asdict(rule), "answer": answer, "decision": decision,
-                                     "encoder": encoder_name(settings.GOLDPAN_ENCODER)}))
+    mark = mark_now(project)
+    return sha256_of(canonical_line({"report": report.pk, "rule": asdict(rule), "answer": mark.annotation,
+                                     "decision": mark.decision, "encoder": encoder_name(settings.GOLDPAN_ENCODER)}))
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from django.contrib.auth.models import User
 from curation.bundle import PARTS, Bundle, open_bundle
 from curation.models import Snapshot, SnapshotCheck
 from curation.services.checks import check_rows, rows_of
+from curation.services.keeping import mark_now
 from curation.services.snapshots import insert_rows
-from curation.services.staleness import newest_marks
 from jobs.models import Job
 from jobs.progress import Progress
 from jobs.services import completing, enqueue
@@ -102,13 +102,13 @@ def run_import_snapshot(job: Job, progress: Progress) -> None:
         n_new = _add_examples(project, bundle)
         rows = _rows(project, bundle)
         last = Snapshot.objects.filter(project=project).first()
-        marks = newest_marks()
+        mark = mark_now()
         with bundle.path.open("rb") as file:
             manifest_sha256 = put_object(store, file.readline())
         snapshot = Snapshot.objects.create(
             project=project, number=last.number + 1 if last else 1, sha256=manifest_sha256, job=job, created_by=by,
             rows_sha256=manifest["rows"]["sha256"], rule=manifest["rule"], counts=manifest["counts"], parent=last,
-            origin=Snapshot.Origin.imported, **marks)
+            origin=Snapshot.Origin.imported, last_annotation=mark.annotation, last_decision=mark.decision)
         insert_rows(snapshot, rows, sha256s)
         SnapshotCheck.objects.bulk_create(
             SnapshotCheck(snapshot=snapshot, name=check.name, claim=check.claim, holds=check.holds, n=check.n,

@@ -18,7 +18,7 @@ from django.db.models.functions import Cast
 
 from curation.answers import Answers
 from curation.models import Decision
-from curation.services.keeping import Moment, ids_kept_up
+from curation.services.keeping import Moment, ids_kept_up, n_answers_about
 from curation.services.labels import answers_of
 from labeling.models import Annotation, Batch, Example
 from labeling.services.batches import MIN_HELD_OUT_LABELS, Overlap, create_batch
@@ -35,14 +35,7 @@ def outdated(project: Project, moment: Moment | None = None) -> set[int]:
     if not changes.guidelines:
         return set()
     name = f"outdated:{project.pk}:{project.instructions_version}"
-    return ids_kept_up(name, _n_answers_about(), lambda among: _outdated(project, changes, among), moment)
-
-
-def _n_answers_about() -> int:
-    """As many as there are numbers of answers: the ledger loses none."""
-    numbers = Annotation.objects.values_list("pk", flat=True)
-    newest, oldest = numbers.order_by("-pk").first(), numbers.order_by("pk").first()
-    return newest - oldest if newest and oldest else 0
+    return ids_kept_up(name, n_answers_about(), lambda among: _outdated(project, changes, among), moment)
 
 
 def _outdated(project: Project, changes: RuleChanges, among: set[int] | None) -> set[int]:

@@ -28,8 +28,8 @@ from curation.services.checks import Check, check_rows, checked_row
 from curation.services.frozen import FrozenRow, checked_bytes, read_manifest, read_rows, stream_chunks
 from curation.services.gold_sets import GoldPreview, count_quickly, gold_set_of, preview, rule_of
 from curation.services.held_out import HeldOut, held_out
+from curation.services.keeping import mark_now
 from curation.services.labels import Ballot, answers_of, ballots
-from curation.services.staleness import newest_marks
 from jobs.models import Job
 from jobs.progress import Progress
 from jobs.services import completing, enqueue
@@ -131,7 +131,7 @@ def run_freeze(job: Job, progress: Progress) -> None:
 
 def _chosen(project: Project, rule: GoldRule, progress: Progress) -> _Frozen:
     """What the gold set's rule and the held-out examples give now."""
-    marks: dict[str, int | None] = {**newest_marks()}  # before anything is read: what comes meanwhile counts as newer
+    mark = mark_now()  # before anything is read: what comes meanwhile counts as newer
     chosen = preview(project, rule, progress=progress)
     if not chosen.n:
         raise UserError(NOTHING_PICKED)
@@ -146,7 +146,8 @@ def _chosen(project: Project, rule: GoldRule, progress: Progress) -> _Frozen:
         left_out=[canonical_line(asdict(row)) for row in left_out],
         rows=[(draft.example.pk, draft.split, draft.label, draft.annotation_ids, draft.decision_id)
               for draft in drafts],
-        checks=checks, counts=counts, rule=asdict(rule), report=chosen.report, marks=marks,
+        checks=checks, counts=counts, rule=asdict(rule), report=chosen.report,
+        marks={"last_annotation": mark.annotation, "last_decision": mark.decision},
         facts={"labels": project.labels, "task_type": project.task_type, "schema": project.schema,
                "guideline": {"version": project.instructions_version, "text": project.instructions},
                "selection": {"sha256": chosen.store(), "n": chosen.n},

@@ -113,6 +113,13 @@ class AnnotationQuerySet(models.QuerySet["Annotation"]):
             pk__gt=models.OuterRef("pk"))
         return self.filter(~models.Exists(newer), skipped=False, retracted=False)
 
+    def newest_of(self, project: Project | None) -> int:
+        """The number of the newest answer in a project, or at all; 0 if there is none."""
+        if project is not None:  # person by person, as the index of answers is ordered
+            people = list(Annotator.objects.filter(project=project).values_list("pk", flat=True))
+            return self.filter(annotator__in=people).newest_of(None)
+        return self.order_by("-pk").values_list("pk", flat=True).first() or 0
+
 
 class Annotation(models.Model):
     """A ledger of answers: a changed or withdrawn answer is a new row, an old row is never edited."""

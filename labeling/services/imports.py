@@ -152,9 +152,8 @@ def _is_in_already(upload: Upload) -> bool:
 def _state(upload: Upload) -> str:
     """A hash of the file, how it is read, and what of the project decides whether its rows are news."""
     project = upload.project
-    newest = Annotation.objects.filter(annotator__project=project).order_by("-pk").values_list("pk", flat=True)[:1]
     parts = [upload.sha256, upload.kind, upload.format, upload.mapping, upload.n_good, upload.n_bad, project.schema,
-             project.task_type, project.instructions_version, list(newest)]
+             project.task_type, project.instructions_version, Annotation.objects.newest_of(project)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
