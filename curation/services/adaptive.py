@@ -22,7 +22,7 @@ from curation.probabilities import out_of_sample_probabilities, probabilities_of
 from curation.services.duplicate_search import find_components
 from curation.services.embeddings import ensure_embeddings, load_embeddings
 from curation.services.labels import Ballot, ExampleRow, answers_of, ballots, codes, example_rows
-from curation.services.scoring import SEED
+from curation.services.scored import SEED
 from jobs.models import Job
 from jobs.progress import Progress
 from jobs.services import completing, enqueue

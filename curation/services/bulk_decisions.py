@@ -26,7 +26,7 @@ from curation.services.scoring import latest_report
 from jobs.models import Job
 from jobs.progress import Progress
 from jobs.services import completing, enqueue
-from labeling.models import BatchItem, Example
+from labeling.models import Annotation, BatchItem, Example
 from labeling.services.bulk import execute
 from projects.errors import UserError
 from projects.models import Project
@@ -169,6 +169,9 @@ def _decide(project: Project, wanted: Mapping[str, Any], by: User, job: Job | No
                         "Nothing was decided. Look at them again.")
     since = Decision.objects.filter(example_id=OuterRef("example_id"), pk__gt=seen.decision)
     rows = _with_label(queue).filter(~Exists(since))
+    if filter_.view == "outdated":  # a new answer settles what an older guideline left
+        rows = rows.filter(~Exists(Annotation.objects.filter(
+            example_id=OuterRef("example_id"), pk__gt=seen.annotation)))
     n_changed = seen.n - rows.count()
     if action == Action.accept:
         rows = _suggested(rows)

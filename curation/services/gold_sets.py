@@ -37,8 +37,9 @@ from curation.services.embeddings import encoder_name, load_embeddings
 from curation.services.held_out import held_out
 from curation.services.keeping import mark_now
 from curation.services.labels import Ballot, answers_of, ballots
-from curation.services.scoring import groups_of, latest_report
+from curation.services.scoring import latest_report
 from curation.services.selections import create_selection
+from curation.services.text_groups import groups_of
 from jobs.models import Job
 from jobs.progress import Progress, silent
 from jobs.services import cancel, completing, enqueue
