@@ -62,6 +62,7 @@ from projects.errors import UserError
 from projects.models import Project
 from projects.objects import delete_object, object_exists, object_path, open_object, put_object
 from projects.services import audit
+from projects.wording import counted
 
 MIN_REASON = 5
 REMOVED_UPLOAD, REMOVED_SELECTION = "remove_upload", "remove_selection"
@@ -101,7 +102,7 @@ def erase(examples: Sequence[Example], *, reason: str, by: User, wake: bool = Tr
     if busy is not None:  # it may have read the text, and would write it down again
         raise UserError(f"“{busy.title}” is reading texts now. Erase when it has ended, or cancel it first.")
     searches = _searches(project, examples)
-    job = enqueue("erase", project, title=f"Erasing {len(ids):,} example{'s' if len(ids) > 1 else ''}", requested_by=by,
+    job = enqueue("erase", project, title=f"Erasing {counted(len(ids), 'example')}", requested_by=by,
                   params={"examples": ids, "contents": [_compared_sha256(example) for example in examples],
                           "replaced": _blank_group_names(project, examples)},
                   exclusive=f"erase:{project.pk}", wake=wake)

@@ -49,6 +49,7 @@ from projects.errors import UserError
 from projects.models import Project
 from projects.objects import open_object, put_object
 from projects.services import audit
+from projects.wording import counted
 from stats.intervals import Interval, wilson
 
 # Task type → what the quotas are by
@@ -214,8 +215,8 @@ def look(project: Project, rule: GoldRule, *, by: User) -> Look:
         cancel(waiting)  # the rule has been changed since; nobody waits for it any more
     job = Job.objects.filter(dedupe_key=key).first()
     if job is None or job.state == Job.State.cancelled:
-        job = enqueue("pick", project, title=f"Choosing {rule.size:,} gold rows", requested_by=by, dedupe_key=key,
-                      params={"rule": asdict(rule)}, exclusive=f"pick:{project.pk}")
+        job = enqueue("pick", project, title=f"Choosing {counted(rule.size, 'gold row')}", requested_by=by,
+                      dedupe_key=key, params={"rule": asdict(rule)}, exclusive=f"pick:{project.pk}")
     return Look(None, job)
 
 

@@ -33,6 +33,7 @@ from projects.errors import UserError
 from projects.models import Project
 from projects.objects import delete_object, object_path, put_object
 from projects.services import audit
+from projects.wording import counted
 
 SPLIT_OF = {"train": Example.Split.pool.value, "dev": Example.Split.dev.value, "test": Example.Split.test.value}
 
@@ -49,9 +50,9 @@ def receive_snapshot(project: Project, file: BinaryIO, *, name: str, by: User, w
         bundle = _opened(Path(copy.name))
         _check_fits(project, bundle)
         sha256 = put_object(settings.GOLDPAN_OBJECTS, bundle.path)
-    return enqueue("import_snapshot", project, title=f"Importing {bundle.n_rows:,} rows of {Path(name).name}"[:120],
-                   requested_by=by, params={"file": sha256, "name": Path(name).name[:200]},
-                   exclusive=f"freeze:{project.pk}", wake=wake)
+    title = f"Importing {counted(bundle.n_rows, 'row')} of {Path(name).name}"[:120]
+    return enqueue("import_snapshot", project, title=title, requested_by=by,
+                   params={"file": sha256, "name": Path(name).name[:200]}, exclusive=f"freeze:{project.pk}", wake=wake)
 
 
 def _opened(path: Path) -> Bundle:

@@ -37,6 +37,7 @@ from labeling.models import Example
 from projects.errors import UserError
 from projects.models import Project
 from projects.services import audit
+from projects.wording import counted
 
 
 def start_score(project: Project, *, by: User, wake: bool = True) -> Job:
@@ -44,7 +45,7 @@ def start_score(project: Project, *, by: User, wake: bool = True) -> Job:
     n = Example.objects.filter(project=project).count()
     if not n:
         raise UserError("There are no examples yet. Import some first.")
-    return enqueue("score", project, title=f"Scoring {n:,} examples", requested_by=by,
+    return enqueue("score", project, title=f"Scoring {counted(n, 'example')}", requested_by=by,
                    exclusive=f"score:{project.pk}", wake=wake)
 
 

@@ -40,6 +40,7 @@ from projects.errors import UserError
 from projects.models import Project
 from projects.objects import put_object
 from projects.services import audit
+from projects.wording import counted
 
 __all__ = ["FrozenRow", "HeldOut", "approval_obstacle", "approve_snapshot", "held_out", "read_manifest", "read_rows",
            "require_approved", "run_freeze", "start_freeze", "start_roll_back"]
@@ -58,7 +59,7 @@ def start_freeze(project: Project, *, by: User, wake: bool = True) -> Job:
     n = count_quickly(project, rule)
     if n == 0:
         raise UserError(NOTHING_PICKED)
-    return enqueue("freeze", project, title=f"Freezing {'up to ' * (n is None)}{n or rule.size:,} gold rows",
+    return enqueue("freeze", project, title=f"Freezing {'up to ' * (n is None)}{counted(n or rule.size, 'gold row')}",
                    requested_by=by,
                    params={"rule": asdict(rule)}, exclusive=f"freeze:{project.pk}", wake=wake)
 
@@ -75,8 +76,9 @@ def start_roll_back(snapshot: Snapshot, *, by: User, wake: bool = True) -> Job:
         raise UserError(f"{snapshot} is the newest snapshot, so there is nothing to go back to.")
     if not n_live:
         raise UserError(f"All rows of {snapshot} were erased.")
-    return enqueue("freeze", snapshot.project, title=f"Freezing the {n_live:,} rows of {str(snapshot).lower()} again",
-                   requested_by=by, params={"again": snapshot.pk}, exclusive=f"freeze:{snapshot.project_id}", wake=wake)
+    title = f"Freezing the {counted(n_live, 'row')} of {str(snapshot).lower()} again"
+    return enqueue("freeze", snapshot.project, title=title, requested_by=by,
+                   params={"again": snapshot.pk}, exclusive=f"freeze:{snapshot.project_id}", wake=wake)
 
 
 @dataclass(frozen=True)

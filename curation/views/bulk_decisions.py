@@ -18,6 +18,7 @@ from jobs.models import Job
 from labeling.services.annotators import names_for
 from projects.models import Project
 from projects.rights import on
+from projects.wording import counted
 
 N_PAST = 20
 
@@ -85,9 +86,10 @@ def bulk_words(bulk: BulkDecision) -> str:
     """What a bulk decision did, and what it left alone."""
     what = {"keep": "kept", "accept": "relabelled as suggested", "relabel": f"now “{bulk.value}”",
             "exclude": "excluded", "undo": "taken back"}[bulk.action]
-    left = [f"{bulk.n_changed:,} were decided otherwise meanwhile and stay as they are"] if bulk.n_changed else []
+    left = [f"{counted(bulk.n_changed, 'was', 'were')} decided or answered meanwhile and left alone"
+            ] if bulk.n_changed else []
     nothing = bulk.n_previewed - bulk.n_decided - bulk.n_changed
     if nothing:
         left.append(f"{nothing:,} had no {'suggestion' if bulk.action == 'accept' else 'label'}")
-    return f"{bulk.n_decided:,} example{'' if bulk.n_decided == 1 else 's'} {what}." + (
+    return f"{counted(bulk.n_decided, 'example')} {what}." + (
         f" {'; '.join(left).capitalize()}." if left else "")

@@ -34,6 +34,7 @@ from projects.errors import UserError
 from projects.models import AuditEvent, Project
 from projects.objects import object_path, put_object
 from projects.services import audit
+from projects.wording import counted
 
 T = TypeVar("T")
 
@@ -104,7 +105,7 @@ def start_import(upload: Upload, *, by: User, skip_bad: bool = False, wake: bool
                         f"{line}: {reason} Mend the file, or import the {upload.n_good} good rows without them.")
     if not upload.n_good:
         raise UserError(f"No row of {upload.name} can be imported. Mend the rows named in the report.")
-    return enqueue("import", upload.project, title=f"Importing {upload.n_good:,} rows of {upload.name}",
+    return enqueue("import", upload.project, title=f"Importing {counted(upload.n_good, 'row')} of {upload.name}",
                    requested_by=by, params={"upload": upload.pk, "skip_bad": skip_bad},
                    exclusive=f"import:{upload.project_id}", dedupe_key=f"import:{upload.pk}", wake=wake)
 

@@ -148,7 +148,7 @@ def test_exports_leave_it_out_with_the_reason_and_no_old_one_is_kept(snapshot, s
         left_out = (tmp_path / format / "left-out.csv").read_text()
         assert folder.n == snapshot.rows.count() - 1 and "p10,train,\"erased at somebody's wish on" in left_out
         assert not any(b"text p10" in path.read_bytes() for path in folder.path.rglob("*") if path.is_file())
-    with pytest.raises(UserError, match=r"1 rows of snapshot 1 were erased.*Freeze its rows again"):
+    with pytest.raises(UserError, match=r"1 row of snapshot 1 was erased.*Freeze its rows again"):
         write_export(snapshot, "snapshot", tmp_path / "snapshot")
     start_roll_back(snapshot, by=alice)
     run_jobs()
