@@ -16,6 +16,7 @@ from curation.services.queue import Filter, Queue
 from labeling.models import Annotation
 from labeling.services.bulk import CHUNK
 from projects.errors import UserError
+from projects.wording import counted
 from stats.intervals import Interval, wilson
 
 N_BINS = 20
@@ -167,10 +168,10 @@ class Quality:
             return ""
         low = sum(n for n, end in zip(self.histogram.counts, self.histogram.edges[1:], strict=True) if end <= 0.5)
         if not self.is_modelled:
-            return (f"Agreement of the answers to {self.report.n_scored:,} examples: {low:,} at 0.5 or below, where no "
-                    "less sets them apart than joins them")
-        return (f"Label quality of {self.report.n_scored:,} examples: {low:,} below 0.5, where the model prefers "
-                "another label")
+            return (f"Agreement of the answers to {counted(self.report.n_scored, 'example')}: {low:,} at 0.5 or below, "
+                    "where no less sets them apart than joins them")
+        return (f"Label quality of {counted(self.report.n_scored, 'example')}: {low:,} below 0.5, where the model "
+                "prefers another label")
 
 
 def read_quality(report: QualityReport, names: Mapping[int, str] | None = None) -> Quality:
