@@ -97,7 +97,7 @@ def interval_chart(rows: Sequence[tuple[str, HasInterval]], *, words: str) -> Ch
     data = [{"name": _plain(name), "difference": 100 * e.estimate, "low": 100 * e.low, "high": 100 * e.high,
              "shown": point_words(e.estimate), "range": f"{point_words(e.low)} to {point_words(e.high)}"}
             for name, e in rows]
-    x = {"field": "difference", "type": "quantitative", "title": "points", "axis": {"format": "~g"}}
+    x = {"field": "difference", "type": "quantitative", "title": "points", "axis": {"format": "~f"}}
     told = [_told("name", "set"), _told("shown", "difference"), _told("range", "95 % interval")]
     return _chart(words, NAMED_ROW * len(rows) + 50, [
         _layer([{"zero": 0}], "zero", x={"field": "zero", "type": "quantitative"}),
@@ -161,7 +161,7 @@ def growth_chart(lines: Mapping[str, Sequence[tuple[float, float]]], *, title: s
             for n, _ in (points[0], points[-1])]
     x = {"field": "n", "type": "quantitative", "title": "rows", "scale": {"type": "log", "nice": False},
          "axis": {"format": "~s"}}
-    y = {"field": "cost", "type": "quantitative", "title": title, "scale": {"type": "log"}, "axis": {"format": "~g"}}
+    y = {"field": "cost", "type": "quantitative", "title": title, "scale": {"type": "log"}, "axis": {"format": "~f"}}
     by_line = {"color": {"field": "line", "type": "nominal", "sort": list(lines),
                          "scale": {"range": ["var(--gold-fill)", "var(--ink)", "var(--good)"]}}}
     return _chart(words, 320, [

@@ -48,13 +48,13 @@ def experiment_detail(request: Request, experiment: Experiment) -> HttpResponse:
     return render(request, "curation/experiment_detail.html", {
         "experiment": experiment, "project": experiment.project, "nav": NAV, "rows": rows, "groups": groups,
         "accuracies": [row["accuracy"] for row in rows],
-        "gaps_chart": _differences([(arm.name, Interval(**arm.difference)) for arm in arms if arm.difference],
-                                   f"Against “{arms[0].name}”"),
-        "gains_chart": _differences([(f"{group['given']} → {group['suggested']}", group["gain"]) for group in groups],
-                                    "May bring")})
+        "gaps_chart": _differences("Against the first", [
+            (row["arm"].name, row["difference"]) for row in rows if row["difference"]]),
+        "gains_chart": _differences("May bring", [
+            (f"{group['given']} → {group['suggested']}", group["gain"]) for group in groups])})
 
 
-def _differences(rows: list[tuple[str, Interval]], what: str) -> Chart | None:
+def _differences(what: str, rows: list[tuple[str, Interval]]) -> Chart | None:
     """Two differences or more as a chart: one alone is said as well by its figure."""
     if len(rows) < 2:
         return None
