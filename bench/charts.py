@@ -14,22 +14,23 @@ OUT = ROOT / "bench" / "out"
 WIDTH = 640
 
 
-def draw_growth(name: str, points: Sequence[tuple[float, float]], *, what: str) -> None:
+def draw_growth(name: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -> None:
     """Write bench/out/<name>.svg, and .json with its Vega-Lite specification, and say so.
 
-    points: (rows, CPU seconds), rising. what: what took them.
+    lines: what took them → (rows, CPU seconds), rising; each has an exponent of its own.
     """
     import vl_convert  # 33 MB that the processes that measure do without
 
-    slope = exponent(points)
-    chart = growth_chart({f"{what}, exponent {slope:.2f}": points}, title="CPU seconds",
-                         words=f"{what}: {points[0][1]:.1f} CPU seconds for {points[0][0]:,} rows, {points[-1][1]:.1f} "
-                               f"for {points[-1][0]:,}, exponent {slope:.2f}")
+    named = {f"{what}, exponent {exponent(points):.2f}" if len(points) > 1 else what: points
+             for what, points in lines.items()}
+    words = "; ".join(f"{what}: {points[0][1]:.1f} CPU seconds for {points[0][0]:,} rows to {points[-1][1]:.1f} for "
+                      f"{points[-1][0]:,}" for what, points in named.items())
+    chart = growth_chart(named, title="CPU seconds", words=words)
     OUT.mkdir(parents=True, exist_ok=True)
     spec = standing_alone(chart.spec) | {"description": chart.words}
     (OUT / f"{name}.json").write_text(json.dumps(spec, indent=1) + "\n")
     (OUT / f"{name}.svg").write_text(vl_convert.vegalite_to_svg(spec, vl_version="6.4"))
-    print(f"{chart.words}: {(OUT / name).relative_to(ROOT)}.svg")
+    print(f"{chart.words}. Drawn to {(OUT / name).relative_to(ROOT)}.svg")
 
 
 def exponent(points: Sequence[tuple[float, float]]) -> float:

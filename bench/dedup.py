@@ -254,17 +254,19 @@ def growth(folder: Path, sizes: tuple[int, ...]) -> bool:
     print("\nclusters of clustered vectors: n  seconds  exponent  MB over the vectors (allowed)  recall of the pairs",
           flush=True)
     is_met, points = True, list[tuple[int, float]]()
+    lines: dict[str, list[tuple[float, float]]] = {}  # the ways differ in how they grow
     for n in sizes:
         np.save(folder / "growing.npy", clustered(n))
         found = one_side("clusters", str(folder / "growing.npy"), THRESHOLD)
         allowed, recall = 64 + 0.4 * n * D * 4 / 2**20, found["recall"]
         points.append((n, found["seconds"]))
+        lines.setdefault("In cells" if recall else "All compared", []).append(points[-1])
         slope = f"{exponent(points[-2:]):8.2f}" if len(points) > 1 else "       -"
         words = f"{recall[0]:.4f}, from {recall[1]:.4f} (n = {recall[2]:,})" if recall else "1, all compared"
         print(f"{n:34,}  {found['seconds']:7.1f}  {slope}  {found['megabytes']:20.0f} ({allowed:.0f})  {words}",
               flush=True)
         is_met = is_met and found["megabytes"] <= allowed and (not recall or recall[0] >= GOAL_RECALL)
-    draw_growth("dedup-growth", points, what="Near-duplicates")
+    draw_growth("dedup-growth", lines)
     return is_met
 
 

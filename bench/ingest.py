@@ -46,7 +46,7 @@ def main(sizes: tuple[int, ...] = SIZES) -> int:
                   f"{one['mb']:6.0f}  {one['mapped_mb']:6.0f}  {one['counts_ms']:9.2f}  {one['group_by_ms']:14.1f}",
                   flush=True)
         django = on_a_fresh_database("django", files[sizes[0]], folder)["cpu"]
-    draw_growth("ingest-growth", [(n, one["first"]) for n, one in found.items()], what="Import")
+    draw_growth("ingest-growth", {"Import": [(n, one["first"]) for n, one in found.items()]})
     return show(found, django / found[sizes[0]]["first"])
 
 

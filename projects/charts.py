@@ -25,7 +25,7 @@ LOOK: dict[str, Any] = {
              "titleFontSize": 12, "titleFontWeight": "normal", "titlePadding": 8, "domain": False, "ticks": False,
              "gridColor": "var(--rule)", "tickCount": 5, "labelOverlap": True},
     "legend": {"labelColor": "var(--quiet)", "labelFontSize": 12, "title": None, "orient": "top", "offset": 8,
-               "symbolType": "square"},
+               "labelLimit": 300, "symbolType": "square"},
 }
 MARKS: dict[str, dict[str, Any]] = {  # how each thing is drawn, in every chart alike
     "name": {"type": "text", "color": "var(--ink)", "fontSize": 13, "align": "left", "baseline": "bottom"},
@@ -77,13 +77,14 @@ def learning_chart(sizes: Sequence[int], parts: Sequence[Sequence[float]], *,
     measured = [{"size": size, "share": share} for size, shares in zip(sizes, parts, strict=True) for share in shares]
     means = [{"size": size, "share": sum(shares) / len(shares)} for size, shares in zip(sizes, parts, strict=True)]
     curve = [{"size": size, "share": share, "low": low, "high": high} for size, share, low, high in band]
+    n_known = sum(row["size"] <= sizes[-1] for row in curve)
     line = {"x": _number("size", "labelled examples", ",d"), "y": _share("share")}
     told = [_told("size", "labelled examples", ",d"), _told("share", "share", ".1%")]
     foretold = [*told, _told("low", "from", ".1%"), _told("high", "to", ".1%")]
     return _chart(words, 300, [
         _layer(curve, "band", x=line["x"], y=_share("low"), y2={"field": "high"}, tooltip=foretold),
-        _layer([row for row in curve if row["size"] <= sizes[-1]], "line", **line),
-        _layer([row for row in curve if row["size"] >= sizes[-1]], "ahead", **line),
+        _layer(curve[:n_known], "line", **line),
+        _layer(curve[max(n_known - 1, 0):], "ahead", **line),
         *_target(target),
         _layer(measured, "part", **line, tooltip=told),
         _layer(means, "dot", **line, tooltip=told)])

@@ -59,7 +59,9 @@ def test_colours_are_those_of_the_look_and_nothing_is_an_expression(chart):
     assert not re.search(r"#[0-9a-f]{3,6}\b|\"(expr|signal|transform|url|href)\":", text)
 
 
-def test_the_curve_is_dashed_from_the_largest_measured_size_on():
+def test_the_curve_is_dashed_from_the_largest_measured_size_on_without_a_gap():
+    between = learning_chart([40, 100], [[.6], [.7]], band=BAND, target=.8, words="x")
+    assert values(between, 1)[-1]["size"] == values(between, 2)[0]["size"] == 80
     _, line, ahead, target, *_ = (values(CHARTS["learning"], number) for number in range(6))
     assert [row["size"] for row in line] == [40, 80] and [row["size"] for row in ahead] == [80, 160]
     assert target == [{"target": .8, "name": "target 80.0\u202f%"}]
