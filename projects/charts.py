@@ -176,10 +176,9 @@ def _chart(words: str, height: int, layers: list[dict[str, Any]]) -> Chart:
                          "autosize": {"type": "fit", "contains": "padding"}, "layer": layers})
 
 
-def _layer(data: list[dict[str, Any]], mark: str, *, up: int = 0, **encoding: Any) -> dict[str, Any]:
-    """One of MARKS, `up` pixels above its place."""
-    drawn = {**MARKS[mark], "yOffset": -up} if up else MARKS[mark]
-    return {"data": {"values": data}, "mark": drawn, "encoding": encoding}
+def _layer(data: list[dict[str, Any]], mark: str, **encoding: Any) -> dict[str, Any]:
+    """One of MARKS drawn from the data."""
+    return {"data": {"values": data}, "mark": MARKS[mark], "encoding": encoding}
 
 
 def _target(target: float) -> list[dict[str, Any]]:
@@ -191,7 +190,8 @@ def _target(target: float) -> list[dict[str, Any]]:
 def _names(data: list[dict[str, Any]], *, up: int) -> dict[str, Any]:
     """Each row's name at the left edge, `up` pixels above its middle."""
     once = [{"name": name} for name in dict.fromkeys(row["name"] for row in data)]
-    return _layer(once, "name", up=up, x={"value": 0}, y=_row("name"), text={"field": "name"})
+    layer = _layer(once, "name", x={"value": 0}, y=_row("name"), text={"field": "name"})
+    return {**layer, "mark": {**MARKS["name"], "yOffset": -up}}
 
 
 def _row(field: str) -> dict[str, Any]:

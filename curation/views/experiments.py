@@ -49,7 +49,7 @@ def experiment_detail(request: Request, experiment: Experiment) -> HttpResponse:
         "experiment": experiment, "project": experiment.project, "nav": NAV, "rows": rows, "groups": groups,
         "accuracies": [row["accuracy"] for row in rows],
         "gaps_chart": _differences("Against the first", [
-            (row["arm"].name, row["difference"]) for row in rows if row["difference"]]),
+            (arm.name, Interval(**arm.difference)) for arm in arms if arm.difference]),
         "gains_chart": _differences("May bring", [
             (f"{group['given']} → {group['suggested']}", group["gain"]) for group in groups])})
 
