@@ -5,7 +5,7 @@ from projects.immutable import Blanking, forbid_change_but
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("training", "0002_results_are_immutable"),
+        ("training", "0009_executors"),
         ("curation", "0009_snapshot_checks_comments_and_tombstones"),
     ]
     operations = [
