@@ -7,7 +7,7 @@ process of its own with one thread; what counts are CPU seconds, the least of tw
   a cone, so that no bound helps; dense ones, of which a tenth are copies of one.
 Exits with 1 if the pairs of two sides differ, or a goal is missed: on real vectors ≥ 3 × plain products (G1), never
 below 0.9 × (G1h), memory beside the vectors ≤ 64 MB + 0.4 × theirs (G1m), recall of the cells ≥ .99 (G2), planted
-copies found ≥ .95 and joined rightly ≥ .95.
+copies found ≥ .95 and joined rightly ≥ .95. The growth is drawn to bench/out/dedup-growth.svg.
 """
 
 import argparse
@@ -24,6 +24,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+
+from bench.charts import draw_growth, exponent
 
 THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 D, THRESHOLD = 384, 0.95
@@ -251,17 +253,20 @@ def growth(folder: Path, sizes: tuple[int, ...]) -> bool:
     """Whole clusterings of more and more vectors: exponent of the time, memory, and recall where cells are used."""
     print("\nclusters of clustered vectors: n  seconds  exponent  MB over the vectors (allowed)  recall of the pairs",
           flush=True)
-    is_met, last = True, None
+    is_met, points = True, list[tuple[int, float]]()
+    lines: dict[str, list[tuple[float, float]]] = {}  # the ways differ in how they grow
     for n in sizes:
         np.save(folder / "growing.npy", clustered(n))
         found = one_side("clusters", str(folder / "growing.npy"), THRESHOLD)
         allowed, recall = 64 + 0.4 * n * D * 4 / 2**20, found["recall"]
-        exponent = f"{np.log(found['seconds'] / last[1]) / np.log(n / last[0]):8.2f}" if last else "       -"
+        points.append((n, found["seconds"]))
+        lines.setdefault("In cells" if recall else "All compared", []).append(points[-1])
+        slope = f"{exponent(points[-2:]):8.2f}" if len(points) > 1 else "       -"
         words = f"{recall[0]:.4f}, from {recall[1]:.4f} (n = {recall[2]:,})" if recall else "1, all compared"
-        print(f"{n:34,}  {found['seconds']:7.1f}  {exponent}  {found['megabytes']:20.0f} ({allowed:.0f})  {words}",
+        print(f"{n:34,}  {found['seconds']:7.1f}  {slope}  {found['megabytes']:20.0f} ({allowed:.0f})  {words}",
               flush=True)
         is_met = is_met and found["megabytes"] <= allowed and (not recall or recall[0] >= GOAL_RECALL)
-        last = n, found["seconds"]
+    draw_growth("dedup-growth", lines)
     return is_met
 
 

@@ -7,11 +7,10 @@ bench.import_examples has it, and the counts by GROUP BY. Exits with 1 if the ex
 costs more than 0.6 of the first time, the counts take more than 5 ms at the largest size, memory grows by more than
 200 bytes a row, or bulk_create is less than 3 times as slow. Memory is what the process holds of its own, at its peak.
 The peak of all that is mapped stands beside it: SQLite maps its file, whose pages the system takes back when it needs
-them.
+them. The growth is drawn to bench/out/ingest-growth.svg.
 """
 
 import json
-import math
 import os
 import resource
 import shutil
@@ -25,6 +24,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench.charts import draw_growth, exponent
 from bench.import_examples import measure as measure_import
 from bench.import_examples import on_a_fresh_database, write_csv
 
@@ -46,16 +46,17 @@ def main(sizes: tuple[int, ...] = SIZES) -> int:
                   f"{one['mb']:6.0f}  {one['mapped_mb']:6.0f}  {one['counts_ms']:9.2f}  {one['group_by_ms']:14.1f}",
                   flush=True)
         django = on_a_fresh_database("django", files[sizes[0]], folder)["cpu"]
+    draw_growth("ingest-growth", {"Import": [(n, one["first"]) for n, one in found.items()]})
     return show(found, django / found[sizes[0]]["first"])
 
 
 def show(found: dict[int, dict[str, float]], ratio: float) -> int:
     least, most = min(found), max(found)
-    exponent = math.log(found[most]["first"] / found[least]["first"]) / math.log(most / least)
+    slope = exponent([(least, found[least]["first"]), (most, found[most]["first"])])
     n_bytes = (found[most]["mb"] - found[least]["mb"]) * 1e6 / (most - least)
     goals = [
         ("x bulk_create (CPU)", ratio, GOAL_RATIO, ratio >= GOAL_RATIO),
-        ("growth exponent", exponent, GOAL_EXPONENT, exponent <= GOAL_EXPONENT),
+        ("growth exponent", slope, GOAL_EXPONENT, slope <= GOAL_EXPONENT),
         ("the same file again", found[most]["again"] / found[most]["first"], GOAL_AGAIN,
          found[most]["again"] <= GOAL_AGAIN * found[most]["first"]),
         (f"counts at {most:,} rows, ms", found[most]["counts_ms"], GOAL_COUNTS_MS,

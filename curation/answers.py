@@ -16,6 +16,7 @@ from typing import Any
 from labeling.overlap import FREE_TEXT
 from labeling.task_types import TaskTypeModule, task_type
 
+WRITTEN = ("response", "chat", "extraction", "spans")  # an answer has words of its text, or of whoever wrote it
 COMPARED_WHOLE = ("classification", "preference")  # an answer is right or wrong as a whole
 WITH_LABELS = ("classification", "multilabel", "preference", "spans")  # made of names that can be counted
 MODELLED = ("classification", "multilabel")  # a classifier on the texts can doubt a label

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from projects.wording import counted
+
 HUB_SPLITS = {"train": "train", "dev": "validation", "test": "test"}  # Goldpan's split → as the hub calls it
 PARQUET_OF = {split: f"data/{name}.parquet" for split, name in HUB_SPLITS.items()}
 TASKS = {  # task type → the hub's category
@@ -62,11 +64,12 @@ def dataset_card(about: Described) -> str:
               "Where people disagree, no label can be shown to be right.",
               "The texts are as they came. Who may use them, and for what, is for their owner to say."]
     if about.n_erased:
-        limits.append(f"{about.n_erased:,} rows were erased at somebody's wish after the snapshot was frozen. They are "
-                      "not in these files; row-hashes.csv still has their hashes.")
+        limits.append(f"{counted(about.n_erased, 'row was', 'rows were')} erased at somebody's wish "
+                      "after the snapshot was frozen. They are not in these files; "
+                      "row-hashes.csv still has their hashes.")
     parts = [
         "\n".join(front), f"# {_inline(about.title)}",
-        f"{about.n:,} rows, frozen. The snapshot's sha256 is `{about.sha256}`. {_inline(about.approval)}",
+        f"{counted(about.n, 'row')}, frozen. The snapshot's sha256 is `{about.sha256}`. {_inline(about.approval)}",
         "## Rows\n" + _counts(about),
         "## Columns\n" + "\n".join(f"- `{name}`: {COLUMN_WORDS[name]}" for name in about.columns),
         f"## Guideline, version {about.guideline_version}\n" + _quoted(about.guideline),
@@ -127,7 +130,7 @@ def croissant(about: Described, *, sha256_of: Mapping[str, str], frozen_at: str)
     return {
         "@context": _CONTEXT, "@type": "sc:Dataset", "name": about.title,
         "conformsTo": "http://mlcommons.org/croissant/1.0", "version": f"{about.number}.0.0",
-        "description": f"{about.n:,} labelled rows, frozen as snapshot {about.number} of “{about.project}”.",
+        "description": f"{counted(about.n, 'labelled row')}, frozen as snapshot {about.number} of “{about.project}”.",
         "datePublished": frozen_at, "url": f"urn:sha256:{about.sha256}", "isLiveDataset": False,
         "citeAs": f"{about.title}, sha256 {about.sha256}",
         "distribution": [

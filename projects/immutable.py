@@ -1,7 +1,7 @@
 """Database triggers that refuse UPDATE and DELETE, so that a trusted row stays as it was even under raw SQL."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -45,16 +45,21 @@ class Blanking:
     """The one change that a table allows: `columns` lose their content, while `condition` holds of the row.
 
     columns: name → the SQL values that it may get. condition: SQL about OLD, the row as it is.
+    inside: name of a JSON column → path to the one part of it that may become another; all around it stays.
     """
 
     columns: Mapping[str, Sequence[str]]
     condition: str
+    inside: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
-    def allows(self, unchanged: str) -> str:
+    def allows(self, unchanged: str, *, postgres: bool) -> str:
         """SQL that says whether an UPDATE is this change. unchanged: SQL that says that all other columns stay."""
         blanked = [f"(NEW.{name} = OLD.{name} OR NEW.{name} IN ({', '.join(values)}))"
                    for name, values in self.columns.items()]
-        return " AND ".join([self.condition, *blanked, unchanged])
+        without = "({row}.{name} #- '{{{{{path}}}}}')" if postgres else "json_remove({row}.{name}, '$.{path}')"
+        around = [" = ".join(without.format(row=row, name=name, path=("," if postgres else ".").join(path))
+                             for row in ("NEW", "OLD")) for name, path in self.inside.items()]
+        return " AND ".join([self.condition, *blanked, *around, unchanged])
 
 
 _SQLITE_BUT = """CREATE TRIGGER {table}_refuses_update BEFORE UPDATE{of} ON {table} WHEN NOT COALESCE({allowed}, 0)
@@ -82,8 +87,9 @@ def forbid_change_but(table: str, blanking: Blanking, *, of: Sequence[str] = ())
         with editor.connection.cursor() as cursor:
             columns = [column.name for column in editor.connection.introspection.get_table_description(cursor, table)]
         same = "IS NOT DISTINCT FROM" if postgres else "IS"
-        allowed = blanking.allows(" AND ".join(
-            f'NEW."{name}" {same} OLD."{name}"' for name in columns if name not in blanking.columns))
+        guarded = [name for name in columns if name not in blanking.columns and name not in blanking.inside]
+        allowed = blanking.allows(" AND ".join(f'NEW."{name}" {same} OLD."{name}"' for name in guarded),
+                                  postgres=postgres)
         values = {"table": table, "allowed": allowed, "of": f" OF {', '.join(of)}" if of else ""}
         for statement in (_POSTGRES_FUNCTION_BUT, _POSTGRES_BUT) if postgres else (_SQLITE_BUT,):
             editor.execute(statement.format(**values), params=None)

@@ -59,6 +59,11 @@ def count_words(number: int | None) -> str:
     return UNKNOWN if number is None else f"{number:,}".replace("-", "−")
 
 
+def counted(number: int, one: str, several: str = "") -> str:
+    """"1 row", "4,200 rows"; of words that change otherwise both: `counted(n, "row has", "rows have")`."""
+    return f"{count_words(number)} {one if number == 1 else several or f'{one}s'}"
+
+
 def interval_words(estimate: Estimate | None, unit: str = "percent") -> str:
     """The interval and what it rests on: "95 %: 75.8 to 83.0 %, n = 500".
 

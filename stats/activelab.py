@@ -88,9 +88,17 @@ def best_temperature(votes: Votes, pred_probs: np.ndarray) -> float:
 
 
 def at_temperature(pred_probs: np.ndarray, temperature: float) -> np.ndarray:
-    """Return (n, K) probabilities, surer below temperature 1, less sure above; rows sum to 1."""
-    scaled = _powers(np.maximum(pred_probs, LEAST_PROBABILITY), temperature)
-    return scaled / scaled.sum(axis=1, keepdims=True)
+    """Return (n, K) probabilities, surer below temperature 1, less sure above; rows sum to 1.
+
+    Rows are divided by their sum before and twice after, as cleanlab does it: the last bit of a probability decides
+    whether CROWDLAB takes two labels for equally probable, and with that what the example's consensus is.
+    """
+    divided = _divided_by_sums(np.maximum(pred_probs, LEAST_PROBABILITY))
+    return _divided_by_sums(_divided_by_sums(_powers(divided, temperature)))
+
+
+def _divided_by_sums(rows: np.ndarray) -> np.ndarray:
+    return rows / rows.sum(axis=1, keepdims=True)
 
 
 def choose_batch(scores: np.ndarray, embeddings: np.ndarray, n: int, *, candidates_per_pick: int = 4) -> np.ndarray:

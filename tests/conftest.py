@@ -23,7 +23,8 @@ from projects.services import add_member, create_project
 pytest_plugins = ["tests.label_studio_fixture"]
 
 # The same cases in every run: whether a change may land is no matter of luck. Wider: --hypothesis-profile wide.
-hypothesis.settings.register_profile("same", derandomize=True)
+hypothesis.settings.register_profile(
+    "same", derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow])  # a busy machine is no mistake
 hypothesis.settings.register_profile("wide", max_examples=1000)
 hypothesis.settings.load_profile("same")
 

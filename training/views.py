@@ -29,6 +29,7 @@ from training.services.comparison import MAX_LOOKS, compare, flips, n_looks
 from training.services.lineage import holdings, stale
 from training.services.overview import states_of
 from training.services.promotion import promote, standing
+from training.services.quoting import has_lost_a_quote
 from training.services.runs import forecast, gate_objection, live_metrics, log_tail, start_training
 from training.services.suggestions import start_suggest
 
@@ -164,7 +165,8 @@ def _prompt_context(run: Run) -> dict[str, Any]:
     if "prompt" not in run.config:
         return {}
     prompt: Prompt = prompt_from_json(run.config["prompt"])
-    return {"prompt": prompt, "prompt_sha256": prompt_sha256(prompt)}
+    return {"prompt": prompt, "prompt_sha256": run.config.get("prompt_sha256") or prompt_sha256(prompt),
+            "has_lost_a_quote": has_lost_a_quote(run)}
 
 
 @on(Run, "see_runs")

@@ -22,7 +22,7 @@ from curation.probabilities import out_of_sample_probabilities, probabilities_of
 from curation.services.duplicate_search import find_components
 from curation.services.embeddings import ensure_embeddings, load_embeddings
 from curation.services.labels import Ballot, ExampleRow, answers_of, ballots, codes, example_rows
-from curation.services.scoring import SEED
+from curation.services.scored import SEED
 from jobs.models import Job
 from jobs.progress import Progress
 from jobs.services import completing, enqueue
@@ -35,7 +35,7 @@ from projects.errors import UserError
 from projects.models import Membership, Project, Role
 from projects.objects import open_object, put_object
 from projects.services import audit
-from projects.wording import percent_words
+from projects.wording import counted, percent_words
 
 MOST = 2000  # labels in one plan; answers change what is worth asking, so the next plan is better than a longer one
 UNKNOWN = np.nan
@@ -65,7 +65,7 @@ def start_next_labels(project: Project, *, n: int, by: User, target: float | Non
         raise UserError(f"The target lies above 0 and is at most 1, got {target:g}.")
     if not 1 <= cap <= MAX_LABELS:
         raise UserError(f"An example gets 1 to {MAX_LABELS} answers at most, got {cap}.")
-    return enqueue("next_labels", project, title=f"Choosing the next {n:,} labels", requested_by=by,
+    return enqueue("next_labels", project, title=f"Choosing the next {counted(n, 'label')}", requested_by=by,
                    params={"n": n, "target": target, "cap": cap, "is_dry": is_dry},
                    exclusive=f"next_labels:{project.pk}", wake=wake)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from django.contrib.auth.models import User
-from django.db.models import F, Max, Min, Q, QuerySet, TextField
+from django.db.models import F, Max, Min, Q, TextField
 from django.db.models.functions import Cast
 
 from curation.answers import Answers
@@ -26,7 +26,6 @@ from curation.side_by_side import FieldRow, field_rows, stretches
 from labeling.models import Annotation, Annotator, Assignment, Batch, BatchItem, Example
 from labeling.overlap import needs_another
 from labeling.services.batches import BELOW_CAP, MIN_HELD_OUT_LABELS
-from labeling.services.bulk import CHUNK
 from projects.errors import UserError
 from projects.models import Membership, Project, Role
 from projects.word_diff import word_diff
@@ -61,8 +60,8 @@ def adjudication_queue(project: Project, queue: str = "waiting") -> list[Waiting
         disputed = kept(project, "disputed", lambda: _disputed(project))
         ids = disputed - _asked_further(project, disputed) | _set_aside(project)
         ids -= set(latest.filter(verdict__in=DECIDED).values_list("example_id", flat=True)) if ids else set()
-    return sorted(_waiting(project, pk, key, split) for pk, key, split in _in_chunks(
-        Example.objects.all(), "pk", ids, ("pk", "key", "split")))
+    return sorted(_waiting(project, *row) for row in Example.objects.filter(pk__among=ids).values_list(
+        "pk", "key", "split"))
 
 
 def place_of(example: Example) -> Waiting:
@@ -83,8 +82,8 @@ def _disputed(project: Project) -> set[int]:
         first=Min(Cast("value", TextField())), last=Max(Cast("value", TextField()))).filter(first__lt=F("last"))
     ids = set(differing.values_list("example_id", flat=True))  # answers that were changed since are still among them
     values: dict[tuple[int, str], list[Any]] = defaultdict(list)
-    for pk, split, value in _in_chunks(Annotation.objects.current(), "example", ids, (
-            "example_id", "example__split", "value")):
+    for pk, split, value in Annotation.objects.current().filter(example__pk__among=ids).values_list(
+            "example_id", "example__split", "value"):
         values[pk, split].append(value)
     return {pk for (pk, split), given in values.items()
             if (split == Example.Split.pool or len(given) >= MIN_HELD_OUT_LABELS)
@@ -105,9 +104,9 @@ def _asked_further(project: Project, among: set[int]) -> set[int]:
         return set()
     on_desks = set(Assignment.objects.open().filter(
         annotator__project=project, purpose=Assignment.Purpose.label).values_list("example_id", flat=True))
-    asking = dict(_in_chunks(
-        BatchItem.objects.filter(Q(n_taken__lt=F("n_wanted")) | BELOW_CAP, batch__in=batches, is_set_aside=False),
-        "example", among, ("example_id", "batch_id")))
+    asking = dict(BatchItem.objects.filter(
+        Q(n_taken__lt=F("n_wanted")) | BELOW_CAP, batch__in=batches, is_set_aside=False,
+        example__pk__among=among).values_list("example_id", "batch_id"))
     people, had = _who_may_be_asked(project, batches), _who_had(asking)
     return on_desks | {pk for pk, batch_id in asking.items() if people[batch_id] - had[pk]}
 
@@ -127,15 +126,10 @@ def _who_had(example_ids: Collection[int]) -> dict[int, set[int]]:
     """Example → the users who have answered, skipped or hold it: nobody is asked twice."""
     had: dict[int, set[int]] = defaultdict(set)
     for rows in (Annotation.objects.all(), Assignment.objects.filter(state__in=Assignment.HAD)):
-        for pk, user_id in _in_chunks(rows, "example", example_ids, ("example_id", "annotator__user_id")):
+        for pk, user_id in rows.filter(example__pk__among=example_ids).values_list(
+                "example_id", "annotator__user_id"):
             had[pk].add(user_id)
     return had
-
-
-def _in_chunks(rows: QuerySet[Any], field: str, ids: Collection[int], columns: tuple[str, ...]) -> Iterable[Any]:
-    ordered = sorted(ids)
-    for start in range(0, len(ordered), CHUNK):
-        yield from rows.filter(**{f"{field}__in": ordered[start:start + CHUNK]}).values_list(*columns)
 
 
 # One of them

@@ -26,11 +26,12 @@ from curation.services.scoring import latest_report
 from jobs.models import Job
 from jobs.progress import Progress
 from jobs.services import completing, enqueue
-from labeling.models import BatchItem, Example
+from labeling.models import Annotation, BatchItem, Example
 from labeling.services.bulk import execute
 from projects.errors import UserError
 from projects.models import Project
 from projects.services import audit
+from projects.wording import counted
 
 MAX_AT_ONCE = 2000  # examples that are decided while somebody waits
 N_SHOWN = 8
@@ -165,10 +166,13 @@ def _decide(project: Project, wanted: Mapping[str, Any], by: User, job: Job | No
     _lock(queue.rows)
     now = Seen.of(queue, seen.mark)
     if now != seen:
-        raise UserError(f"The filter held {seen.n:,} examples when you looked; now it holds {now.n:,}, or others. "
-                        "Nothing was decided. Look at them again.")
+        raise UserError(f"The filter held {counted(seen.n, 'example')} when you looked; now it holds {now.n:,}, or "
+                        "others. Nothing was decided. Look at them again.")
     since = Decision.objects.filter(example_id=OuterRef("example_id"), pk__gt=seen.decision)
     rows = _with_label(queue).filter(~Exists(since))
+    if filter_.view == "outdated":  # a new answer settles what an older guideline left
+        rows = rows.filter(~Exists(Annotation.objects.filter(
+            example_id=OuterRef("example_id"), pk__gt=seen.annotation)))
     n_changed = seen.n - rows.count()
     if action == Action.accept:
         rows = _suggested(rows)
@@ -176,8 +180,9 @@ def _decide(project: Project, wanted: Mapping[str, Any], by: User, job: Job | No
         rows = rows.exclude(label_now="")
     n = rows.count()
     if not n:
-        raise UserError(f"Of these {seen.n:,} examples none is left to decide: {n_changed:,} were decided since you "
-                        f"looked, and the others have no {'suggestion' if action == Action.accept else 'label'}.")
+        raise UserError(f"Of {counted(seen.n, 'example')} none is left to decide: "
+                        f"{counted(n_changed, 'was', 'were')} decided or answered since you looked, and "
+                        f"the others have no {'suggestion' if action == Action.accept else 'label'}.")
     bulk = BulkDecision.objects.create(
         project=project, report=report, query=filter_.query, action=action, value=wanted["value"],
         reason=wanted["reason"], n_previewed=seen.n, n_decided=n, n_changed=n_changed, job=job, decided_by=by)
@@ -186,8 +191,8 @@ def _decide(project: Project, wanted: Mapping[str, Any], by: User, job: Job | No
                       undoes_id=Value(None, output_field=models.BigIntegerField()))
     settled = BatchItem.objects.filter(is_set_aside=True, example__in=bulk.decisions.values("example"))
     settled.update(is_set_aside=False, n_wanted=F("n_taken"))  # as `leave_settled` does for one
-    audit(project, by, "decide_all", {"bulk": bulk.pk, "filter": bulk.query, "action": action, "value": bulk.value,
-                                      "n": n, "n_changed": n_changed})
+    audit(project, by, "decide_all", {  # without the filter, in which there may be words
+        "bulk": bulk.pk, "action": action, "value": bulk.value, "n": n, "n_changed": n_changed})
     return bulk
 
 
@@ -250,7 +255,7 @@ def _undo(bulk: BulkDecision, by: User, job: Job | None = None) -> BulkDecision:
     rows = bulk.decisions.filter(~Exists(newer))
     n = rows.count()
     if not n:
-        raise UserError(f"All {bulk.n_decided:,} examples have been decided anew since; there is nothing to take back.")
+        raise UserError("All of these examples have been decided anew since; there is nothing to take back.")
     undone = BulkDecision.objects.create(
         project=bulk.project, report=bulk.report, query=bulk.query, action=Action.undo, n_previewed=bulk.n_decided,
         n_decided=n, n_changed=bulk.n_decided - n, undoes=bulk, job=job, decided_by=by)

@@ -22,6 +22,7 @@ from labeling.services.batches import MIN_HELD_OUT_LABELS
 from labeling.services.bulk import CHUNK
 from projects.errors import UserError
 from projects.models import Project
+from projects.wording import counted
 
 HELD_OUT = ("dev", "test")
 MIN_TRAIN_ROWS = 5  # of a label, below which nothing can be said about it out of sample either
@@ -102,14 +103,19 @@ def _clusters(report: QualityReport | None, rows: Sequence[CheckedRow]) -> Check
     n = _n_in_two_splits((cluster_of[row.example_id], row.split) for row in rows if row.example_id in cluster_of)
     return Check(
         "leaks", "No near-duplicate stands in two splits.", not n and not unknown,
-        f"{n} of {len(set(cluster_of.values())):,} clusters are in more than one of train, dev and test"
-        + (f"; {unknown:,} rows were never compared." if unknown else "."), n + unknown)
+        f"{n} of {counted(len(set(cluster_of.values())), 'cluster')} "
+        f"{_is(n)} in more than one of train, dev and test"
+        + (f"; {counted(unknown, 'row was', 'rows were')} never compared." if unknown else "."), n + unknown)
 
 
 def _groups(rows: Sequence[CheckedRow]) -> Check:
     n = _n_in_two_splits((row.group, row.split) for row in rows)
     return Check("groups", "No customer, thread or document stands in two splits.", not n,
-                 f"{n} of {len({row.group for row in rows}):,} groups are in more than one split.", n)
+                 f"{n} of {counted(len({row.group for row in rows}), 'group')} {_is(n)} in more than one split.", n)
+
+
+def _is(n: int) -> str:
+    return "is" if n == 1 else "are"
 
 
 def _n_in_two_splits(pairs: Iterable[tuple[int | str, str]]) -> int:
@@ -143,7 +149,8 @@ def _blind_labels(project: Project, rows: Sequence[CheckedRow]) -> Check:
         claim = f"Every dev and test label is the {answers.joint} of at least {MIN_HELD_OUT_LABELS} blind labels."
         other = f"another label than the {answers.joint} gave."
     return Check("blind_labels", claim, bool(held_out) and not n_few and not n_other,
-                 f"Of {len(held_out):,} held-out rows {n_few:,} have fewer labels and {n_other:,} {other}",
+                 f"Of {counted(len(held_out), 'held-out row')} {counted(n_few, 'has', 'have')} fewer labels "
+                 f"and {n_other:,} {other}",
                  max(n_few, n_other))
 
 
@@ -166,7 +173,8 @@ def _classes(project: Project, rows: Sequence[CheckedRow]) -> Check:
     bad = [row.key for row in rows if not set(names := answers.names_in(row.label)) <= set(labels)
            or not (names or is_none_allowed)]
     return Check("labels", "Every row has a label, and the schema knows it.", not bad,
-                 f"{len(bad):,} of {len(rows):,} rows are without one of the {len(labels)} labels{_first(bad)}.",
+                 f"{len(bad):,} of {counted(len(rows), 'row')} {_is(len(bad))} without one of the "
+                 f"{len(labels)} labels{_first(bad)}.",
                  len(bad))
 
 
@@ -179,7 +187,8 @@ def _readable(answers: Answers, rows: Sequence[CheckedRow]) -> Check:
         except ValueError:  # whose words may quote the answer, and a check is kept for ever
             bad.append(row.key)
     return Check("labels", "Every row has an answer that fits the schema.", not bad,
-                 f"{len(bad):,} of {len(rows):,} rows do not{_first(bad)}.", len(bad))
+                 f"{len(bad):,} of {counted(len(rows), 'row')} {'does' if len(bad) == 1 else 'do'} not{_first(bad)}.",
+                 len(bad))
 
 
 def _balance(project: Project, rows: Sequence[CheckedRow]) -> Check:
@@ -188,13 +197,13 @@ def _balance(project: Project, rows: Sequence[CheckedRow]) -> Check:
         n_of_split = Counter(row.split for row in rows)
         thin = [split for split in ("train", "test") if n_of_split[split] < MIN_TRAIN_ROWS]
         return Check("balance", f"Train and test have at least {MIN_TRAIN_ROWS} rows each.", not thin,
-                     f"{n_of_split['train']:,} train and {n_of_split['test']:,} test rows.", len(thin))
+                     f"{n_of_split['train']:,} train and {counted(n_of_split['test'], 'test row')}.", len(thin))
     needed = [label for label in project.labels if label != "tie" or project.task_type != "preference"]
     n_of = Counter((row.split, name) for row in rows for name in answers.names_in(row.label))
     absent = [f"“{label}” in {split}" for split in ("train", "test") for label in needed if not n_of[split, label]]
     thin = [f"“{label}” ({n_of['train', label]})" for label in needed if 0 < n_of["train", label] < MIN_TRAIN_ROWS]
     least = min(needed, key=lambda label: n_of["train", label])
-    found = f"The rarest label of train is “{least}”, with {n_of['train', least]:,} rows."
+    found = f"The rarest label of train is “{least}”, with {counted(n_of['train', least], 'row')}."
     return Check(
         "balance", f"Every label has rows in test, and at least {MIN_TRAIN_ROWS} in train.", not absent and not thin,
         found + (f" No row of {', '.join(absent)}." if absent else "")
@@ -228,8 +237,8 @@ def _conflicts(project: Project, report: QualityReport | None, rows: Sequence[Ch
     against = [rows[found.row] for found in find_conflicts(groups, [label for _, _, label in said])
                if found.row < len(rows)]
     bad = [row.key for row in against if row.split == "train" and row.decision_id is None]
-    return Check("conflicts", claim, not bad, f"{len(bad):,} train rows have a twin that says otherwise{_first(bad)}.",
-                 len(bad))
+    twins = counted(len(bad), "train row has a twin that says", "train rows have a twin that says")
+    return Check("conflicts", claim, not bad, f"{twins} otherwise{_first(bad)}.", len(bad))
 
 
 def _scoring(report: QualityReport | None, rows: Sequence[CheckedRow]) -> Check:
@@ -240,7 +249,8 @@ def _scoring(report: QualityReport | None, rows: Sequence[CheckedRow]) -> Check:
                 .values_list("example_id", flat=True))
     bad = [row.key for row in rows if row.split == "train" and row.decision_id is None and row.example_id in newer]
     return Check("scoring", claim, not bad,
-                 f"{len(bad):,} train rows were answered after {report} was written and not decided on{_first(bad)}.",
+                 f"{counted(len(bad), 'train row was', 'train rows were')} answered after {report} was written and not "
+                 f"decided on{_first(bad)}.",
                  len(bad))
 
 
@@ -255,7 +265,7 @@ def _personal_data(rows: Sequence[CheckedRow]) -> Check:
             bad.append(row.key)
     said = ", ".join(f"{n:,} with {kind}" for kind, n in kinds.most_common())
     return Check("personal_data", "No row has a pattern of personal data: e-mail, phone, card, IBAN.", not bad,
-                 f"{len(bad):,} of {len(rows):,} rows" + (f": {said}{_first(bad)}." if bad else "."), len(bad))
+                 f"{len(bad):,} of {counted(len(rows), 'row')}" + (f": {said}{_first(bad)}." if bad else "."), len(bad))
 
 
 # What changes after the freeze
@@ -278,16 +288,18 @@ def bytes_check(snapshot: Snapshot, *, whole: bool = False) -> Check:
     trouble = [words for sha256 in (rows_file_of(snapshot), *named) if (words := file_trouble(sha256))]
     n_erased_rows, n_rows = n_erased(snapshot), snapshot.rows.count()
     if manifest["rows"]["sha256"] != snapshot.rows_sha256 or n_rows != manifest["rows"]["n"]:
-        trouble.append(f"the manifest names {manifest['rows']['n']:,} rows, the database has {n_rows:,}")
+        trouble.append(f"the manifest names {counted(manifest['rows']['n'], 'row')}, the database has {n_rows:,}")
     if whole and not trouble:
         frozen = chain.from_iterable(chunk.sha256s for chunk in stream_chunks(snapshot))
         listed = snapshot.rows.order_by("position").values_list("row_sha256", flat=True)
         n_other = sum(ours != theirs for ours, theirs in zip(frozen, listed.iterator(CHUNK), strict=True))
-        trouble += [f"{n_other:,} rows in the database have another hash than in the file"] if n_other else []
+        if n_other:
+            rows = counted(n_other, "row in the database has", "rows in the database have")
+            trouble.append(f"{rows} another hash than in the file")
     erased = f" Erased since: {n_erased_rows:,}; hashes are kept." if n_erased_rows else ""
     if trouble:
         return Check("bytes", claim, False, f"{'; '.join(trouble)}. Restore it from a backup.", len(trouble))
-    return Check("bytes", claim, True, f"{n_rows:,} rows in the file and in the database.{erased}")
+    return Check("bytes", claim, True, f"{counted(n_rows, 'row')} in the file and in the database.{erased}")
 
 
 def _first(keys: Sequence[str]) -> str:

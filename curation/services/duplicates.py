@@ -37,6 +37,7 @@ from projects.errors import UserError
 from projects.models import Project
 from projects.services import audit
 from projects.word_diff import Piece, word_diff
+from projects.wording import counted
 
 What, Kind, Verdict = DuplicateCluster.What, DuplicateCluster.Kind, DuplicateAction.Verdict
 SHOWN_MEMBERS = 12
@@ -349,8 +350,10 @@ def start_keep_one(report: QualityReport, *, lowest: float, kind: str = "", n_se
     """
     n = preview_keep_one(report, lowest=lowest, kind=kind).n_clusters
     if n != n_seen or not n:
-        raise UserError(f"There are {n:,} such groups now, your preview showed {n_seen:,}. Look at it again.")
-    return enqueue("keep_one", report.project, title=f"Keeping one of each of {n:,} groups", requested_by=by,
+        raise UserError(f"There {'is' if n == 1 else 'are'} {counted(n, 'such group')} now, your preview showed "
+                        f"{n_seen:,}. Look at it again.")
+    title = f"Keeping one of each of {n:,} groups" if n > 1 else "Keeping one of a group"
+    return enqueue("keep_one", report.project, title=title, requested_by=by,
                    params={"report": report.pk, "lowest": lowest, "kind": kind},
                    exclusive=f"keep_one:{report.project_id}", wake=wake)
 

@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
 from typing import Any
+from urllib.parse import parse_qsl
 
 import numpy as np
 from django.conf import settings
@@ -20,11 +21,14 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
+from curation.answers import WRITTEN
 from curation.canonical import canonical_line
 from curation.compared import compared_text
 from curation.models import (
     ERASED,
+    BulkDecision,
     Decision,
     DuplicateAction,
     DuplicateCluster,
@@ -38,10 +42,12 @@ from curation.models import (
     PairToJudge,
     QualityReport,
     RedactedRows,
+    SavedView,
     Snapshot,
     SnapshotRow,
 )
 from curation.services.frozen import read_manifest, rows_file_of
+from curation.services.queue import read_filter
 from curation.services.selections import read_ids
 from jobs.models import Job
 from jobs.progress import Progress
@@ -56,17 +62,18 @@ from projects.errors import UserError
 from projects.models import Project
 from projects.objects import delete_object, object_exists, object_path, open_object, put_object
 from projects.services import audit
+from projects.wording import counted
 
 MIN_REASON = 5
 REMOVED_UPLOAD, REMOVED_SELECTION = "remove_upload", "remove_selection"
 # What stands in place of an answer that has words of its text; the answers of other types are names of labels
-BLANK: dict[str, Any] = {"response": ERASED, "chat": ERASED, "extraction": {}, "spans": []}
+BLANK: dict[str, Any] = dict(zip(WRITTEN, (ERASED, ERASED, {}, []), strict=True))
 NOT_REACHED = (
     "Backups, and files that somebody has downloaded already: delete them where they lie.",
     "Models that were trained on it: what an adapter has learned stays in it. Their pages name the snapshot.",
-    "A prompt that quotes it as one of its examples, in the settings of a run, and copies in other projects.",
-    "Words that somebody looked for in texts: they are in saved views and in the filters of bulk decisions.",
-    "The audit log: a decision on a written answer is in it word by word, and a chain with a hole proves nothing.",
+    "Copies of it in other projects.",
+    "Words that somebody looked for, where they find other texts of the project, too: those still say them.",
+    "What somebody wrote of it elsewhere: in the guideline, a comment on a snapshot, or the reason for an override.",
     "Its key, its group and the hash of its text, by which it is known. A short text can be guessed from its hash.")
 
 
@@ -94,13 +101,18 @@ def erase(examples: Sequence[Example], *, reason: str, by: User, wake: bool = Tr
     busy = Job.objects.filter(project=project, state__in=Job.HELD).exclude(kind="erase").first()
     if busy is not None:  # it may have read the text, and would write it down again
         raise UserError(f"“{busy.title}” is reading texts now. Erase when it has ended, or cancel it first.")
-    job = enqueue("erase", project, title=f"Erasing {len(ids):,} example{'s' if len(ids) > 1 else ''}", requested_by=by,
+    searches = _searches(project, examples)
+    job = enqueue("erase", project, title=f"Erasing {counted(len(ids), 'example')}", requested_by=by,
                   params={"examples": ids, "contents": [_compared_sha256(example) for example in examples],
                           "replaced": _blank_group_names(project, examples)},
                   exclusive=f"erase:{project.pk}", wake=wake)
     Erasure.objects.bulk_create(Erasure(project=project, example=example, reason=reason, job=job, erased_by=by)
                                 for example in examples)
     _blank(project, ids)
+    reached = {"n_searches": _forget_searches(project, searches)}
+    for on_erase in settings.GOLDPAN_ON_ERASE:
+        reached |= import_string(on_erase)(examples)
+    Job.objects.filter(pk=job.pk).update(params=job.params | {"reached": reached})
     Decision.objects.bulk_create(Decision(example_id=pk, verdict=Decision.Verdict.exclude, decided_by=by) for pk in ids)
     audit(project, by, "erase", {"examples": [example.key for example in examples], "reason": reason, "job": job.pk})
     return job
@@ -134,6 +146,41 @@ def _blank(project: Project, ids: Sequence[int]) -> None:
     BatchItem.objects.filter(of_them).update(is_set_aside=False, n_wanted=F("n_taken"))
 
 
+def _searches(project: Project, examples: Sequence[Example]) -> set[str]:
+    """The words that somebody has looked for, of those that are in these texts."""
+    bulks = BulkDecision.objects.filter(project=project).values_list("query", flat=True)
+    views = SavedView.objects.filter(project=project).values_list("query", flat=True)
+    words = {_words_of(query) for query in {*bulks, *views}} | {
+        job.params["filter"]["q"] for job in Job.objects.filter(project=project, kind="decide_all")
+        if "filter" in job.params}
+    mine = Example.objects.filter(pk__in=[example.pk for example in examples])
+    return {q for q in words if q and mine.filter(text__icontains=q).exists()}
+
+
+def _words_of(query: str) -> str:
+    return read_filter(dict(parse_qsl(query))).q
+
+
+def _forget_searches(project: Project, words: Iterable[str]) -> int:
+    """Forget those of these words that find no text any more, with what was called after them or done by them.
+
+    A view that looks for them is deleted; a bulk decision keeps all but its filter and its reason. Returns how many
+    searches were forgotten.
+    """
+    gone = {q for q in words if not Example.objects.filter(project=project, text__icontains=q).exists()}
+    for view in SavedView.objects.filter(project=project):
+        if _words_of(view.query) in gone:
+            view.delete()
+    for bulk in BulkDecision.objects.filter(project=project):
+        if _words_of(bulk.query) in gone:
+            BulkDecision.objects.filter(pk=bulk.pk).update(query=ERASED, reason="")
+    for job in Job.objects.filter(project=project, kind="decide_all"):
+        if job.params.get("filter", {}).get("q") in gone:
+            Job.objects.filter(pk=job.pk).update(params=job.params | {
+                "filter": job.params["filter"] | {"q": ERASED}, "reason": ""})
+    return len(gone)
+
+
 def _blank_group_names(project: Project, examples: Iterable[Example]) -> list[str]:
     """A group of like texts is named by the beginning of its most central one: it loses its name with that one.
 
@@ -161,7 +208,7 @@ def run_erase(job: Job, progress: Progress) -> None:
     project = job.project
     examples = list(Example.objects.filter(pk__in=job.params["examples"]).select_related("project"))
     progress("Snapshots", 0, 1)
-    done: dict[str, Any] = {"n_snapshots": _redact_snapshots(job, examples)}
+    done: dict[str, Any] = job.params["reached"] | {"n_snapshots": _redact_snapshots(job, examples)}
     for sha256 in job.params["replaced"]:
         delete_object(settings.GOLDPAN_OBJECTS, sha256)
     done["n_selections"] = _remove_selections(project, job)

@@ -42,7 +42,7 @@ from projects.errors import UserError
 from projects.models import Project
 from projects.objects import object_exists, open_object, put_object
 from projects.services import audit
-from projects.wording import point_words
+from projects.wording import counted, point_words
 from stats.intervals import Interval, percentiles, wilson
 
 SEEDS = (0, 1, 2)
@@ -211,8 +211,9 @@ def _arms(pool: Pool, rule: GoldRule) -> list[_Arm]:
         arms.append(_Arm("all but the flagged", "The same without those that look wrong, or did when somebody decided "
                          "on them. Costs no work.", [as_given(kept)]))
     if n_decided:
-        arms.append(_Arm("flagged settled", f"Every labelled pool example with the {n_decided:,} decisions applied; "
-                         "those that look wrong and wait are as labelled.", [(now, [str(label) for label in settled])]))
+        arms.append(_Arm("flagged settled", "Every labelled pool example with "
+                         f"{counted(n_decided, 'decision')} applied; those that look wrong and wait are as labelled.",
+                         [(now, [str(label) for label in settled])]))
     arms.append(_Arm("random few", "As many as the gold set, drawn from all at random, as labelled.",
                      [as_given(rows) for rows in randoms]))
     if n_gold:
@@ -286,7 +287,8 @@ def _fixes_verdict(found: list[_Judged], pool: Pool, judge: Judge,
         return [*words, "No flagged label with another suggestion is left to settle."], []
     total = _tried(("all", "as suggested"), left, after, pool, judge, (n_right, n_decided), progress)
     gain = Interval(**total["gain"])
-    words.append(f"Settling the {len(left):,} flagged labels that are left may bring {_with_range(gain)}"
+    flagged = counted(len(left), "flagged label that is", "flagged labels that are")
+    words.append(f"Settling {flagged} left may bring {_with_range(gain)}"
                  + (f", going by the {n_decided:,} settled so far, of which {n_right:,} were wrong." if n_decided else
                     "; none has been settled yet, so how many are wrong is anybody's guess."))
     tried.sort(key=lambda one: -one["gain"]["estimate"])

@@ -51,6 +51,7 @@ from jobs.services import completing, enqueue, work_folder
 from labeling.services.bulk import CHUNK
 from projects.errors import UserError
 from projects.objects import object_exists, open_object, put_object
+from projects.wording import counted
 
 LARGE_ROWS = 20_000  # from so many rows on an export is a job
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a .zip can tell
@@ -177,7 +178,8 @@ def _write_bundle(source: Source, folder: Folder) -> None:
     """The snapshot as one file: see curation.bundle."""
     snapshot, manifest = source.snapshot, source.manifest
     if n := n_erased(snapshot):
-        raise UserError(f"{n:,} rows of {str(snapshot).lower()} were erased, so a file of it could not prove itself. "
+        raise UserError(f"{counted(n, 'row')} of {str(snapshot).lower()} {'was' if n == 1 else 'were'} erased, so a "
+                        "file of it could not prove itself. "
                         "Freeze its rows again, which leaves those out, and export the new snapshot.")
     if manifest["format"] < 3:
         raise UserError(f"{snapshot} was frozen before there were snapshot files. Freeze its rows again and export the "

@@ -35,18 +35,21 @@ from curation.selection import (
 from curation.selection import Selection as GoldSelection
 from curation.services.embeddings import encoder_name, load_embeddings
 from curation.services.held_out import held_out
+from curation.services.keeping import mark_now
 from curation.services.labels import Ballot, answers_of, ballots
-from curation.services.scoring import groups_of, latest_report
+from curation.services.scoring import latest_report
 from curation.services.selections import create_selection
+from curation.services.text_groups import groups_of
 from jobs.models import Job
 from jobs.progress import Progress, silent
 from jobs.services import cancel, completing, enqueue
-from labeling.models import Annotation, Annotator, Example
+from labeling.models import Example
 from labeling.texts import content_sha256
 from projects.errors import UserError
 from projects.models import Project
 from projects.objects import open_object, put_object
 from projects.services import audit
+from projects.wording import counted
 from stats.intervals import Interval, wilson
 
 # Task type → what the quotas are by
@@ -212,8 +215,8 @@ def look(project: Project, rule: GoldRule, *, by: User) -> Look:
         cancel(waiting)  # the rule has been changed since; nobody waits for it any more
     job = Job.objects.filter(dedupe_key=key).first()
     if job is None or job.state == Job.State.cancelled:
-        job = enqueue("pick", project, title=f"Choosing {rule.size:,} gold rows", requested_by=by, dedupe_key=key,
-                      params={"rule": asdict(rule)}, exclusive=f"pick:{project.pk}")
+        job = enqueue("pick", project, title=f"Choosing {counted(rule.size, 'gold row')}", requested_by=by,
+                      dedupe_key=key, params={"rule": asdict(rule)}, exclusive=f"pick:{project.pk}")
     return Look(None, job)
 
 
@@ -311,11 +314,9 @@ def _report(project: Project) -> QualityReport:
 
 def _fingerprint(project: Project, rule: GoldRule, report: QualityReport) -> str:
     """A hash of all that a pick depends on, from the newest rows of an append-only ledger."""
-    people = list(Annotator.objects.filter(project=project).values_list("pk", flat=True))
-    answer = Annotation.objects.filter(annotator__in=people).order_by("-pk").values_list("pk", flat=True).first()
-    decision = Decision.objects.filter(example__project=project).order_by("-pk").values_list("pk", flat=True).first()
-    return sha256_of(canonical_line({"report": report.pk, "rule": asdict(rule), "answer": answer, "decision": decision,
-                                     "encoder": encoder_name(settings.GOLDPAN_ENCODER)}))
+    mark = mark_now(project)
+    return sha256_of(canonical_line({"report": report.pk, "rule": asdict(rule), "answer": mark.annotation,
+                                     "decision": mark.decision, "encoder": encoder_name(settings.GOLDPAN_ENCODER)}))
 
 
 @dataclass(frozen=True)

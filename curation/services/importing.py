@@ -21,8 +21,8 @@ from django.contrib.auth.models import User
 from curation.bundle import PARTS, Bundle, open_bundle
 from curation.models import Snapshot, SnapshotCheck
 from curation.services.checks import check_rows, rows_of
+from curation.services.keeping import mark_now
 from curation.services.snapshots import insert_rows
-from curation.services.staleness import newest_marks
 from jobs.models import Job
 from jobs.progress import Progress
 from jobs.services import completing, enqueue
@@ -33,6 +33,7 @@ from projects.errors import UserError
 from projects.models import Project
 from projects.objects import delete_object, object_path, put_object
 from projects.services import audit
+from projects.wording import counted
 
 SPLIT_OF = {"train": Example.Split.pool.value, "dev": Example.Split.dev.value, "test": Example.Split.test.value}
 
@@ -49,9 +50,9 @@ def receive_snapshot(project: Project, file: BinaryIO, *, name: str, by: User, w
         bundle = _opened(Path(copy.name))
         _check_fits(project, bundle)
         sha256 = put_object(settings.GOLDPAN_OBJECTS, bundle.path)
-    return enqueue("import_snapshot", project, title=f"Importing {bundle.n_rows:,} rows of {Path(name).name}"[:120],
-                   requested_by=by, params={"file": sha256, "name": Path(name).name[:200]},
-                   exclusive=f"freeze:{project.pk}", wake=wake)
+    title = f"Importing {counted(bundle.n_rows, 'row')} of {Path(name).name}"[:120]
+    return enqueue("import_snapshot", project, title=title, requested_by=by,
+                   params={"file": sha256, "name": Path(name).name[:200]}, exclusive=f"freeze:{project.pk}", wake=wake)
 
 
 def _opened(path: Path) -> Bundle:
@@ -102,13 +103,13 @@ def run_import_snapshot(job: Job, progress: Progress) -> None:
         n_new = _add_examples(project, bundle)
         rows = _rows(project, bundle)
         last = Snapshot.objects.filter(project=project).first()
-        marks = newest_marks()
+        mark = mark_now()
         with bundle.path.open("rb") as file:
             manifest_sha256 = put_object(store, file.readline())
         snapshot = Snapshot.objects.create(
             project=project, number=last.number + 1 if last else 1, sha256=manifest_sha256, job=job, created_by=by,
             rows_sha256=manifest["rows"]["sha256"], rule=manifest["rule"], counts=manifest["counts"], parent=last,
-            origin=Snapshot.Origin.imported, **marks)
+            origin=Snapshot.Origin.imported, last_annotation=mark.annotation, last_decision=mark.decision)
         insert_rows(snapshot, rows, sha256s)
         SnapshotCheck.objects.bulk_create(
             SnapshotCheck(snapshot=snapshot, name=check.name, claim=check.claim, holds=check.holds, n=check.n,

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from django.core.cache import cache
-from django.db.models import Max
 
 from curation.models import Decision
 from labeling.models import Annotation
@@ -21,24 +20,31 @@ def kept(project: Project, name: str, find: Callable[[], set[int]]) -> set[int]:
 
     Answers that came since are missing for so long. What curators decide must not be: leave it to the caller.
     """
-    numbers = Annotation.objects.values_list("pk", flat=True)
-    newest, oldest = numbers.order_by("-pk").first(), numbers.order_by("pk").first()
-    if newest is None or oldest is None or newest - oldest < MANY_ANSWERS:
+    if n_answers_about() < MANY_ANSWERS:
         return find()
     return set(cache.get_or_set(f"{name}:{project.pk}", find, KEPT_SECONDS) or ())
 
 
+def n_answers_about() -> int:
+    """As many answers as there are numbers of them: the ledger loses none."""
+    numbers = Annotation.objects.values_list("pk", flat=True)
+    newest, oldest = numbers.order_by("-pk").first(), numbers.order_by("pk").first()
+    return newest - oldest if newest and oldest else 0
+
+
 @dataclass(frozen=True)
 class Mark:
-    """The last decision and the last answer that somebody had seen."""
+    """The last decision and the last answer that somebody had seen; 0 for none."""
 
     decision: int
     annotation: int
 
 
-def mark_now() -> Mark:
-    decision, annotation = (model.objects.aggregate(last=Max("pk"))["last"] or 0 for model in (Decision, Annotation))
-    return Mark(decision, annotation)
+def mark_now(project: Project | None = None) -> Mark:
+    """The newest decision and answer that there are, in a project or at all."""
+    decisions = Decision.objects.all() if project is None else Decision.objects.filter(example__project=project)
+    newest = decisions.order_by("-pk").values_list("pk", flat=True).first()
+    return Mark(newest or 0, Annotation.objects.newest_of(project))
 
 
 MANY_EXAMPLES = 2000  # from which it is worth to keep what is found; below, it is always found anew

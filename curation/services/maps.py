@@ -30,6 +30,7 @@ from labeling.services.bulk import CHUNK
 from projects.errors import UserError
 from projects.models import Project
 from projects.objects import put_object
+from projects.wording import counted
 
 SEED = 0
 MIN_POINTS = 3
@@ -45,7 +46,7 @@ def start_map(project: Project, *, by: User, method: str = "pca", wake: bool = T
     if method not in installed_methods():
         can = ", ".join(METHODS[name] for name in installed_methods())
         raise UserError(f"“{method}” cannot be used here. These can: {can}; for others see requirements-map.txt.")
-    return enqueue("map", project, title=f"Drawing {n:,} examples", requested_by=by, params={"method": method},
+    return enqueue("map", project, title=f"Drawing {counted(n, 'example')}", requested_by=by, params={"method": method},
                    exclusive=f"map:{project.pk}", wake=wake)
 
 

@@ -18,7 +18,7 @@ from django.db.models.functions import Cast
 
 from curation.answers import Answers
 from curation.models import Decision
-from curation.services.keeping import Moment, ids_kept_up
+from curation.services.keeping import Mark, Moment, ids_kept_up, n_answers_about
 from curation.services.labels import answers_of
 from labeling.models import Annotation, Batch, Example
 from labeling.services.batches import MIN_HELD_OUT_LABELS, Overlap, create_batch
@@ -35,23 +35,31 @@ def outdated(project: Project, moment: Moment | None = None) -> set[int]:
     if not changes.guidelines:
         return set()
     name = f"outdated:{project.pk}:{project.instructions_version}"
-    return ids_kept_up(name, _n_answers_about(), lambda among: _outdated(project, changes, among), moment)
+    return ids_kept_up(name, n_answers_about(), lambda among: _outdated(project, changes, among), moment)
 
 
-def _n_answers_about() -> int:
-    """As many as there are numbers of answers: the ledger loses none."""
-    numbers = Annotation.objects.values_list("pk", flat=True)
-    newest, oldest = numbers.order_by("-pk").first(), numbers.order_by("pk").first()
-    return newest - oldest if newest and oldest else 0
+def outdated_at(project: Project, mark: Mark) -> set[int]:
+    """The ids of those that were outdated at a mark, by the rules of now."""
+    changes, moment = rule_changes(project), Moment()
+    if not changes.guidelines:
+        return set()
+    touched = moment.touched_since(mark)
+    if touched is None:
+        return _outdated(project, changes, None, mark)
+    return outdated(project, moment) - touched | _outdated(project, changes, touched, mark)
 
 
-def _outdated(project: Project, changes: RuleChanges, among: set[int] | None) -> set[int]:
-    """Those among these examples, or among all."""
-    decisions = Decision.objects.filter(example__project=project)
+def _outdated(project: Project, changes: RuleChanges, among: set[int] | None, mark: Mark | None = None) -> set[int]:
+    """Those among these examples, or among all; at a mark, those that were."""
+    if among is not None and not among:
+        return set()
+    decisions, until = Decision.objects.filter(example__project=project), mark.annotation if mark else None
     examples = Example.objects.filter(project=project)
+    if mark is not None:
+        decisions = decisions.filter(pk__lte=mark.decision)
     if among is not None:
         decisions, examples = decisions.filter(example__in=among), examples.filter(pk__in=among)
-    return (_answers_before(examples, changes, answers_of(project)) - _decided(decisions)
+    return (_answers_before(examples, changes, answers_of(project), until) - _decided(decisions)
             ) | _outdated_decisions(decisions, changes, answers_of(project))
 
 
@@ -140,11 +148,12 @@ def _standing(decisions: QuerySet[Decision]) -> dict[int, Decision]:
 
 # Answers
 
-def _answers_before(examples: QuerySet[Example], changes: RuleChanges, answers: Answers) -> set[int]:
+def _answers_before(examples: QuerySet[Example], changes: RuleChanges, answers: Answers,
+                    until: int | None = None) -> set[int]:
     """Those with an answer to a label whose rule changed after it, and too few answers since."""
     found: set[int] = set()
     for guideline in changes.guidelines:
-        mine = Annotation.objects.current().filter(example_id=OuterRef("pk"))
+        mine = Annotation.objects.current(until=until).filter(example_id=OuterRef("pk"))
         old = mine.filter(instructions_version__lt=guideline.version)
         if guideline != changes.of_all:
             old = old.annotate(json=Cast("value", models.TextField())).filter(

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from math import floor
 from urllib.parse import urlencode
 
@@ -16,10 +17,12 @@ from curation.services.queue import Filter, Queue
 from labeling.models import Annotation
 from labeling.services.bulk import CHUNK
 from projects.errors import UserError
+from projects.wording import counted
 from stats.intervals import Interval, wilson
 
 N_BINS = 20
 N_PAIRS = 8
+N_REPORTS = 20  # of the newest, how the share of doubted labels went
 MIN_AGREEMENT = 30  # examples with several answers, below which an interval says next to nothing
 
 
@@ -90,6 +93,15 @@ class PairRow:
 
 
 @dataclass(frozen=True)
+class ReportRow:
+    """The share of the scored labels that looked wrong in one report."""
+
+    pk: int
+    created_at: datetime
+    flagged: Interval
+
+
+@dataclass(frozen=True)
 class ChangeRow:
     """How many examples changed in one way since the report before. query: what the page of changes is asked for."""
 
@@ -124,7 +136,8 @@ class Changes:
 class Quality:
     """agreement: of the model's out-of-sample predictions with the given labels; baseline: of always saying the
     commonest label. Both None where the model could not be fitted, histogram None where scores are hidden.
-    labels: one row per label, [] where answers have none. answers: None for classification."""
+    labels: one row per label, [] where answers have none. answers: None for classification. reports: the newest that
+    scored labels, oldest first, of classification only."""
 
     report: QualityReport
     n_labelled: int
@@ -136,6 +149,7 @@ class Quality:
     answers: AnswerFacts | None = None
     flags: list[FlagRow] = field(default_factory=list)
     changes: Changes | None = None
+    reports: list[ReportRow] = field(default_factory=list)
 
     @property
     def is_modelled(self) -> bool:
@@ -167,14 +181,14 @@ class Quality:
             return ""
         low = sum(n for n, end in zip(self.histogram.counts, self.histogram.edges[1:], strict=True) if end <= 0.5)
         if not self.is_modelled:
-            return (f"Agreement of the answers to {self.report.n_scored:,} examples: {low:,} at 0.5 or below, where no "
-                    "less sets them apart than joins them")
-        return (f"Label quality of {self.report.n_scored:,} examples: {low:,} below 0.5, where the model prefers "
-                "another label")
+            return (f"Agreement of the answers to {counted(self.report.n_scored, 'example')}: {low:,} at 0.5 or below, "
+                    "where no less sets them apart than joins them")
+        return (f"Label quality of {counted(self.report.n_scored, 'example')}: {low:,} below 0.5, where the model "
+                "prefers another label")
 
 
 def read_quality(report: QualityReport, names: Mapping[int, str] | None = None) -> Quality:
-    """Return the report's figures. Six queries at most, whatever the number of examples.
+    """Return the report's figures. Seven queries at most, whatever the number of examples.
 
     names: annotator pk → what this reader may call them; their own names if left out.
     """
@@ -187,7 +201,14 @@ def read_quality(report: QualityReport, names: Mapping[int, str] | None = None) 
         report=report, n_labelled=n_labelled, agreement=_share(report.accuracy, n_compared),
         baseline=_share(report.majority_share, n_compared), labels=labels, histogram=_histogram(report),
         annotators=_annotators(report, names), answers=None if is_one_label else _answer_facts(report),
-        flags=flag_rows(report), changes=_changes(report) if report.previous_id else None)
+        flags=flag_rows(report), changes=_changes(report) if report.previous_id else None,
+        reports=_reports(report) if is_one_label else [])
+
+
+def _reports(report: QualityReport) -> list[ReportRow]:
+    scored = QualityReport.objects.filter(project=report.project_id, pk__lte=report.pk, n_scored__gt=0)
+    newest = scored.values_list("pk", "created_at", "n_issues", "n_scored")[:N_REPORTS]
+    return [ReportRow(pk, at, wilson(n_issues, n_scored)) for pk, at, n_issues, n_scored in reversed(newest)]
 
 
 def confused_pairs(report: QualityReport) -> list[PairRow]:

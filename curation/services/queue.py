@@ -17,7 +17,7 @@ from curation.answers import Answers
 from curation.models import Decision, ExampleScore, Flag, QualityReport
 from curation.services.keeping import Mark, Moment, ids_kept_up, kept_up
 from curation.services.labels import answers_of
-from curation.services.outdated import outdated
+from curation.services.outdated import outdated, outdated_at
 from curation.services.selections import selected_ids, selection_of
 from labeling.models import Annotation, Example
 from projects.errors import UserError
@@ -162,7 +162,7 @@ class Queue:
 
     @cached_property
     def _outdated(self) -> set[int]:
-        return outdated(self.report.project)
+        return outdated_at(self.report.project, self.mark) if self.mark else outdated(self.report.project)
 
     @cached_property
     def _selected(self) -> list[int]:
@@ -209,7 +209,7 @@ class Queue:
     def n(self, moment: Moment | None = None) -> int:
         """How many there are; in a large project counted once and kept up with what is decided."""
         report, name = self.report, f"queue:{self.report.pk}:{replace(self.filter, order='gain').query}"
-        if self.filter.view == "outdated":  # what was outdated at a mark cannot be told afterwards
+        if self.filter.view == "outdated":  # to find it anew at a mark would be dearer than to keep the ids
             return len(ids_kept_up(f"{name}:{report.project.instructions_version}", report.n_examples,
                                    self._ids_among, moment))
         return kept_up(name, report.n_examples, self.rows.count, lambda n, mark, touched: (

@@ -1,5 +1,6 @@
 """The review queue: what is worth a look, what still waits there, and the decisions that settle it."""
 
+import hashlib
 from collections import Counter
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
+from curation.answers import WRITTEN
 from curation.models import BulkDecision, Decision, Erasure, ExampleScore, Message, QualityReport
 from curation.services.keeping import Mark, Moment, kept_up
 from curation.services.labels import answers_of, ballot_of
@@ -66,8 +68,15 @@ def decide(example: Example, *, verdict: str, by: User, value: str = "", reason:
     elif decision.reason:
         Message.objects.create(example=example, author=by, text=decision.reason, asked=asked)
     audit(example.project, by, "decide", {"example": example.key, "decision": decision.pk, "verdict": verdict,
-                                          "value": value})
+                                          **_audited(example.project, value)})
     return decision
+
+
+def _audited(project: Project, value: str) -> dict[str, str]:
+    """A label as the audit chain has it, which cannot forget words: of an answer written in words the hash alone."""
+    if not value or project.task_type not in WRITTEN:
+        return {"value": value}
+    return {"value_sha256": hashlib.sha256(value.encode()).hexdigest()}
 
 
 def _read_label(example: Example, written: str) -> str:

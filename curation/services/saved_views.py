@@ -33,7 +33,7 @@ def save_view(project: Project, given: Mapping[str, str], *, name: str, is_share
     view, _ = mine.update_or_create(name=name, defaults={
         "query": read_filter(given).query, "is_shared": is_shared}, create_defaults={
         "query": read_filter(given).query, "is_shared": is_shared, "project": project, "owner": by})
-    audit(project, by, "save_view", {"view": view.pk, "name": name, "query": view.query, "is_shared": is_shared})
+    audit(project, by, "save_view", {"view": view.pk, "is_shared": is_shared})
     return view
 
 
@@ -41,5 +41,5 @@ def delete_view(view: SavedView, *, by: User) -> None:
     """Raises UserError if somebody else made it."""
     if view.owner_id != by.pk:
         raise UserError(f"{view.owner} made the view “{view}”, so only they delete it.")
-    audit(view.project, by, "delete_view", {"view": view.pk, "name": view.name})
+    audit(view.project, by, "delete_view", {"view": view.pk})
     view.delete()

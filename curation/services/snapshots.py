@@ -28,8 +28,8 @@ from curation.services.checks import Check, check_rows, checked_row
 from curation.services.frozen import FrozenRow, checked_bytes, read_manifest, read_rows, stream_chunks
 from curation.services.gold_sets import GoldPreview, count_quickly, gold_set_of, preview, rule_of
 from curation.services.held_out import HeldOut, held_out
+from curation.services.keeping import mark_now
 from curation.services.labels import Ballot, answers_of, ballots
-from curation.services.staleness import newest_marks
 from jobs.models import Job
 from jobs.progress import Progress
 from jobs.services import completing, enqueue
@@ -40,6 +40,7 @@ from projects.errors import UserError
 from projects.models import Project
 from projects.objects import put_object
 from projects.services import audit
+from projects.wording import counted
 
 __all__ = ["FrozenRow", "HeldOut", "approval_obstacle", "approve_snapshot", "held_out", "read_manifest", "read_rows",
            "require_approved", "run_freeze", "start_freeze", "start_roll_back"]
@@ -58,7 +59,7 @@ def start_freeze(project: Project, *, by: User, wake: bool = True) -> Job:
     n = count_quickly(project, rule)
     if n == 0:
         raise UserError(NOTHING_PICKED)
-    return enqueue("freeze", project, title=f"Freezing {'up to ' * (n is None)}{n or rule.size:,} gold rows",
+    return enqueue("freeze", project, title=f"Freezing {'up to ' * (n is None)}{counted(n or rule.size, 'gold row')}",
                    requested_by=by,
                    params={"rule": asdict(rule)}, exclusive=f"freeze:{project.pk}", wake=wake)
 
@@ -75,8 +76,9 @@ def start_roll_back(snapshot: Snapshot, *, by: User, wake: bool = True) -> Job:
         raise UserError(f"{snapshot} is the newest snapshot, so there is nothing to go back to.")
     if not n_live:
         raise UserError(f"All rows of {snapshot} were erased.")
-    return enqueue("freeze", snapshot.project, title=f"Freezing the {n_live:,} rows of {str(snapshot).lower()} again",
-                   requested_by=by, params={"again": snapshot.pk}, exclusive=f"freeze:{snapshot.project_id}", wake=wake)
+    title = f"Freezing the {counted(n_live, 'row')} of {str(snapshot).lower()} again"
+    return enqueue("freeze", snapshot.project, title=title, requested_by=by,
+                   params={"again": snapshot.pk}, exclusive=f"freeze:{snapshot.project_id}", wake=wake)
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def run_freeze(job: Job, progress: Progress) -> None:
 
 def _chosen(project: Project, rule: GoldRule, progress: Progress) -> _Frozen:
     """What the gold set's rule and the held-out examples give now."""
-    marks: dict[str, int | None] = {**newest_marks()}  # before anything is read: what comes meanwhile counts as newer
+    mark = mark_now()  # before anything is read: what comes meanwhile counts as newer
     chosen = preview(project, rule, progress=progress)
     if not chosen.n:
         raise UserError(NOTHING_PICKED)
@@ -146,7 +148,8 @@ def _chosen(project: Project, rule: GoldRule, progress: Progress) -> _Frozen:
         left_out=[canonical_line(asdict(row)) for row in left_out],
         rows=[(draft.example.pk, draft.split, draft.label, draft.annotation_ids, draft.decision_id)
               for draft in drafts],
-        checks=checks, counts=counts, rule=asdict(rule), report=chosen.report, marks=marks,
+        checks=checks, counts=counts, rule=asdict(rule), report=chosen.report,
+        marks={"last_annotation": mark.annotation, "last_decision": mark.decision},
         facts={"labels": project.labels, "task_type": project.task_type, "schema": project.schema,
                "guideline": {"version": project.instructions_version, "text": project.instructions},
                "selection": {"sha256": chosen.store(), "n": chosen.n},

@@ -80,10 +80,3 @@ def label_now(label: str, split: str, ballot: Ballot | None, answers: Answers) -
 def n_erased(snapshot: Snapshot) -> int:
     """How many rows of a snapshot were erased since."""
     return SnapshotRow.objects.filter(snapshot=snapshot, example__erasure__isnull=False).count()
-
-
-def newest_marks() -> dict[str, int]:
-    """The newest annotation and decision that there are, as a snapshot notes them before it reads any."""
-    last_annotation = Annotation.objects.order_by("-pk").values_list("pk", flat=True).first()
-    last_decision = Decision.objects.order_by("-pk").values_list("pk", flat=True).first()
-    return {"last_annotation": last_annotation or 0, "last_decision": last_decision or 0}

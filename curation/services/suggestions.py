@@ -7,7 +7,7 @@ import numpy as np
 from curation.models import QualityReport
 from curation.probabilities import out_of_sample_probabilities, probabilities_of_unlabelled
 from curation.services.embeddings import ensure_embeddings, load_embeddings
-from curation.services.scoring import SEED
+from curation.services.scored import SEED
 from jobs.models import Job
 from jobs.progress import Progress
 from labeling.models import Example

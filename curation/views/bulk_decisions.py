@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from curation.forms import BulkForm
-from curation.models import BulkDecision
+from curation.models import ERASED, BulkDecision
 from curation.services.bulk_decisions import bulk_decisions, decide_all, look_at, undo_all
 from curation.services.labels import answers_of
 from curation.services.queue import Queue, filter_words, read_filter
@@ -18,6 +18,7 @@ from jobs.models import Job
 from labeling.services.annotators import names_for
 from projects.models import Project
 from projects.rights import on
+from projects.wording import counted
 
 N_PAST = 20
 
@@ -31,8 +32,7 @@ def bulk(request: Request, project: Project) -> HttpResponse:
     context: dict[str, Any] = {
         "project": project, "report": report, "nav": "curation:review", "words": filter_words(filter_, names),
         "job": open_job(project, "decide_all"), "review_url": review_url(project, filter_),
-        "past": [(one, f"{reverse('curation:review', args=[project.pk])}?{one.query}", getattr(one, "undone_by", None))
-                 for one in past]}
+        "past": [(one, _filter_url(one), getattr(one, "undone_by", None)) for one in past]}
     if report is not None:
         answers, look = answers_of(project), look_at(Queue(report, filter_))
         context |= {
@@ -43,6 +43,11 @@ def bulk(request: Request, project: Project) -> HttpResponse:
                 for score in look.shown],
             "decide_url": review_url(project, filter_, name="curation:bulk-decide")}
     return render(request, "curation/bulk.html", context)
+
+
+def _filter_url(bulk: BulkDecision) -> str:
+    """Of the queue that was decided; "" where its words are erased."""
+    return "" if bulk.query == ERASED else f"{reverse('curation:review', args=[bulk.project_id])}?{bulk.query}"
 
 
 N_LABELS = 12  # rows of a table of labels
@@ -81,9 +86,10 @@ def bulk_words(bulk: BulkDecision) -> str:
     """What a bulk decision did, and what it left alone."""
     what = {"keep": "kept", "accept": "relabelled as suggested", "relabel": f"now “{bulk.value}”",
             "exclude": "excluded", "undo": "taken back"}[bulk.action]
-    left = [f"{bulk.n_changed:,} were decided otherwise meanwhile and stay as they are"] if bulk.n_changed else []
+    left = [f"{counted(bulk.n_changed, 'was', 'were')} decided or answered meanwhile and left alone"
+            ] if bulk.n_changed else []
     nothing = bulk.n_previewed - bulk.n_decided - bulk.n_changed
     if nothing:
         left.append(f"{nothing:,} had no {'suggestion' if bulk.action == 'accept' else 'label'}")
-    return f"{bulk.n_decided:,} example{'' if bulk.n_decided == 1 else 's'} {what}." + (
+    return f"{counted(bulk.n_decided, 'example')} {what}." + (
         f" {'; '.join(left).capitalize()}." if left else "")

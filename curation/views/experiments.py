@@ -2,7 +2,6 @@ from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.safestring import mark_safe
 from django.views.decorators.http import require_GET, require_http_methods
 
 from curation.models import Experiment, LabelForecast
@@ -14,10 +13,10 @@ from curation.views.page import Request, open_job
 from curation.views.review import review_url
 from jobs.models import Job
 from labeling.models import Example
-from projects.drawing import Series, line_svg
+from projects.charts import Chart, interval_chart, learning_chart
 from projects.models import Project
 from projects.rights import on
-from projects.wording import percent_words
+from projects.wording import percent_words, point_words
 from stats.intervals import Interval
 
 NAV = "curation:gold-set"
@@ -45,10 +44,22 @@ def experiment_detail(request: Request, experiment: Experiment) -> HttpResponse:
     arms = list(experiment.arms.all())
     rows = [{"arm": arm, "accuracy": Interval(**arm.accuracy), "n_draws": len(arm.accuracies),
              "difference": Interval(**arm.difference) if arm.difference else None} for arm in arms]
+    groups = _groups(experiment)
     return render(request, "curation/experiment_detail.html", {
-        "experiment": experiment, "project": experiment.project, "nav": NAV, "rows": rows,
-        "accuracies": [row["accuracy"] for row in rows], "groups": _groups(experiment),
-        "gaps": [row["difference"] for row in rows if row["difference"]]})
+        "experiment": experiment, "project": experiment.project, "nav": NAV, "rows": rows, "groups": groups,
+        "accuracies": [row["accuracy"] for row in rows],
+        "gaps_chart": _differences("Against the first", [
+            (arm.name, Interval(**arm.difference)) for arm in arms if arm.difference]),
+        "gains_chart": _differences("May bring", [
+            (f"{group['given']} → {group['suggested']}", group["gain"]) for group in groups])})
+
+
+def _differences(what: str, rows: list[tuple[str, Interval]]) -> Chart | None:
+    """Two differences or more as a chart: one alone is said as well by its figure."""
+    if len(rows) < 2:
+        return None
+    return interval_chart(rows, words=f"{what}: " + "; ".join(
+        f"{name} {point_words(gap.estimate)}, {point_words(gap.low)} to {point_words(gap.high)}" for name, gap in rows))
 
 
 def _groups(experiment: Experiment) -> list[dict[str, Any]]:
@@ -80,17 +91,15 @@ def forecasts(request: Request, project: Project) -> HttpResponse:
 def _drawn(made: LabelForecast) -> dict[str, Any]:
     """The curve as a chart, and as a table of sizes for those who rather read."""
     band, price = made.found["band"], Price(**made.found["price"])
-    means = [(size, 1 - sum(errors) / len(errors)) for size, errors in zip(made.sizes, made.errors, strict=True)]
-    series = [Series("at best", [(size, 1 - low) for size, _, low, _ in band]),
-              Series("curve", [(size, 1 - error) for size, error, _, _ in band]),
-              Series("at worst", [(size, 1 - high) for size, _, _, high in band]),
-              Series("measured", means)]
-    words = (f"{percent_words(means[-1][1])} with {made.n_train:,} labels; by the curve "
-             f"{percent_words(1 - band[-1][1])} with {band[-1][0]:,}")
-    chart = line_svg(series, label=words, x_name="labelled examples", y_text=lambda v: percent_words(v, 0),
-                     value_text=percent_words)
+    parts = [[1 - error for error in errors] for errors in made.errors]
+    means = [(size, sum(shares) / len(shares)) for size, shares in zip(made.sizes, parts, strict=True)]
+    chart = learning_chart(
+        made.sizes, parts, band=[(size, 1 - error, 1 - high, 1 - low) for size, error, low, high in band],
+        target=made.target_value,
+        words=f"{percent_words(means[-1][1])} with {made.n_train:,} labels; by the curve "
+              f"{percent_words(1 - band[-1][1])} with {band[-1][0]:,}, target {percent_words(made.target_value)}")
     later = [row for row in band if row[0] > made.n_train]
-    return {"chart": mark_safe(chart), "means": means, "price": price,  # noqa: S308 - line_svg escapes its words
+    return {"chart": chart, "means": means, "price": price,
             "later": [(size, Interval(1 - error, 1 - high, 1 - low, made.n_dev), size - made.n_train,
                        price.hours(size - made.n_train), price.money(size - made.n_train))
                       for size, error, low, high in [*later[::max(1, len(later) // 4)][1:4], *later[-1:]]]}

@@ -29,6 +29,7 @@ from curation.services.snapshots import start_freeze
 from curation.views.page import Request
 from curation.views.review import review_url
 from labeling.models import Example
+from projects.charts import MAX_SHARES, Chart, share_chart
 from projects.errors import UserError
 from projects.models import Project
 from projects.rights import on
@@ -164,6 +165,7 @@ def _preview_context(request: Request, project: Project, form: GoldRuleForm) -> 
     wrong, agreement = facts["audit"]["error"], facts["agreement"]
     return {
         "picked": facts, "is_modelled": project.task_type in MODELLED, "is_short": facts["n"] < facts["size"],
+        "shares_chart": _shares_chart(facts), "max_shares": MAX_SHARES,
         "is_spread": facts["method"] == Method.SPREAD, "min_checked": MIN_CHECKED,
         "left_out": [(*LEFT_OUT[LeftOut(reason)], n) for reason, n in facts["left_out"].items()],
         "taken": [(TAKEN[Taken(why)], n) for why, n in facts["taken"].items()],
@@ -171,6 +173,12 @@ def _preview_context(request: Request, project: Project, form: GoldRuleForm) -> 
         "to_check": [{"pk": pk, "text": texts[pk]} for pk in to_check], "n_unchecked": len(unchecked),
         "shown": [{**row, "text": texts[row["pk"]], "label": answers.show(row["label"], source=texts[row["pk"]])}
                   for row in rows]}
+
+
+def _shares_chart(facts: dict[str, Any]) -> Chart | None:
+    """Each label's share of the labelled examples and of the pick; None with one label or nothing picked."""
+    rows = [(row["label"], row["n_candidates"], row["n_selected"]) for row in facts["table"]]
+    return share_chart(rows, whole="labelled", part="picked") if len(rows) > 1 and facts["n"] else None
 
 
 def _query(rule: GoldRule) -> str:

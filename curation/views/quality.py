@@ -1,11 +1,12 @@
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from curation.models import Flag, GoldSet, ScoreChange
 from curation.services.causes import causes_of
 from curation.services.labels import answers_of
-from curation.services.quality import changed_scores, confused_pairs, read_quality
+from curation.services.quality import ReportRow, changed_scores, confused_pairs, read_quality
 from curation.services.queue import Filter, names_of
 from curation.services.review import review_counts
 from curation.services.scoring import latest_report, start_score
@@ -14,9 +15,11 @@ from curation.views.review import review_url
 from jobs.models import Job
 from labeling.models import Example
 from labeling.services.annotators import names_for
+from projects.charts import Chart, trend_chart
 from projects.errors import UserError
 from projects.models import Project
 from projects.rights import on
+from projects.wording import percent_words
 
 
 @on(Project, "see_quality")
@@ -24,15 +27,27 @@ from projects.rights import on
 def quality(request: Request, project: Project) -> HttpResponse:
     report = latest_report(project)
     gold = GoldSet.objects.filter(project=project).first()
+    found = read_quality(report, names_for(project, request.user)) if report else None
     return render(request, "curation/quality.html", {
         "project": project, "report": report, "job": open_job(project, "score"),
         "has_examples": report is not None or Example.objects.filter(project=project).exists(),
-        "quality": read_quality(report, names_for(project, request.user)) if report else None,
+        "quality": found, "reports_chart": _reports_chart(found.reports) if found else None,
         "counts": review_counts(report) if report else None,
         "causes": causes_of(project), "names": names_of(project),
         "pairs": [(pair, review_url(project, Filter(view="flagged", label=pair.given, predicted=pair.suggested)))
                   for pair in confused_pairs(report)] if report else [],
         "threshold": gold.min_quality if gold and gold.min_quality > 0 else None})
+
+
+def _reports_chart(reports: list[ReportRow]) -> Chart | None:
+    """How the share of doubted labels went, from two reports on."""
+    if len(reports) < 2:
+        return None
+    first, last = reports[0], reports[-1]
+    days = [(row, timezone.localtime(row.created_at)) for row in reports]
+    return trend_chart([(f"{row.pk}, {day.day} {day:%b}", row.flagged) for row, day in days], title="looked wrong",
+                       words=f"Labels that looked wrong: {percent_words(first.flagged.estimate)} in report {first.pk}, "
+                             f"{percent_words(last.flagged.estimate)} in report {last.pk}")
 
 
 @on(Project, "see_quality")

@@ -106,12 +106,25 @@ class AnnotationQuerySet(models.QuerySet["Annotation"]):
     def visible_to(self, user: AnyUser) -> Self:
         return self.filter(example__project__memberships__user_id=user.pk or 0)
 
-    def current(self) -> Self:
-        """The last word of each annotator on each example, without skips and retractions."""
+    def current(self, *, until: int | None = None) -> Self:
+        """The last word of each annotator on each example, without skips and retractions.
+
+        until: as it was when the answer of this number was the newest.
+        """
         newer = Annotation.objects.filter(
             example_id=models.OuterRef("example_id"), annotator_id=models.OuterRef("annotator_id"),
             pk__gt=models.OuterRef("pk"))
-        return self.filter(~models.Exists(newer), skipped=False, retracted=False)
+        rows = self.filter(skipped=False, retracted=False)
+        if until is not None:
+            rows, newer = rows.filter(pk__lte=until), newer.filter(pk__lte=until)
+        return rows.filter(~models.Exists(newer))
+
+    def newest_of(self, project: Project | None) -> int:
+        """The number of the newest answer in a project, or at all; 0 if there is none."""
+        if project is not None:  # person by person, as the index of answers is ordered
+            people = list(Annotator.objects.filter(project=project).values_list("pk", flat=True))
+            return self.filter(annotator__in=people).newest_of(None)
+        return self.order_by("-pk").values_list("pk", flat=True).first() or 0
 
 
 class Annotation(models.Model):

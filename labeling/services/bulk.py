@@ -13,6 +13,7 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import EmptyResultSet
 from django.db import connection, models
 
 CHUNK = 2000  # rows per round trip; also keeps IN lists within SQLite's limits
@@ -136,6 +137,8 @@ class Among(models.Lookup):
     prepare_rhs = False
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[str | int, ...]]:
+        if not self.rhs:
+            raise EmptyResultSet  # which spares the query
         left, parameters = self.process_lhs(compiler, connection)
         among, ids = one_of(sorted(self.rhs))
         return f"{left} {among}", (*parameters, ids)

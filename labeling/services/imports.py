@@ -34,6 +34,7 @@ from projects.errors import UserError
 from projects.models import AuditEvent, Project
 from projects.objects import object_path, put_object
 from projects.services import audit
+from projects.wording import counted
 
 T = TypeVar("T")
 
@@ -104,7 +105,7 @@ def start_import(upload: Upload, *, by: User, skip_bad: bool = False, wake: bool
                         f"{line}: {reason} Mend the file, or import the {upload.n_good} good rows without them.")
     if not upload.n_good:
         raise UserError(f"No row of {upload.name} can be imported. Mend the rows named in the report.")
-    return enqueue("import", upload.project, title=f"Importing {upload.n_good:,} rows of {upload.name}",
+    return enqueue("import", upload.project, title=f"Importing {counted(upload.n_good, 'row')} of {upload.name}",
                    requested_by=by, params={"upload": upload.pk, "skip_bad": skip_bad},
                    exclusive=f"import:{upload.project_id}", dedupe_key=f"import:{upload.pk}", wake=wake)
 
@@ -152,9 +153,8 @@ def _is_in_already(upload: Upload) -> bool:
 def _state(upload: Upload) -> str:
     """A hash of the file, how it is read, and what of the project decides whether its rows are news."""
     project = upload.project
-    newest = Annotation.objects.filter(annotator__project=project).order_by("-pk").values_list("pk", flat=True)[:1]
     parts = [upload.sha256, upload.kind, upload.format, upload.mapping, upload.n_good, upload.n_bad, project.schema,
-             project.task_type, project.instructions_version, list(newest)]
+             project.task_type, project.instructions_version, Annotation.objects.newest_of(project)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,5 +1,6 @@
 """What templates need to show Goldpan's numbers: drawings as tags, words as filters. `{% load goldpan %}`."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
+from projects.charts import Chart
 from projects.drawing import Axis, Series, axis_for, bar_svg, estimate_svg, histogram_svg, line_svg, scale_svg
 from projects.models import Project, Role
 from projects.rights import MAY, role_in
@@ -139,6 +141,12 @@ def bar(done: int, total: int, label: str = "") -> SafeString:
 def histogram(counts: Sequence[int], edges: Sequence[float], label: str, threshold: float | None = None) -> SafeString:
     """`{% histogram counts edges "Label quality of 4,200 examples" threshold=0.3 %}`."""
     return mark_safe(histogram_svg(counts, edges, label=label, threshold=threshold))  # noqa: S308 - it escapes the label
+
+
+@register.inclusion_tag("_chart.html")
+def chart(chart: Chart) -> dict[str, Any]:
+    """`{% chart made %}`: a chart of projects.charts; the page's scripts block includes "_chart_scripts.html"."""
+    return {"chart": chart, "spec": json.dumps(chart.spec, allow_nan=False, ensure_ascii=False)}
 
 
 @register.inclusion_tag("_loss_chart.html")

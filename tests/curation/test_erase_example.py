@@ -14,24 +14,30 @@ from django.db import DatabaseError, connection, transaction
 from django.urls import reverse
 from django.utils import timezone
 
+from curation.answers import WRITTEN
 from curation.models import (
+    BulkDecision,
     Decision,
     Embedding,
     EmbeddingShard,
     Erasure,
     ExampleScore,
     PairToJudge,
+    SavedView,
     Snapshot,
     SnapshotRow,
 )
-from curation.services import gold_sets
+from curation.services import bulk_decisions, gold_sets
+from curation.services.bulk_decisions import decide_all, look_at
 from curation.services.checks import bytes_check
 from curation.services.discussions import write_message
 from curation.services.erasing import erase
 from curation.services.exporting import open_export, start_export, write_export
 from curation.services.frozen import read_rows, rows_file_of
 from curation.services.maps import start_map
+from curation.services.queue import Filter, Queue
 from curation.services.review import decide, undo
+from curation.services.saved_views import save_view
 from curation.services.scoring import latest_report, start_score
 from curation.services.selections import create_selection
 from curation.services.snapshots import approve_snapshot, start_freeze, start_roll_back
@@ -142,7 +148,7 @@ def test_exports_leave_it_out_with_the_reason_and_no_old_one_is_kept(snapshot, s
         left_out = (tmp_path / format / "left-out.csv").read_text()
         assert folder.n == snapshot.rows.count() - 1 and "p10,train,\"erased at somebody's wish on" in left_out
         assert not any(b"text p10" in path.read_bytes() for path in folder.path.rglob("*") if path.is_file())
-    with pytest.raises(UserError, match=r"1 rows of snapshot 1 were erased.*Freeze its rows again"):
+    with pytest.raises(UserError, match=r"1 row of snapshot 1 was erased.*Freeze its rows again"):
         write_export(snapshot, "snapshot", tmp_path / "snapshot")
     start_roll_back(snapshot, by=alice)
     run_jobs()
@@ -331,6 +337,16 @@ def told(request, alice, bob, run_jobs, monkeypatch):
         example=mine[1])[0].value)
     Suggestion.objects.create(example=mine[1], value=Annotation.objects.filter(example=mine[1])[0].value,
                               by="adapter 1")
+    save_view(project, {"view": "all", "q": WORD}, name=f"What {WORD} wrote", is_shared=True, by=bob)
+    for one in mine:  # bulk decisions with the words in them, below and above what is decided at once
+        queue = Queue(report, Filter(view="all", q=WORD, state="any"))
+        monkeypatch.setattr(bulk_decisions, "MAX_AT_ONCE", 2000 if one is mine[0] else 0)
+        decide_all(project, queue.filter, seen=look_at(queue).seen, action="keep", reason=f"{WORD} is right.", by=bob)
+    run_jobs()
+    assert BulkDecision.objects.count() == 2
+    if request.param in WRITTEN:
+        decide(mine[0], verdict="relabel", value=Decision.objects.filter(example=mine[0]).last().value, by=bob,
+               report=report)
     PairToJudge.objects.create(report=report, place=99, example_a=mine[0], example_b=mine[1], similarity=0.9)
     return project, mine
 
@@ -349,6 +365,27 @@ def test_the_word_is_nowhere_any_more(told, alice, run_jobs):
     start_map(project, by=alice)
     run_jobs()
     assert places() == set() and list(problems()) == []
+
+
+def test_of_searches_those_go_that_find_nothing_else(scored, alice, bob, run_jobs):
+    for name, q in (("mine", "text p10"), ("everybody's", "this is"), ("nobody's", "unheard of")):
+        save_view(scored.project, {"view": "all", "q": q}, name=name, is_shared=False, by=bob)
+    for q in ("text p10", "this is"):
+        queue = Queue(scored.report, Filter(view="all", q=q))
+        decide_all(scored.project, queue.filter, seen=look_at(queue).seen, action="keep", reason="Read.", by=bob)
+    erased(scored.examples["p10"], alice, run_jobs)
+    assert set(SavedView.objects.values_list("name", flat=True)) == {"everybody's", "nobody's"}
+    assert list(BulkDecision.objects.order_by("pk").values_list("query", "reason")) == [
+        ("[erased]", ""), ("view=all&q=this+is", "Read.")]
+    assert Job.objects.get(kind="erase").result["n_searches"] == 1
+
+
+def test_the_page_of_bulk_decisions_says_that_the_words_are_gone(scored, alice, bob, client_of, run_jobs):
+    queue = Queue(scored.report, Filter(view="all", q="text p10"))
+    decide_all(scored.project, queue.filter, seen=look_at(queue).seen, action="keep", by=bob)
+    erased(scored.examples["p10"], alice, run_jobs)
+    html = client_of(bob).get(reverse("curation:bulk", args=[scored.project.pk])).content.decode()
+    assert "the filter’s words were erased" in html and "p10" not in html
 
 
 # Out of all queues
@@ -391,6 +428,9 @@ FORBIDDEN = [
     "UPDATE curation_decision SET value = '[erased]' WHERE example_id = {p00}",
     "UPDATE curation_decision SET verdict = 'open', reason = '' WHERE example_id = {p10}",
     "DELETE FROM curation_decision WHERE example_id = {p10}",
+    "UPDATE curation_bulkdecision SET query = 'view=flagged'",
+    "UPDATE curation_bulkdecision SET query = '[erased]', n_decided = 7",
+    "DELETE FROM curation_bulkdecision",
     "UPDATE curation_erasure SET reason = 'x'",
     "DELETE FROM curation_erasure",
     "DELETE FROM curation_redactedrows"]
@@ -398,6 +438,8 @@ FORBIDDEN = [
 
 def test_nothing_else_can_be_changed_even_after_an_erasure(snapshot, scored, alice, bob, run_jobs):
     decide(scored.examples["p00"], verdict="relabel", value="positive", reason="said so", by=bob, report=scored.report)
+    queue = Queue(scored.report, Filter(view="all"))
+    decide_all(scored.project, queue.filter, seen=look_at(queue).seen, action="keep", by=bob)
     erased(scored.examples["p10"], alice, run_jobs)
     ids = {key: scored.examples[key].pk for key in ("p00", "p10", "p11")}
     for statement in FORBIDDEN:

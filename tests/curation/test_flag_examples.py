@@ -118,7 +118,7 @@ def test_scoring_again_without_news_says_so_and_reads_no_text_again(report, proj
         assert not texts, "an unchanged text was read again"
         return languages_of(texts, **more)
 
-    monkeypatch.setattr("curation.services.scoring.languages_of", only_new)
+    monkeypatch.setattr("curation.services.flagging.languages_of", only_new)
     again = scored(project, bob, run_jobs)
     assert again.previous_id == report.pk and again.n_flags == report.n_flags and again.language == "en"
     assert {**again.n_changes, "new": 0} == {"new": 0} and not again.changes.exists()

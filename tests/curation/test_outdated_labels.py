@@ -5,9 +5,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from curation.models import Decision
+from curation.services.bulk_decisions import decide_all, look_at
 from curation.services.evidence import review_item
 from curation.services.keeping import kept
 from curation.services.outdated import ask_again, outdated, outdated_because, undecided
+from curation.services.queue import Filter, Queue
 from curation.services.review import decide, review_counts, review_queue, undo
 from labeling.models import Annotation, Annotator, Batch, Example
 from projects.errors import UserError
@@ -114,6 +116,41 @@ def test_review_has_a_view_of_them_with_the_reason(scored, bob, client_of):
     client.post(reverse("curation:decide", args=[scored.project.pk]) + "?view=outdated",
                 {"score": scored.score("p00").pk, "seen": 0, "verdict": "keep"})
     assert review_counts(scored.report).outdated == len(NEGATIVE) - 1
+
+
+OUTDATED = Filter(view="outdated")
+
+
+def decide_outdated(scored, bob, meanwhile):
+    look = look_at(Queue(scored.report, OUTDATED))
+    assert look.seen.n == len(NEGATIVE)
+    meanwhile()
+    return decide_all(scored.project, OUTDATED, seen=look.seen, action="keep", by=bob)
+
+
+@pytest.mark.parametrize("most_touched", [1000, 0])
+def test_many_are_decided_though_somebody_decides_or_answers_about_some_meanwhile(
+        scored, alice, bob, monkeypatch, most_touched):
+    monkeypatch.setattr("curation.services.keeping.MOST_TOUCHED", most_touched)
+    publish(scored.project, bob, "negative")
+
+    def meanwhile():
+        decide(scored.examples["p00"], verdict="exclude", by=alice, report=scored.report)
+        answer(scored.examples["p03"], "jon", "neutral", 2)
+        decide(scored.examples["p01"], verdict="relabel", value="negative", by=alice)  # never among them
+
+    bulk = decide_outdated(scored, bob, meanwhile)
+    assert (bulk.n_previewed, bulk.n_decided, bulk.n_changed) == (len(NEGATIVE), len(NEGATIVE) - 2, 2)
+    assert sorted(bulk.decisions.values_list("example__key", flat=True)) == sorted({*NEGATIVE} - {"p00", "p03"})
+    assert Decision.objects.current().get(example=scored.examples["p00"]).verdict == "exclude"
+    assert keys(scored) == HELD_OUT
+
+
+def test_a_rule_that_changes_meanwhile_makes_others_of_them_so_nothing_is_decided(scored, bob):
+    publish(scored.project, bob, "negative")
+    with pytest.raises(UserError, match="Nothing was decided"):
+        decide_outdated(scored, bob, lambda: publish(scored.project, bob, "neutral", seen=2))
+    assert not Decision.objects.exists()
 
 
 def test_people_are_asked_again_about_what_nobody_decided(scored, bob, charlie, client_of):

@@ -54,7 +54,7 @@ def test_each_action_decides_about_the_whole_filter(scored, bob, action, value, 
     assert set(Decision.objects.values_list("bulk", "decided_by", "report", "reason", "cause")) == {
         (bulk.pk, bob.pk, scored.report.pk, "spring", "")}
     event = AuditEvent.objects.get(what="decide_all")
-    assert event.detail["n"] == len(found) and event.detail["filter"] == "view=flagged"
+    assert (event.detail["n"], event.detail["bulk"], bulk.query) == (len(found), bulk.pk, "view=flagged")
 
 
 def test_more_than_a_page_is_decided(scored, bob):

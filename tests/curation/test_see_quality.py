@@ -65,6 +65,19 @@ def test_annotators_are_shown_as_an_estimate(scored, alice, bob, client_of):
     assert [(row.name, row.n) for row in response.context["quality"].annotators] == [("jon", 17), ("mira", 39)]
 
 
+def test_from_two_reports_on_the_share_of_doubted_labels_is_drawn(scored, alice, bob, client_of):
+    first = page(client_of(bob), scored.project)
+    assert first.context["reports_chart"] is None and "Report by report" not in first.content.decode()
+    newer = new_report(scored.project, alice, scored.examples)
+    response = page(client_of(bob), scored.project)
+    rows = response.context["quality"].reports
+    assert [(row.pk, row.flagged.n) for row in rows] == [(scored.report.pk, 24), (newer.pk, 24)]
+    assert rows[0].flagged.estimate == pytest.approx(4 / 24)
+    html = response.content.decode()
+    assert f"16.7\u202f% in report {scored.report.pk}" in html
+    assert "The same as a table" in html and "data-chart" in html
+
+
 def test_the_page_asks_the_same_few_questions_for_any_size(scored, bob, client_of, django_assert_max_num_queries):
     client = client_of(bob)
     page(client, scored.project)

@@ -81,6 +81,18 @@ def test_a_curator_compares_the_small_clean_set_with_the_large_one(work, bob, cl
     assert found.verdict[0] in client.get(url(work)).content.decode().replace("&#x27;", "'")
 
 
+def test_two_differences_or_more_are_drawn_beside_their_table(work, bob, client_of, run_jobs):
+    client = client_of(bob)
+    drawn, told = (client.get(reverse("curation:experiment", args=[run(work, client, run_jobs, kind=kind).pk]))
+                   for kind in ("arms", "fixes"))
+    gaps = drawn.context["gaps_chart"]
+    assert "charts.js" in drawn.content.decode() and gaps.words.startswith("Against the first: all but the")
+    assert [row["name"] for row in gaps.spec["layer"][2]["data"]["values"]] == [
+        "all but the flagged", "flagged settled", "random few", "random of the gold's kind", "gold"]
+    assert told.context["gaps_chart"] is None  # before and after are one difference
+    assert len(told.context["groups"]) < 2 or told.context["gains_chart"].words.startswith("May bring: ")
+
+
 def test_a_look_at_the_test_rows_is_asked_for_and_counted(work, bob, client_of, run_jobs):
     found = run(work, client_of(bob), run_jobs, kind="fixes", look_at_test="on")
     assert (found.split, found.n, n_test_looks(work)) == ("test", N_TEST, 1)
@@ -149,8 +161,11 @@ def test_a_curator_asks_how_many_labels_more(work, bob, client_of, run_jobs):
     assert made.n_dev == N_DEV and made.sizes[-1] == made.n_train and len(made.errors) == 6
     assert made.found["band"][-1][0] == 2 * made.n_train
     assert made.found["price"]["seconds"] == 14 and made.found["price"]["wage"] == 30
-    html = client.get(url(work, "forecasts")).content.decode()
-    assert made.words[0] in html and "A label takes 14 s here" in html and "<svg" in html
+    page = client.get(url(work, "forecasts"))
+    html, chart = page.content.decode(), page.context["chart"]
+    assert made.words[0] in html and "A label takes 14 s here" in html and "data-chart" in html
+    assert {row["size"] for row in chart.spec["layer"][5]["data"]["values"]} == set(made.sizes)
+    assert all(row["low"] <= row["share"] <= row["high"] for row in chart.spec["layer"][0]["data"]["values"])
     with pytest.raises(DatabaseError, match="never changed"):
         LabelForecast.objects.update(n_dev=1)
 

@@ -6,6 +6,7 @@ import pytest
 from projects.wording import (
     ago_words,
     count_words,
+    counted,
     duration_words,
     interval_words,
     number_words,
@@ -97,3 +98,8 @@ def test_joiners_stay_where_writing_needs_them():
 
 def test_a_joiner_between_latin_letters_is_named():
     assert hidden("ad\u200dmin") == ["⟨U+200D⟩"]
+
+
+def test_a_count_and_its_noun_agree():
+    assert [counted(n, "row") for n in (0, 1, 2, 4200)] == ["0 rows", "1 row", "2 rows", "4,200 rows"]
+    assert counted(1, "has", "have") == "1 has" and counted(3, "entry", "entries") == "3 entries"

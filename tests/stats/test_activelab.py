@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cleanlab.internal.multiannotator_utils import find_best_temp_scaler
 from cleanlab.multiannotator import get_active_learning_scores
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 
 from stats.activelab import activelab, at_temperature, choose_batch
 from tests.stats.crowd import lowest_instead_of_random, simulated, table_of, tied_votes
@@ -55,8 +55,17 @@ def test_at_cleanlabs_temperature_scores_are_those_of_cleanlab_as_it_is(seed):
     assert ours.temperature != activelab(*votes, pred_probs).temperature
 
 
+def probable_by_a_hair():
+    """The labels 1 and 2 of the last but one example have a vote each and differ, if at all, in the last bit."""
+    table = np.array([[0, 0, 0, 0], [0, 0, 0, 1], *[[0, 0, 1, 1]] * 3, [0, 1, -1, -1], [0, 0, 1, 2], [0, -1, -1, -1]])
+    pred_probs = np.full((8, 4), 0.25)
+    pred_probs[6] = np.array([1, 3, 3, 2]) / 9
+    return (*np.nonzero(table >= 0), table[table >= 0]), pred_probs
+
+
 @settings(max_examples=150, deadline=None)
 @given(tied_votes(needs_shared=False))
+@example(probable_by_a_hair())
 def test_scores_are_cleanlabs_where_much_is_tied_or_certain(case):
     votes, pred_probs = case
     # Certain and even probabilities make many temperatures fit alike, and rounding would choose one: it is given.

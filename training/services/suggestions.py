@@ -32,6 +32,7 @@ from training.models import Adapter, Evaluation, Run, Verdict
 from training.prompts import prompt_from_json
 from training.services.endpoint import classify_rows
 from training.services.evaluation import materialise
+from training.services.quoting import has_lost_a_quote
 from training.services.scoring import Calibration, score_rows
 
 MOST = 5_000  # examples of one refresh: a language model without a GPU takes minutes for so many
@@ -73,7 +74,9 @@ def best_source(project: Project) -> Source:
 
 
 def _can_be_asked(run: Run) -> bool:
-    """Whether the model that this prompt was judged with is still the one that would answer."""
+    """Whether prompt and model are still those that were judged."""
+    if has_lost_a_quote(run):
+        return False
     if _is_embedded(run):
         return True
     return bool(settings.GOLDPAN_LLM_URL) and run.config.get("model") == settings.GOLDPAN_LLM_MODEL
