@@ -40,7 +40,6 @@ EXACT = ("goldpan", "plain", "faiss flat")
 GOALS_OF_PEERS = {"faiss flat": 8.0, "faiss IVF": 2.0, "SemHash": 10.0}  # G1
 REAL, CLUSTERED = {"plain": 3.0} | GOALS_OF_PEERS, {"plain": GOAL_HOSTILE} | GOALS_OF_PEERS
 LOOSE, HOSTILE = dict.fromkeys(PEERS, 0.0) | {"plain": GOAL_HOSTILE}, {"plain": GOAL_HOSTILE, "faiss flat": 0.0}
-N_CLUSTERED = {"small": 50_000, "full": 100_000}
 ROUNDS = 2
 SIZES = {"small": (12_500, 25_000, 50_000), "full": (100_000, 200_000, 400_000, 1_000_000)}
 
@@ -62,7 +61,7 @@ def main() -> int:
             np.save(f"{folder}/real.npy", vectors)
             met += [compare(f"{folder}/real.npy", "real", threshold, goals)
                     for threshold, goals in ((THRESHOLD, REAL), (0.90, LOOSE))]
-        for name, make, n, goals in (("clustered", clustered, N_CLUSTERED[size], CLUSTERED),
+        for name, make, n, goals in (("clustered", clustered, 50_000, CLUSTERED),
                                      ("hostile, even", even, 25_000, HOSTILE),
                                      ("hostile, cone", cone, 25_000, HOSTILE), ("dense", dense, 25_000, HOSTILE)):
             np.save(f"{folder}/some.npy", make(n))
