@@ -246,8 +246,9 @@ def in_range(index: Any, vectors: np.ndarray, threshold: float, block: int = 102
 
 def search_semhash(vectors: np.ndarray, threshold: float) -> dict[str, Any]:
     """Every neighbour that it finds at this threshold; its cosines are rounded, so they are computed anew."""
-    from semhash import SemHash
-    made = SemHash.from_embeddings(vectors, [str(row) for row in range(len(vectors))], model=None)
+    import semhash
+    peer: Any = semhash.SemHash  # it wants an encoder, which vectors that are there do not need
+    made = peer.from_embeddings(vectors, [str(row) for row in range(len(vectors))], model=None)
 
     def parts() -> Pairs:
         for row, (others, _) in enumerate(made.index.query_threshold(vectors, threshold=threshold)):
