@@ -33,6 +33,7 @@ cluster: setup  ## embeds and compares on a Ray cluster of two local nodes, and 
 	@$(VENV)/bin/pytest -q tests/drill/test_ray_cluster.py -m drill
 
 bench: setup  ## measures Goldpan beside its peers in one run, and prints ratios
+	@$(UV) pip install -q --python $(PY) -r requirements-bench.txt
 	@$(PY) -m bench.run
 
 setup: $(VENV)/.ready $(LS_VENV)/.ready $(MODEL)/config.json $(TWEETS)

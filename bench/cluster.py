@@ -27,6 +27,7 @@ GOAL = 0.8
 
 def main() -> int:
     try:
+        import ray
         from ray.cluster_utils import Cluster
     except ImportError:
         print("skipped: Ray is not installed (requirements-ray.txt)")
@@ -42,6 +43,7 @@ def main() -> int:
     try:
         found, seconds = in_turns(vectors)
     finally:
+        ray.shutdown()  # a cluster refuses to take down the node that this process is connected to
         cluster.shutdown()
     is_equal = all((getattr(found[here], name).tobytes() == getattr(found[on_ray], name).tobytes())
                    for name in ("rows_a", "rows_b", "similarity"))

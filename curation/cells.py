@@ -21,7 +21,7 @@ PARTITION_FROM = 300_000  # rows; below, comparing all takes minutes
 VISITS = (2, 4, 8)  # cells a row is compared in, its own among them
 ENOUGH = 0.995
 FITTED_PER_CELL = 32
-N_SAMPLED = 2 * BLOCK  # one half chooses the number of visits, the other says the recall
+N_CHOOSING, N_JUDGING = 1024, 2048  # sampled rows that choose the number of visits, and others that say the recall
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,8 @@ def make_cells(prepared: Prepared, *, seed: int = 0, n_cells: int | None = None,
     for start in range(0, m, BLOCK):
         visited[start:start + BLOCK] = _nearest(prepared.vectors[prepared.rows[start:start + BLOCK]], centres)
         progress("Dividing the texts", start, m)
-    sample = random.permutation(m)[:N_SAMPLED]
-    half = len(sample) // 2
-    chosen_by, judged_by = (_pairs_with_all(prepared, np.sort(part), progress)
-                            for part in (sample[:half], sample[half:]))
+    choosing, judging = np.split(random.permutation(m)[:N_CHOOSING + N_JUDGING], [min(N_CHOOSING, m // 3)])
+    chosen_by, judged_by = (_pairs_with_all(prepared, np.sort(part), progress) for part in (choosing, judging))
     n_visits = next((n for n in VISITS if _n_found(visited[:, :n], *chosen_by) >= ENOUGH * len(chosen_by[0])),
                     VISITS[-1])
     visited = np.ascontiguousarray(visited[:, :n_visits])
@@ -109,10 +107,12 @@ def _nearest(vectors: np.ndarray, centres: np.ndarray) -> np.ndarray:
 
 def _pairs_with_all(prepared: Prepared, sample: np.ndarray, progress: Progress) -> tuple[np.ndarray, np.ndarray]:
     """All pairs of the sampled positions, compared with every other row."""
-    search, parts = Search(prepared, sample), []
+    searches = [Search(prepared, sample[begin:begin + BLOCK]) for begin in range(0, len(sample), BLOCK)]
+    parts = []
     for start in range(0, prepared.n, BLOCK):
-        a, b, _ = search.against(np.arange(start, min(start + BLOCK, prepared.n)))
-        parts.append((a[a != b].astype(np.int32), b[a != b].astype(np.int32)))
+        for search in searches:
+            a, b, _ = search.against(np.arange(start, min(start + BLOCK, prepared.n)))
+            parts.append((a[a != b].astype(np.int32), b[a != b].astype(np.int32)))
         progress("Checking the division", start, prepared.n)
     return np.concatenate([a for a, _ in parts]), np.concatenate([b for _, b in parts])
 
