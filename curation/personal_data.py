@@ -11,6 +11,7 @@ from typing import Any
 
 EMAIL, PHONE, IBAN, CARD = "an e-mail address", "a phone number", "an IBAN", "a payment card number"
 
+_DIGIT = re.compile(r"\d")
 # Every repetition is bounded, so that no text takes longer than in proportion to its length.
 _EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,5}\.[^\W\d_]{2,24}\b")
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z\d]{4}){2,7}(?: ?[A-Z\d]{1,3})?\b")
@@ -39,8 +40,11 @@ def find_personal_data(text: str) -> list[Found]:
     """Return what looks like personal data, in the order of the text, nothing twice."""
     found: list[Found] = []
     is_taken = bytearray(len(text))  # the digits of a card are no phone number
+    has_digits = _DIGIT.search(text) is not None
     for what, pattern, is_right in ((EMAIL, _EMAIL, None), (IBAN, _IBAN, is_iban), (CARD, _CARD, is_card),
                                     (PHONE, _PHONE, None)):
+        if not ("@" in text if what == EMAIL else has_digits):
+            continue  # most texts have neither, and to look for the whole pattern takes 20 times as long
         for match in pattern.finditer(text):
             start, end = match.span()
             if not any(is_taken[start:end]) and (is_right is None or is_right(match.group())):
