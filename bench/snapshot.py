@@ -40,9 +40,9 @@ def main() -> int:
         data = Path(temporary)
         frozen = measure("prepare", data)
         print(f"{N_POOL + N_HELD_OUT:,} rows, {frozen['mb_of_file']:.0f} MB of JSON Lines; frozen with all checks in "
-              f"{frozen['wall']:.1f} s, {frozen['cpu']:.1f} s CPU")
+              f"{frozen['wall']:.1f} s, {frozen['cpu']:.1f} s CPU, its process grew by {frozen['mb']:.0f} MB", flush=True)
         equal = measure("equal", data)
-        print(f"two writes of every format are equal byte by byte: {', '.join(sorted(equal))}")
+        print(f"two writes of every format are equal byte by byte: {', '.join(sorted(equal))}", flush=True)
         found: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
         for number in range(N_ROUNDS):
             for side in SIDES if number % 2 == 0 else reversed(SIDES):
@@ -69,7 +69,7 @@ def measure(side: str, data: Path) -> dict[str, float]:
 def show(found: dict[str, list[dict[str, float]]]) -> float:
     """Print a line per side; return how near Goldpan comes to the roof, in the middle round."""
     print(f"\n{N_ROUNDS} rounds, the middle one     wall s   CPU s   grew MB   of the roof")
-    roof = middle(found["roof"], "wall")
+    roof, roof_cpu = (middle(found["roof"], name) for name in ("wall", "cpu"))
     for side in SIDES:
         if not found[side]:
             print(f"{side:28} not installed")
@@ -79,8 +79,8 @@ def show(found: dict[str, list[dict[str, float]]]) -> float:
     rounds = [theirs["wall"] / ours["wall"] for ours, theirs in zip(found["goldpan"], found["roof"], strict=True)]
     like = median(theirs["wall"] / ours["wall"]
                   for ours, theirs in zip(found["goldpan"], found["pyarrow"], strict=True))
-    print(f"goldpan beside the roof, round by round: {', '.join(f'{ratio:.2f}' for ratio in sorted(rounds))}; beside "
-          f"pyarrow at the same work: {like:.2f}")
+    print(f"goldpan beside the roof, round by round: {', '.join(f'{ratio:.2f}' for ratio in sorted(rounds))}, by CPU "
+          f"{roof_cpu / middle(found['goldpan'], 'cpu'):.2f}; beside pyarrow at the same work: {like:.2f}")
     return median(rounds)
 
 

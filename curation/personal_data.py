@@ -40,12 +40,12 @@ def find_personal_data(text: str) -> list[Found]:
     """Return what looks like personal data, in the order of the text, nothing twice."""
     found: list[Found] = []
     is_taken = bytearray(len(text))  # the digits of a card are no phone number
-    has_digits = _DIGIT.search(text) is not None
-    for what, pattern, is_right in ((EMAIL, _EMAIL, None), (IBAN, _IBAN, is_iban), (CARD, _CARD, is_card),
-                                    (PHONE, _PHONE, None)):
-        if not ("@" in text if what == EMAIL else has_digits):
-            continue  # most texts have neither, and to look for the whole pattern takes 20 times as long
-        for match in pattern.finditer(text):
+    n_digits = len(_DIGIT.findall(text))
+    # Most texts lack what a pattern cannot do without, and looking for that is far quicker.
+    for what, pattern, is_right, is_possible in (
+            (EMAIL, _EMAIL, None, "@" in text), (IBAN, _IBAN, is_iban, n_digits >= 2),
+            (CARD, _CARD, is_card, n_digits >= 13), (PHONE, _PHONE, None, n_digits >= 8)):
+        for match in pattern.finditer(text) if is_possible else ():
             start, end = match.span()
             if not any(is_taken[start:end]) and (is_right is None or is_right(match.group())):
                 found.append(Found(what, start, end))
