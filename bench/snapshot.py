@@ -40,7 +40,8 @@ def main() -> int:
         data = Path(temporary)
         frozen = measure("prepare", data)
         print(f"{N_POOL + N_HELD_OUT:,} rows, {frozen['mb_of_file']:.0f} MB of JSON Lines; frozen with all checks in "
-              f"{frozen['wall']:.1f} s, {frozen['cpu']:.1f} s CPU, its process grew by {frozen['mb']:.0f} MB", flush=True)
+              f"{frozen['wall']:.1f} s, {frozen['cpu']:.1f} s CPU; its process grew by {frozen['mb']:.0f} MB",
+              flush=True)
         equal = measure("equal", data)
         print(f"two writes of every format are equal byte by byte: {', '.join(sorted(equal))}", flush=True)
         found: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
