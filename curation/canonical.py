@@ -1,6 +1,7 @@
 """One byte sequence per record, whoever writes it: RFC 8785 JSON, one record a line, and its hash."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,36 @@ def canonical_line(record: dict[str, Any]) -> bytes:
         except TypeError:  # a lone surrogate, which rfc8785 refuses in its own words
             pass
     return rfc8785.dumps(record) + b"\n"
+
+
+def canonical_pieces(record: dict[str, Any]) -> Iterator[bytes]:
+    """Yield what `canonical_line` returns, piece by piece, so that long lists need not lie in memory.
+
+    record: with ASCII names. A list may be an iterator, here and within a list. Raises as `canonical_line` does, for
+    another name, too.
+    """
+    for number, name in enumerate(sorted(record)):
+        if not name.isascii():
+            raise ValueError(f"a record that is written in pieces has ASCII names, got {name!r:.80}")
+        yield (b"," if number else b"{") + _bytes_of(name) + b":"
+        yield from _pieces(record[name])
+    yield b"}\n" if record else b"{}\n"
+
+
+def _pieces(value: Any) -> Iterator[bytes]:
+    if not isinstance(value, list | Iterator):
+        yield _bytes_of(value)
+        return
+    yield b"["
+    for number, part in enumerate(value):
+        if number:
+            yield b","
+        yield from _pieces(part)
+    yield b"]"
+
+
+def _bytes_of(value: Any) -> bytes:
+    return canonical_line(value)[:-1]
 
 
 def _is_plain(value: Any) -> bool:

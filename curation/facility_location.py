@@ -43,12 +43,17 @@ def spread(embeddings: np.ndarray, weights: np.ndarray, size: int, *, chosen: np
     n_shards = -(-len(vectors) // SHARD)
     sample = np.random.default_rng(seed).choice(len(vectors), min(MAX_FITTED, len(vectors)), replace=False)
     shard = KMeans(n_shards, n_init=1, random_state=seed).fit(vectors[np.sort(sample)]).predict(vectors)
+    shard[~vectors.any(axis=1)] = n_shards  # like no other: their cosines, a square of zeros, are not asked for
     is_chosen = np.zeros(len(vectors), dtype=bool)
     is_chosen[chosen] = True
-    room = np.bincount(shard[~is_chosen], minlength=n_shards)
+    room = np.bincount(shard[~is_chosen], minlength=n_shards + 1)
     rows, gains = [], []
     for number, n_wanted in enumerate(shares_of(min(size, int(room.sum())), room)):
         members = np.flatnonzero(shard == number)
+        if number == n_shards:
+            rows.append(members[~is_chosen[members]][:n_wanted])
+            gains.append(np.zeros(n_wanted))
+            continue
         found = facility_location(vectors[members], weights[members], int(n_wanted),
                                   chosen=np.flatnonzero(is_chosen[members]))
         rows.append(members[found.rows])

@@ -4,7 +4,8 @@ A chunk becomes a row group, and the chunks are always cut at the same places, s
 are equal byte by byte.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ def write_parquet(chunks: Iterable[tuple[bytes, list[str]]], files: Mapping[str 
 
     chunks: whole lines of a rows file, and the hash of each line. files: split → its file; None → that of all splits.
     about: what every file says of itself.
+    A thread reads a chunk while the one before it is compressed; both leave Python's lock to others.
     The columns are COLUMNS, those of the task's data, and row_sha256. Compressed by zstd.
     """
     import pyarrow as pa
@@ -41,8 +43,7 @@ def write_parquet(chunks: Iterable[tuple[bytes, list[str]]], files: Mapping[str 
     schema, n_rows = schema_of(task_type), 0
     with ExitStack() as stack:
         writers: dict[str | None, Any] = {}
-        for chunk, sha256s in chunks:
-            table = _table(chunk, sha256s, schema)
+        for table in _ahead(_table(lines, sha256s, schema) for lines, sha256s in chunks):
             n_rows += table.num_rows
             for split in files:
                 part = table if split is None else table.filter(pc.equal(table["split"], split))
@@ -56,6 +57,15 @@ def write_parquet(chunks: Iterable[tuple[bytes, list[str]]], files: Mapping[str 
         if not writers:
             raise pa.ArrowInvalid("a rows file has at least one line")
     return n_rows
+
+
+def _ahead(tables: Iterator["pyarrow.Table"]) -> Iterator["pyarrow.Table"]:
+    """Yield the tables, while a thread already makes the next one."""
+    with ThreadPoolExecutor(1) as thread:
+        following = thread.submit(next, tables, None)
+        while (table := following.result()) is not None:
+            following = thread.submit(next, tables, None)
+            yield table
 
 
 def _table(chunk: bytes, sha256s: list[str], schema: "pyarrow.Schema") -> "pyarrow.Table":

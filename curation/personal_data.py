@@ -11,6 +11,7 @@ from typing import Any
 
 EMAIL, PHONE, IBAN, CARD = "an e-mail address", "a phone number", "an IBAN", "a payment card number"
 
+_DIGIT = re.compile(r"\d")
 # Every repetition is bounded, so that no text takes longer than in proportion to its length.
 _EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,5}\.[^\W\d_]{2,24}\b")
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z\d]{4}){2,7}(?: ?[A-Z\d]{1,3})?\b")
@@ -39,9 +40,12 @@ def find_personal_data(text: str) -> list[Found]:
     """Return what looks like personal data, in the order of the text, nothing twice."""
     found: list[Found] = []
     is_taken = bytearray(len(text))  # the digits of a card are no phone number
-    for what, pattern, is_right in ((EMAIL, _EMAIL, None), (IBAN, _IBAN, is_iban), (CARD, _CARD, is_card),
-                                    (PHONE, _PHONE, None)):
-        for match in pattern.finditer(text):
+    n_digits = len(_DIGIT.findall(text))
+    # Most texts lack what a pattern cannot do without, and looking for that is far quicker.
+    for what, pattern, is_right, is_possible in (
+            (EMAIL, _EMAIL, None, "@" in text), (IBAN, _IBAN, is_iban, n_digits >= 2),
+            (CARD, _CARD, is_card, n_digits >= 13), (PHONE, _PHONE, None, n_digits >= 8)):
+        for match in pattern.finditer(text) if is_possible else ():
             start, end = match.span()
             if not any(is_taken[start:end]) and (is_right is None or is_right(match.group())):
                 found.append(Found(what, start, end))

@@ -7,7 +7,8 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,25 +16,46 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1 << 20
 
 
-def put_object(root: Path, source: bytes | Path | BinaryIO) -> str:
-    """Store the bytes (or the file's, or the stream's) and return their sha256. Storing twice stores once."""
+class NewObject:
+    """A file on its way into a store; `sha256` is that of what was written so far."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._digest = file, hashlib.sha256()
+
+    def write(self, content: bytes) -> None:
+        self._digest.update(content)
+        self._file.write(content)
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+
+@contextmanager
+def new_object(root: Path) -> Iterator[NewObject]:
+    """Yield a file to write piece by piece; it is in the store when the block has ended without an error."""
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = root / f".{os.getpid()}-{secrets.token_hex(8)}"
-    digest = hashlib.sha256()
     try:
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            for chunk in _chunks(source):
-                digest.update(chunk)
-                file.write(chunk)
+            new = NewObject(file)
+            yield new
             file.flush()
             os.fsync(file.fileno())
-        target = _path(root, digest.hexdigest())
+        target = _path(root, new.sha256)
         target.parent.mkdir(exist_ok=True, mode=0o700)
         temporary.rename(target)
         _fsync_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
-    return digest.hexdigest()
+
+
+def put_object(root: Path, source: bytes | Path | BinaryIO | Iterable[bytes]) -> str:
+    """Store the bytes (the file's, the stream's, the pieces') and return their sha256. Storing twice stores once."""
+    with new_object(root) as new:
+        for chunk in _chunks(source):
+            new.write(chunk)
+    return new.sha256
 
 
 def open_object(root: Path, sha256: str) -> BinaryIO:
@@ -73,14 +95,16 @@ def _path(root: Path, sha256: str) -> Path:
     return root / sha256[:2] / sha256
 
 
-def _chunks(source: bytes | Path | BinaryIO) -> Iterator[bytes]:
+def _chunks(source: bytes | Path | BinaryIO | Iterable[bytes]) -> Iterator[bytes]:
     if isinstance(source, bytes):
         yield source
     elif isinstance(source, Path):
         with open(source, "rb") as file:
             yield from iter(lambda: file.read(_CHUNK), b"")
+    elif read := getattr(source, "read", None):
+        yield from iter(lambda: read(_CHUNK), b"")
     else:
-        yield from iter(lambda: source.read(_CHUNK), b"")
+        yield from source
 
 
 def _fsync_folder(folder: Path) -> None:

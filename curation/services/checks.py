@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from curation.answers import Answers
+from curation.answers import WITH_LABELS, Answers
 from curation.conflicts import conflict_groups, find_conflicts
 from curation.models import Decision, DuplicateMember, ExampleScore, QualityReport, Snapshot, SnapshotCheck
 from curation.personal_data import find_personal_data, texts_in
@@ -45,20 +45,26 @@ class Check:
         return self.name != "bytes"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CheckedRow:
-    """A row of a snapshot as the checks see it. label: as it is frozen. decision_id: what a curator decided on it."""
+    """A row of a snapshot as the checks see it, with what they found in its text: texts are read once and not kept.
+
+    label: as it is frozen. decision_id: what a curator decided on it. source: the text of a held-out row whose answers
+    point into it, else "". personal_data: the kinds that were found. is_readable: its answer is one under the schema as
+    it is now, or is made of labels, which are looked at together.
+    """
 
     example_id: int
     key: str
     group: str
     content_sha256: str
-    text: str
-    data: dict[str, Any]
     split: str
     label: str
     annotation_ids: list[int]
     decision_id: int | None
+    source: str
+    personal_data: frozenset[str]
+    is_readable: bool
 
 
 def check_snapshot(snapshot: Snapshot, changed: Sequence[ChangedRow] | None = None) -> list[Check]:
@@ -74,21 +80,37 @@ def check_snapshot(snapshot: Snapshot, changed: Sequence[ChangedRow] | None = No
 
 
 def check_rows(project: Project, report: QualityReport | None, rows: Sequence[CheckedRow]) -> list[Check]:
-    """Check rows that are about to be frozen. Reads ledger and report, no text but the rows' own."""
+    """Check rows that are about to be frozen. Reads ledger and report, no texts."""
     return [_clusters(report, rows), _groups(rows), _blind_labels(project, rows), _classes(project, rows),
             _balance(project, rows), _personal_data(rows), _conflicts(project, report, rows), _scoring(report, rows)]
 
 
 def rows_of(snapshot: Snapshot) -> list[CheckedRow]:
-    """The rows of a snapshot that were not erased, texts and all."""
-    rows = snapshot.rows.select_related("example").filter(example__erasure__isnull=True)
-    return [checked_row(row.example, row.split, row.label, row.annotation_ids, row.decision_id) for row in rows]
+    """The rows of a snapshot that were not erased."""
+    answers = answers_of(snapshot.project)
+    rows = snapshot.rows.select_related("example").filter(example__erasure__isnull=True).iterator(CHUNK)
+    return [checked_row(answers, row.example, row.split, row.label, row.annotation_ids, row.decision_id)
+            for row in rows]
 
 
-def checked_row(example: Example, split: str, label: str, annotation_ids: list[int],
+def checked_row(answers: Answers, example: Example, split: str, label: str, annotation_ids: list[int],
                 decision_id: int | None) -> CheckedRow:
-    return CheckedRow(example.pk, example.key, example.group, example.content_sha256, example.text, example.data, split,
-                      label, annotation_ids, decision_id)
+    """answers: under the schema as it is now."""
+    found = find_personal_data(f"{example.text}\n{label}\n{texts_in(example.data)}")
+    return CheckedRow(
+        example.pk, example.key, example.group, example.content_sha256, split, label, annotation_ids, decision_id,
+        source=example.text if answers.task_type == "spans" and split in HELD_OUT else "",
+        personal_data=frozenset(one.what for one in found), is_readable=_is_readable(answers, label, example.text))
+
+
+def _is_readable(answers: Answers, label: str, text: str) -> bool:
+    if answers.task_type in WITH_LABELS:
+        return True
+    try:
+        answers.value(label, source=text)
+    except ValueError:  # whose words may quote the answer, and a check is kept for ever
+        return False
+    return True
 
 
 # Leaks
@@ -136,12 +158,11 @@ def _blind_labels(project: Project, rows: Sequence[CheckedRow]) -> Check:
                  Annotation.objects.filter(pk__in=ids).values_list("pk", "example_id", "annotator_id", "value")}
     n_few = n_other = 0
     for row in held_out:
-        text = row.text if project.task_type == "spans" else ""
-        votes = [Vote(pk, annotator, answers.label(value, source=text), value)
+        votes = [Vote(pk, annotator, answers.label(value, source=row.source), value)
                  for pk, (example_id, annotator, value) in ((pk, said[pk]) for pk in row.annotation_ids if pk in said)
                  if example_id == row.example_id]
         n_few += len({vote.annotator_id for vote in votes}) < MIN_HELD_OUT_LABELS
-        n_other += not _is_theirs(row, Ballot(votes, None, answers, text))
+        n_other += not _is_theirs(row, Ballot(votes, None, answers, row.source))
     if answers.is_free_text:
         claim = f"Every dev and test answer is one of at least {MIN_HELD_OUT_LABELS} that people wrote blind."
         other = "an answer that none of them gave."
@@ -168,7 +189,7 @@ def _is_theirs(row: CheckedRow, ballot: Ballot) -> bool:
 def _classes(project: Project, rows: Sequence[CheckedRow]) -> Check:
     answers, labels = answers_of(project), project.labels
     if not labels:
-        return _readable(answers, rows)
+        return _readable(rows)
     is_none_allowed = project.task_type == "spans"  # a text may hold nothing to mark
     bad = [row.key for row in rows if not set(names := answers.names_in(row.label)) <= set(labels)
            or not (names or is_none_allowed)]
@@ -178,14 +199,8 @@ def _classes(project: Project, rows: Sequence[CheckedRow]) -> Check:
                  len(bad))
 
 
-def _readable(answers: Answers, rows: Sequence[CheckedRow]) -> Check:
-    """Whether every answer is one under the schema as it is now."""
-    bad: list[str] = []
-    for row in rows:
-        try:
-            answers.value(row.label, source=row.text)
-        except ValueError:  # whose words may quote the answer, and a check is kept for ever
-            bad.append(row.key)
+def _readable(rows: Sequence[CheckedRow]) -> Check:
+    bad = [row.key for row in rows if not row.is_readable]
     return Check("labels", "Every row has an answer that fits the schema.", not bad,
                  f"{len(bad):,} of {counted(len(rows), 'row')} {'does' if len(bad) == 1 else 'do'} not{_first(bad)}.",
                  len(bad))
@@ -257,12 +272,8 @@ def _scoring(report: QualityReport | None, rows: Sequence[CheckedRow]) -> Check:
 # What must not be in a text
 
 def _personal_data(rows: Sequence[CheckedRow]) -> Check:
-    kinds: Counter[str] = Counter()
-    bad: list[str] = []
-    for row in rows:
-        if found := find_personal_data(f"{row.text}\n{row.label}\n{texts_in(row.data)}"):
-            kinds.update({one.what for one in found})
-            bad.append(row.key)
+    kinds = Counter(kind for row in rows for kind in sorted(row.personal_data))
+    bad = [row.key for row in rows if row.personal_data]
     said = ", ".join(f"{n:,} with {kind}" for kind, n in kinds.most_common())
     return Check("personal_data", "No row has a pattern of personal data: e-mail, phone, card, IBAN.", not bad,
                  f"{len(bad):,} of {counted(len(rows), 'row')}" + (f": {said}{_first(bad)}." if bad else "."), len(bad))

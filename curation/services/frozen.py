@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
 
 import orjson
@@ -18,6 +19,7 @@ from curation.models import RedactedRows, Snapshot
 from projects.errors import UserError
 from projects.objects import object_exists, open_object
 
+HASH_LINE = 65  # bytes of a line in the list of hashes
 CHUNK_BYTES = 4_000_000  # a row has at most 1,000,000 characters, so a chunk holds at least one
 
 
@@ -79,16 +81,18 @@ def stream_rows(snapshot: Snapshot) -> Iterator[FrozenRow]:
 
 
 def stream_chunks(snapshot: Snapshot) -> Iterator[Chunk]:
-    """Yield the rows file in chunks of whole lines, always cut at the same places. Raises as `stream_rows` does."""
+    """Return the rows file in chunks of whole lines, always cut at the same places. Raises as `stream_rows` does.
+
+    The database is asked before this returns, so that another thread may read the chunks.
+    """
     manifest = read_manifest(snapshot)
     listed = manifest["rows"].get("sha256s")  # snapshots of format 1 and 2 have no list
     redacted = newest_redaction(snapshot)
     hashes = _hash_list(snapshot, listed["sha256"]) if listed else None
     if redacted is None:
-        yield from _chunks(snapshot, manifest["rows"]["sha256"], hashes)
-    else:
-        # Where there is no list, a line's hash is its own, and a tombstone says what was there.
-        yield from _chunks(snapshot, redacted.sha256, hashes, has_tombstones=True)
+        return _chunks(snapshot, manifest["rows"]["sha256"], hashes)
+    # Where there is no list, a line's hash is its own, and a tombstone says what was there.
+    return _chunks(snapshot, redacted.sha256, hashes, has_tombstones=True)
 
 
 def newest_redaction(snapshot: Snapshot) -> RedactedRows | None:
@@ -134,7 +138,14 @@ def _changed(snapshot: Snapshot, sha256: str) -> UserError:
 
 
 def _hash_list(snapshot: Snapshot, sha256: str) -> Iterator[str]:
-    return iter(checked_bytes(snapshot, sha256).decode().splitlines())
+    """Yield the hash of every row; one that has changed is told after the last."""
+    digest = hashlib.sha256()
+    with _opened(snapshot, sha256) as file:
+        while content := file.read(1000 * HASH_LINE):
+            digest.update(content)
+            yield from content.decode("ascii", "replace").split("\n")[:-1]
+    if digest.hexdigest() != sha256:
+        raise _changed(snapshot, sha256)
 
 
 def _chunks(snapshot: Snapshot, sha256: str, hashes: Iterator[str] | None, *,
@@ -143,20 +154,21 @@ def _chunks(snapshot: Snapshot, sha256: str, hashes: Iterator[str] | None, *,
     with _opened(snapshot, sha256) as file:
         while content := file.read(CHUNK_BYTES):
             digest.update(content)
-            head, newline, tail = content.rpartition(b"\n")
-            if newline:
-                lines = rest + head + newline
+            if end := content.rfind(b"\n") + 1:
+                lines = b"".join((rest, memoryview(content)[:end]))
                 yield Chunk(lines, _hashes_of(lines, hashes, has_tombstones))
-                rest = tail
+                rest = content[end:]
             else:
                 rest += content
     if digest.hexdigest() != sha256 or rest:
         raise _changed(snapshot, sha256)
+    if hashes is not None and next(hashes, None) is not None:  # its own bytes are checked at its end
+        raise ValueError(f"the list of hashes of {snapshot} names more rows than its file has")
 
 
 def _hashes_of(lines: bytes, hashes: Iterator[str] | None, has_tombstones: bool) -> list[str]:
     if hashes is not None:
-        return [sha256 for _, sha256 in zip(range(lines.count(b"\n")), hashes, strict=False)]
+        return list(islice(hashes, lines.count(b"\n")))
     return [_hash_of(line, has_tombstones) for line in lines.split(b"\n") if line]
 
 

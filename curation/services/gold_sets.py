@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.models import Exists, F, OuterRef
 
 from curation.answers import MODELLED, rarest_names
-from curation.canonical import canonical_line, sha256_of
+from curation.canonical import canonical_line, canonical_pieces, sha256_of
 from curation.compared import compared_text
 from curation.facility_location import coverage
 from curation.models import Decision, Embedding, GoldPick, GoldSet, QualityReport, Selection
@@ -129,16 +129,22 @@ class GoldPreview:
     @property
     def picks(self) -> dict[str, Any]:
         """Every row with its reason, and the arms."""
-        return {
-            "rule": asdict(self.rule), "report": self.report.pk, "encoder": self.report.encoder,
-            "gold": [{"example": pk, "label": label, **asdict(self.pick_of[pk])}
-                     for pk, label in sorted(self.label_of.items(), key=lambda item: self.pick_of[item[0]].place)],
-            "arms": [[{"example": pk, "label": label} for pk, label in arm.items()] for arm in self.arms],
-            "left_out": {str(pk): str(reason) for pk, reason in self.reason_of.items()}}
+        lists = self._lists
+        return {**lists, "gold": list(lists["gold"]), "arms": list(map(list, lists["arms"]))}
 
     def store(self) -> str:
         """Write `picks` into the object store; return the file's sha256. Whoever stores it has to keep the hash."""
-        return put_object(settings.GOLDPAN_OBJECTS, canonical_line(self.picks))
+        return put_object(settings.GOLDPAN_OBJECTS, canonical_pieces(self._lists))
+
+    @property
+    def _lists(self) -> dict[str, Any]:
+        """`picks` with iterators for lists: each row makes several entries, together far larger than what they say."""
+        return {
+            "rule": asdict(self.rule), "report": self.report.pk, "encoder": self.report.encoder,
+            "gold": ({"example": pk, "label": self.label_of[pk], "why": str(pick.why), "place": pick.place,
+                      "gain": pick.gain} for pk, pick in sorted(self.pick_of.items(), key=lambda item: item[1].place)),
+            "arms": (({"example": pk, "label": label} for pk, label in arm.items()) for arm in self.arms),
+            "left_out": {str(pk): str(reason) for pk, reason in self.reason_of.items()}}
 
 
 def read_picks(sha256: str) -> dict[str, Any]:

@@ -10,9 +10,9 @@ Reading is in `frozen`, deciding in `approvals`; their names are here, too, for 
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 from django.conf import settings
@@ -20,13 +20,12 @@ from django.contrib.auth.models import User
 
 from curation.answers import Answers
 from curation.canonical import canonical_line, manifest_bytes
-from curation.exports import LeftOut
 from curation.models import Erasure, QualityReport, Snapshot, SnapshotCheck, SnapshotRow
 from curation.selection import GoldRule
 from curation.services.approvals import approval_obstacle, approve_snapshot, require_approved
-from curation.services.checks import Check, check_rows, checked_row
+from curation.services.checks import CheckedRow, check_rows, checked_row
 from curation.services.frozen import FrozenRow, checked_bytes, read_manifest, read_rows, stream_chunks
-from curation.services.gold_sets import GoldPreview, count_quickly, gold_set_of, preview, rule_of
+from curation.services.gold_sets import count_quickly, gold_set_of, preview, rule_of
 from curation.services.held_out import HeldOut, held_out
 from curation.services.keeping import mark_now
 from curation.services.labels import Ballot, answers_of, ballots
@@ -38,7 +37,7 @@ from labeling.services.batches import MIN_HELD_OUT_LABELS
 from labeling.services.bulk import CHUNK, insert_ignoring_conflicts
 from projects.errors import UserError
 from projects.models import Project
-from projects.objects import put_object
+from projects.objects import new_object, put_object
 from projects.services import audit
 from projects.wording import counted
 
@@ -47,6 +46,7 @@ __all__ = ["FrozenRow", "HeldOut", "approval_obstacle", "approve_snapshot", "hel
 
 FORMAT_VERSION = 3  # 1 had no task type, schema, guideline and list of what was left out; 2 no list of rows' hashes
 ERASED_SINCE = "erased at somebody's wish"
+T = TypeVar("T")
 NOTHING_PICKED = "The gold set is empty. Loosen its rule, or settle flagged examples first."
 
 
@@ -81,39 +81,25 @@ def start_roll_back(snapshot: Snapshot, *, by: User, wake: bool = True) -> Job:
                    params={"again": snapshot.pk}, exclusive=f"freeze:{snapshot.project_id}", wake=wake)
 
 
-@dataclass(frozen=True)
-class _Draft:
-    """A row before it is written, with its lineage."""
+class _Row(NamedTuple):
+    """A row as it is written: its line, that of its lineage, and what the checks need of it."""
 
-    example: Example
-    split: str
-    label: str
-    annotation_ids: list[int]
-    decision_id: int | None
-
-    def record(self, answers: Answers) -> dict[str, Any]:
-        example = self.example
-        shown = answers.kind.task_data(example.text, example.data)
-        return FrozenRow(example.key, example.text, self.label, self.split, example.group,
-                         {name: value for name, value in shown.items() if name != "text"}).record
-
-    @property
-    def lineage(self) -> dict[str, Any]:
-        return {"key": self.example.key, "annotations": self.annotation_ids, "decision": self.decision_id}
+    line: bytes
+    lineage: bytes
+    checked: CheckedRow
 
 
 @dataclass(frozen=True)
 class _Frozen:
-    """All that is written of a snapshot: the lines of its files, its rows for the database, and what was found.
+    """All that is written of a snapshot. The rows, in the order of the file, and the lines of what was left out are
+    read while they are written: memory holds no text but those of a chunk.
 
-    rows: example id, split, label, annotation ids, decision id. facts: what the manifest says beside the files.
+    n: how many rows there will be. facts: what the manifest says beside the files.
     """
 
-    lines: list[bytes]
-    lineage: list[bytes]
-    left_out: list[bytes]
-    rows: list[tuple[int, str, str, list[int], int | None]]
-    checks: list[Check]
+    n: int
+    rows: Iterator[_Row]
+    left_out: Iterator[bytes]
     counts: dict[str, Any]
     rule: dict[str, Any]
     report: QualityReport | None
@@ -127,28 +113,31 @@ def run_freeze(job: Job, progress: Progress) -> None:
     again = job.params.get("again")
     frozen = _again(Snapshot.objects.get(pk=again)) if again else _chosen(
         job.project, GoldRule(**job.params["rule"]), progress)
-    progress("Writing files", 0, 1)
-    _write(job, frozen)
+    _write(job, frozen, progress)
 
 
 def _chosen(project: Project, rule: GoldRule, progress: Progress) -> _Frozen:
     """What the gold set's rule and the held-out examples give now."""
     mark = mark_now()  # before anything is read: what comes meanwhile counts as newer
-    chosen = preview(project, rule, progress=progress)
+    chosen, answers = preview(project, rule, progress=progress), answers_of(project)
     if not chosen.n:
         raise UserError(NOTHING_PICKED)
-    drafts, counts, left_out = _draft_rows(project, chosen)
-    answers = answers_of(project)
-    checks = check_rows(project, chosen.report, [
-        checked_row(draft.example, draft.split, draft.label, draft.annotation_ids, draft.decision_id)
-        for draft in drafts])
+    said = ballots(project, among=Example.objects.filter(project=project).exclude(split=Example.Split.pool))
+    held = held_out(project, chosen.report, said)
+    for split in (Example.Split.dev, Example.Split.test):
+        if not held.label_of[split]:
+            raise UserError(f"No {split} example has {MIN_HELD_OUT_LABELS} labels with a {answers.joint}. Import or "
+                            f"collect {MIN_HELD_OUT_LABELS} independent labels for each held-out example first.")
+    picks: dict[str, dict[int, str]] = {"train": chosen.label_of, **held.label_of}
+    reason_of = {pk: str(reason) for pk, reason in (*chosen.reason_of.items(), *held.reason_of.items())}
     return _Frozen(
-        lines=[canonical_line(draft.record(answers)) for draft in drafts],
-        lineage=[canonical_line(draft.lineage) for draft in drafts],
-        left_out=[canonical_line(asdict(row)) for row in left_out],
-        rows=[(draft.example.pk, draft.split, draft.label, draft.annotation_ids, draft.decision_id)
-              for draft in drafts],
-        checks=checks, counts=counts, rule=asdict(rule), report=chosen.report,
+        n=sum(map(len, picks.values())), rows=_chosen_rows(project, picks, said),
+        left_out=_left_out(project, {pk for label_of in picks.values() for pk in label_of}, reason_of),
+        counts={**{split: len(label_of) for split, label_of in picks.items()},
+                "labels": {split: _names_counted(project, answers, label_of.values())
+                           for split, label_of in picks.items()},
+                "left_out": {"train": {str(reason): n for reason, n in chosen.left_out.items()}, **held.left_out}},
+        rule=asdict(rule), report=chosen.report,
         marks={"last_annotation": mark.annotation, "last_decision": mark.decision},
         facts={"labels": project.labels, "task_type": project.task_type, "schema": project.schema,
                "guideline": {"version": project.instructions_version, "text": project.instructions},
@@ -158,128 +147,155 @@ def _chosen(project: Project, rule: GoldRule, progress: Progress) -> _Frozen:
                "split_shares": project.split_shares})
 
 
+def _chosen_rows(project: Project, picks: dict[str, dict[int, str]], held_out: dict[int, Ballot]) -> Iterator[_Row]:
+    """Yield the rows by split and key.
+
+    picks: split → example id → label. held_out: the ballots that the labels of dev and test were taken from.
+    """
+    answers, place = answers_of(project), []
+    for split, label_of in picks.items():
+        for ids in _cut(list(label_of)):
+            keys = Example.objects.filter(pk__among=ids).values_list("key", "pk")
+            place += [(split, key, pk) for key, pk in keys]
+    for chunk in _cut(sorted(place)):
+        these = Example.objects.filter(pk__among=[pk for _, _, pk in chunk])
+        examples, said = {example.pk: example for example in these}, ballots(project, among=these)
+        for split, _, pk in chunk:
+            ballot = held_out.get(pk) or said.get(pk, Ballot())
+            yield _row(answers, examples[pk], split, picks[split][pk], ballot)
+
+
+def _row(answers: Answers, example: Example, split: str, label: str, ballot: Ballot) -> _Row:
+    shown = answers.kind.task_data(example.text, example.data)
+    frozen = FrozenRow(example.key, example.text, label, split, example.group,
+                       {name: value for name, value in shown.items() if name != "text"})
+    annotation_ids = [vote.annotation_id for vote in ballot.votes]
+    decision_id = ballot.decision.pk if ballot.decision else None
+    return _Row(canonical_line(frozen.record),
+                canonical_line({"key": example.key, "annotations": annotation_ids, "decision": decision_id}),
+                checked_row(answers, example, split, label, annotation_ids, decision_id))
+
+
+def _left_out(project: Project, chosen: set[int], reason_of: dict[int, str]) -> Iterator[bytes]:
+    """Yield a line for every other example, with the reason."""
+    erased = set(Erasure.objects.filter(project=project).values_list("example_id", flat=True))
+    examples = Example.objects.filter(project=project).order_by("key").values_list("pk", "key", "split")
+    for pk, key, split in examples.iterator(CHUNK):
+        if pk not in chosen:
+            reason = ERASED_SINCE if pk in erased else reason_of.get(pk, "imported after the scoring")
+            yield _left_out_line(key, split, reason)
+
+
+def _left_out_line(key: str, split: str, reason: str) -> bytes:
+    return canonical_line({"key": key, "split": split, "reason": reason})
+
+
+def _cut(values: list[T]) -> Iterator[list[T]]:
+    return (values[start:start + CHUNK] for start in range(0, len(values), CHUNK))
+
+
 def _again(earlier: Snapshot) -> _Frozen:
     """The rows of an earlier snapshot, byte by byte, without those that were erased since."""
     project, manifest = earlier.project, read_manifest(earlier)
-    gone = set(SnapshotRow.objects.filter(snapshot=earlier, example__erasure__isnull=False).values_list(
-        "position", flat=True))
-    lines = [line + b"\n" for chunk in stream_chunks(earlier) for line in chunk.lines.split(b"\n") if line]
-    rows = list(earlier.rows.select_related("example").order_by("position"))
-    live = [row for row in rows if row.position not in gone]
+    gone = {position: (key, split) for position, key, split in SnapshotRow.objects.filter(
+        snapshot=earlier, example__erasure__isnull=False).values_list("position", "example__key", "split")}
     answers = Answers(manifest.get("task_type", project.task_type), manifest.get("schema", project.schema))
-    lineage = checked_bytes(earlier, manifest["lineage"]["sha256"]).splitlines(keepends=True)
     left_out = checked_bytes(earlier, manifest["left_out"]["sha256"]).splitlines(keepends=True) \
         if "left_out" in manifest else []
-    erased = [canonical_line(asdict(LeftOut(row.example.key, row.split, ERASED_SINCE)))
-              for row in rows if row.position in gone]
+    left_out += [_left_out_line(key, split, ERASED_SINCE) for _, (key, split) in sorted(gone.items())]
     labels: dict[str, list[str]] = {split: [] for split in ("train", "dev", "test")}
-    for row in live:
-        labels[row.split].append(row.label)
+    for position, split, label in earlier.rows.order_by("position").values_list("position", "split", "label"):
+        if position not in gone:
+            labels[split].append(label)
     counts = {**earlier.counts, **{split: len(given) for split, given in labels.items()},
               "labels": {split: _names_counted(project, answers, given) for split, given in labels.items()}}
-    n_gone = Counter(row.split for row in rows if row.position in gone)
+    n_gone = Counter(split for _, split in gone.values())
     counts["left_out"] = {split: reasons | ({ERASED_SINCE: n_gone[split]} if n_gone[split] else {})
                           for split, reasons in earlier.counts["left_out"].items()}
     facts = {name: value for name, value in manifest.items()
              if name not in ("format", "project", "number", "rows", "lineage", "left_out", "counts", "rule", "parent")}
     return _Frozen(
-        lines=[line for position, line in enumerate(lines) if position not in gone],
-        lineage=[line for position, line in enumerate(lineage) if position not in gone],
-        left_out=[*left_out, *erased],
-        rows=[(row.example_id, row.split, row.label, row.annotation_ids, row.decision_id) for row in live],
-        checks=check_rows(project, earlier.report, [
-            checked_row(row.example, row.split, row.label, row.annotation_ids, row.decision_id) for row in live]),
-        counts=counts, rule=earlier.rule, report=earlier.report, same_as=earlier,
+        n=sum(map(len, labels.values())), rows=_same_rows(earlier, manifest["lineage"]["sha256"], set(gone)),
+        left_out=iter(left_out), counts=counts, rule=earlier.rule, report=earlier.report, same_as=earlier,
         facts={**facts, "same_as": earlier.sha256},
         # What has changed since the earlier one was frozen has changed since these rows were.
         marks={"last_annotation": earlier.last_annotation, "last_decision": earlier.last_decision})
 
 
-def _write(job: Job, frozen: _Frozen) -> None:
+def _same_rows(earlier: Snapshot, lineage_sha256: str, gone: set[int]) -> Iterator[_Row]:
+    answers = answers_of(earlier.project)
+    lines = (line for chunk in stream_chunks(earlier) for line in chunk.lines.splitlines(keepends=True))
+    lineage = checked_bytes(earlier, lineage_sha256).splitlines(keepends=True)
+    rows = earlier.rows.select_related("example").order_by("position").iterator(CHUNK)
+    for line, origin, row in zip(lines, lineage, rows, strict=True):
+        if row.position not in gone:
+            yield _Row(line, origin, checked_row(
+                answers, row.example, row.split, row.label, row.annotation_ids, row.decision_id))
+
+
+def _write(job: Job, frozen: _Frozen, progress: Progress) -> None:
     """Write the files, then snapshot, rows and checks at once with the job's success."""
-    project, by = job.project, job.requested_by
+    project, by, store = job.project, job.requested_by, settings.GOLDPAN_OBJECTS
     assert by is not None
-    store = settings.GOLDPAN_OBJECTS
-    sha256s = [hashlib.sha256(line).hexdigest() for line in frozen.lines]
-    files = {name: put_object(store, b"".join(lines)) for name, lines in (
-        ("rows", frozen.lines), ("lineage", frozen.lineage), ("left_out", frozen.left_out))}
-    listed = put_object(store, hash_list(sha256s))
+    checked: list[CheckedRow] = []
+    sha256s: list[str] = []
+    with new_object(store) as rows, new_object(store) as lineage, new_object(store) as listed:
+        for number, row in enumerate(frozen.rows):
+            if number % CHUNK == 0:
+                progress("Writing rows", number, frozen.n)
+            checked.append(row.checked)
+            sha256s.append(hashlib.sha256(row.line).hexdigest())
+            rows.write(row.line)
+            lineage.write(row.lineage)
+            listed.write(f"{sha256s[-1]}\n".encode())
+    n_left_out = 0
+    with new_object(store) as left_out:
+        for line in frozen.left_out:
+            left_out.write(line)
+            n_left_out += 1
+    progress("Checking rows", 0, 1)
+    checks = check_rows(project, frozen.report, checked)
     with completing(job) as result:
         Project.objects.select_for_update().get(pk=project.pk)  # one number per snapshot
         last = Snapshot.objects.filter(project=project).first()
         number = last.number + 1 if last else 1
         manifest = manifest_bytes({
             **frozen.facts, "format": FORMAT_VERSION, "project": project.name, "number": number,
-            "rows": {"sha256": files["rows"], "n": len(frozen.lines), "sha256s": {"sha256": listed}},
-            "lineage": {"sha256": files["lineage"]},
-            "left_out": {"sha256": files["left_out"], "n": len(frozen.left_out)},
+            "rows": {"sha256": rows.sha256, "n": len(checked), "sha256s": {"sha256": listed.sha256}},
+            "lineage": {"sha256": lineage.sha256}, "left_out": {"sha256": left_out.sha256, "n": n_left_out},
             "counts": frozen.counts, "rule": frozen.rule, "parent": last.sha256 if last else None})
         snapshot = Snapshot.objects.create(
-            project=project, number=number, sha256=put_object(store, manifest), rows_sha256=files["rows"],
+            project=project, number=number, sha256=put_object(store, manifest), rows_sha256=rows.sha256,
             rule=frozen.rule, counts=frozen.counts, report=frozen.report, parent=last, job=job, created_by=by,
             origin=Snapshot.Origin.rolled_back if frozen.same_as else Snapshot.Origin.frozen,
             same_as=frozen.same_as, **frozen.marks)
-        insert_rows(snapshot, frozen.rows, sha256s)
+        insert_rows(snapshot, ((row.example_id, row.split, row.label, row.annotation_ids, row.decision_id)
+                               for row in checked), sha256s)
         SnapshotCheck.objects.bulk_create(SnapshotCheck(
             snapshot=snapshot, name=check.name, claim=check.claim, holds=check.holds, n=check.n, found=check.found)
-            for check in frozen.checks)
+            for check in checks)
         audit(project, by, "freeze", {"snapshot": number, "sha256": snapshot.sha256,
                                       **({"same_as": frozen.same_as.number} if frozen.same_as else {})})
         result |= {"snapshot": snapshot.pk, "sha256": snapshot.sha256}
 
 
-def hash_list(sha256s: Iterable[str]) -> bytes:
-    """The file that lists the hash of every row, a line each."""
-    return "".join(f"{sha256}\n" for sha256 in sha256s).encode()
-
-
-def insert_rows(snapshot: Snapshot, rows: Sequence[tuple[int, str, str, list[int], int | None]],
+def insert_rows(snapshot: Snapshot, rows: Iterable[tuple[int, str, str, list[int], int | None]],
                 sha256s: Sequence[str]) -> None:
-    """Insert the rows of a new snapshot in their order, at the pace of the database."""
+    """Insert the rows of a new snapshot in their order, at the pace of the database.
+
+    rows: example id, split, label, annotation ids, decision id.
+    """
     n = insert_ignoring_conflicts(
         SnapshotRow, ("snapshot_id", "position", "example_id", "split", "label", "annotation_ids", "decision_id",
                       "row_sha256"),
         ((snapshot.pk, position, example_id, split, label, orjson.dumps(annotation_ids).decode(), decision_id, sha256)
          for position, ((example_id, split, label, annotation_ids, decision_id), sha256)
          in enumerate(zip(rows, sha256s, strict=True))))
-    if n != len(rows):
-        raise ValueError(f"an example is once in a snapshot, {len(rows) - n} of {len(rows)} rows repeat one")
+    if n != len(sha256s):
+        raise ValueError(f"an example is once in a snapshot, {len(sha256s) - n} of {len(sha256s)} rows repeat one")
 
 
-def _draft_rows(project: Project, chosen: GoldPreview) -> tuple[list[_Draft], dict[str, Any], list[LeftOut]]:
-    """The rows to freeze, how many there are of what, and every other example with the reason."""
-    found, answers = ballots(project), answers_of(project)
-    held = held_out(project, chosen.report, found)
-    for split in (Example.Split.dev, Example.Split.test):
-        if not held.label_of[split]:
-            raise UserError(f"No {split} example has {MIN_HELD_OUT_LABELS} labels with a {answers.joint}. Import or "
-                            f"collect {MIN_HELD_OUT_LABELS} independent labels for each held-out example first.")
-    picks: dict[str, dict[int, str]] = {"train": chosen.label_of, **held.label_of}
-    chosen_ids = [pk for label_of in picks.values() for pk in label_of]
-    examples: dict[int, Example] = {}
-    for start in range(0, len(chosen_ids), CHUNK):
-        examples |= Example.objects.in_bulk(chosen_ids[start:start + CHUNK])
-    drafts = [_draft(examples[pk], split, label, found.get(pk, Ballot()))
-              for split, label_of in picks.items() for pk, label in label_of.items()]
-    drafts.sort(key=lambda draft: (draft.split, draft.example.key))
-    counts = {split: len(label_of) for split, label_of in picks.items()}
-    labels = {split: _names_counted(project, answers, list(label_of.values())) for split, label_of in picks.items()}
-    why = {pk: str(reason) for pk, reason in (*chosen.reason_of.items(), *held.reason_of.items())}
-    erased = set(Erasure.objects.filter(project=project).values_list("example_id", flat=True))
-    left_out = [LeftOut(key, split, ERASED_SINCE if pk in erased else why.get(pk, "imported after the scoring"))
-                for pk, key, split in
-                Example.objects.filter(project=project).order_by("key").values_list("pk", "key", "split")
-                if pk not in examples]
-    of_train = {str(reason): n for reason, n in chosen.left_out.items()}
-    return drafts, {**counts, "labels": labels, "left_out": {"train": of_train, **held.left_out}}, left_out
-
-
-def _names_counted(project: Project, answers: Answers, labels: list[str]) -> dict[str, int]:
+def _names_counted(project: Project, answers: Answers, labels: Iterable[str]) -> dict[str, int]:
     """Label → how many rows have it; of a set or of spans each one counts, so rows may count more than once."""
     n_of = Counter(name for label in labels for name in answers.names_in(label))
     return {label: n_of[label] for label in project.labels}
-
-
-def _draft(example: Example, split: str, label: str, ballot: Ballot) -> _Draft:
-    return _Draft(example, split, label, [vote.annotation_id for vote in ballot.votes],
-                  ballot.decision.pk if ballot.decision else None)

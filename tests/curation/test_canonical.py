@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-from curation.canonical import canonical_line, manifest_bytes, sha256_of
+from curation.canonical import canonical_line, canonical_pieces, manifest_bytes, sha256_of
 
 
 def test_key_order_and_spelling_of_numbers_make_no_difference():
@@ -29,6 +29,16 @@ def test_a_line_has_one_newline_and_it_is_last():
 def test_what_the_standard_cannot_write_is_refused(value):
     with pytest.raises(ValueError):
         canonical_line({"value": value})
+
+
+def test_in_pieces_the_bytes_are_the_same():
+    record = {"b": [{"é": 1.5, "a": None}, ["x", []], 2], "a": {"z": "\u2028", "10": 1, "9": 1.0}, "c": [], "Z": "é"}
+    lazily = {**record, "b": ({"é": 1.5, "a": None} if part == 0 else iter(["x", []]) if part == 1 else part
+                              for part in range(3))}
+    assert b"".join(canonical_pieces(record)) == b"".join(canonical_pieces(lazily)) == canonical_line(record)
+    assert b"".join(canonical_pieces({})) == canonical_line({})
+    with pytest.raises(ValueError, match="ASCII names, got 'é'"):
+        list(canonical_pieces({"é": []}))
 
 
 def test_a_manifest_is_one_canonical_line():

@@ -86,6 +86,15 @@ def test_changed_bytes_are_not_exported(snapshot, bob, client_of):
         assert response.status_code == 400 and "has changed on the disk" in response.content.decode()
 
 
+@pytest.mark.parametrize("format", ["trl", "parquet"])
+@pytest.mark.parametrize("change", [lambda kept: b"0" * 64 + kept[64:], lambda kept: kept[:-65]])
+def test_a_changed_list_of_hashes_is_not_exported(snapshot, tmp_path, format, change):
+    path = object_path(settings.GOLDPAN_OBJECTS, read_manifest(snapshot)["rows"]["sha256s"]["sha256"])
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(UserError, match="has changed on the disk"):
+        write_export(snapshot, format, tmp_path)
+
+
 def test_an_export_keeps_the_guideline_it_was_frozen_with(snapshot, bob, client_of):
     snapshot.project.instructions = "Something else entirely."
     snapshot.project.save()

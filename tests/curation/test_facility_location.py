@@ -70,6 +70,19 @@ def test_many_rows_are_cut_into_shards_that_give_their_share(monkeypatch):
     assert coverage(vectors, cut[0].rows) > 0.97 * coverage(vectors, whole.rows)
 
 
+def test_unknown_rows_give_their_share_in_order_and_ask_for_no_cosines(monkeypatch):
+    vectors, seen = unit(600), []
+    vectors[100:400] = 0
+    for name, value in (("MAX_WHOLE", 500), ("SHARD", 150), ("MAX_FITTED", 400)):
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(module, "facility_location", lambda rows, *given, **more: (
+        seen.append(len(rows)), facility_location(rows, *given, **more))[1])
+    found = spread(vectors, np.ones(600), 60, chosen=np.array([101]), seed=0)
+    unknown = [row for row in found.rows.tolist() if 100 <= row < 400]
+    assert unknown == [100, *range(102, 102 + len(unknown) - 1)] and 29 <= len(unknown) <= 31
+    assert len(found.rows) == len(set(found.rows.tolist())) == 60 and sum(seen) == 300
+
+
 def test_asking_for_more_than_there_is_gives_what_there_is():
     assert sorted(spread(unit(5), np.ones(5), 9, chosen=np.array([0]), seed=0).rows.tolist()) == [1, 2, 3, 4]
     assert spread(np.zeros((0, 3)), np.zeros(0), 2, chosen=NOBODY, seed=0).rows.tolist() == []

@@ -2,6 +2,7 @@ import pytest
 from django.urls import reverse
 
 from curation.models import Approval, Snapshot
+from curation.services import snapshots
 from curation.services.diffs import changes_since
 from curation.services.gold_sets import gold_set_of
 from curation.services.review import decide
@@ -75,6 +76,19 @@ def test_rows_keep_their_lineage(scored, bob, run_jobs):
     assert (row.label, row.split, row.decision) == ("positive", "train", decision)
     assert len(snapshot.rows.get(example=scored.examples["t3"]).annotation_ids) == 3
     assert {frozen.split for frozen in read_rows(snapshot)} == {"train", "dev", "test"}
+
+
+def test_rows_are_read_a_chunk_at_a_time_and_come_in_the_order_of_split_and_key(scored, bob, run_jobs, monkeypatch):
+    start_freeze(scored.project, by=bob)
+    run_jobs()
+    monkeypatch.setattr(snapshots, "CHUNK", 4)
+    start_freeze(scored.project, by=bob)
+    run_jobs()
+    cut, whole = Snapshot.objects.all()
+    rows = read_rows(cut)
+    assert cut.rows_sha256 == whole.rows_sha256 and len(rows) > 8
+    assert [(row.split, row.key) for row in rows] == sorted((row.split, row.key) for row in rows)
+    assert [row.annotation_ids for row in cut.rows.all()] == [row.annotation_ids for row in whole.rows.all()]
 
 
 def test_a_second_snapshot_names_its_parent_and_what_changed(scored, bob, run_jobs):

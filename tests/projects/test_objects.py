@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from projects import objects
-from projects.objects import delete_object, object_exists, object_is_sound, object_path, open_object, put_object
+from projects.objects import (
+    delete_object,
+    new_object,
+    object_exists,
+    object_is_sound,
+    object_path,
+    open_object,
+    put_object,
+)
 
 CONTENT = b"one row\nanother row\n"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -57,6 +65,18 @@ def test_a_torn_write_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="connection lost"):
         put_object(tmp_path, TornStream(CONTENT))
     assert files_in(tmp_path) == []
+
+
+def test_a_file_written_in_pieces_is_stored_when_its_block_has_ended(tmp_path: Path) -> None:
+    with new_object(tmp_path) as new:
+        new.write(CONTENT[:3])
+        new.write(CONTENT[3:])
+        assert not object_exists(tmp_path, SHA256)
+    assert new.sha256 == SHA256 and object_is_sound(tmp_path, SHA256)
+    with pytest.raises(OSError, match="gone"), new_object(tmp_path) as torn:
+        torn.write(CONTENT * 2)
+        raise OSError("gone")
+    assert len(files_in(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("broken", ["fsync", "rename"])
