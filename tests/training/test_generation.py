@@ -64,7 +64,7 @@ def test_answers_may_be_a_quarter_longer_than_people_s(loaded):
 
 
 def test_a_text_that_leaves_no_room_for_an_answer_is_refused(loaded):
-    with pytest.raises(ValueError, match="text 0 makes a prompt of .* leave it out"):
+    with pytest.raises(ValueError, match=r"text 0 makes a prompt of .* leave it out"):
         write_answers(loaded, zero_shot({}, "", "response"), [{"text": "news " * 200}], max_new_tokens=100)
 
 
