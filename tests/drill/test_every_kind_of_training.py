@@ -19,7 +19,7 @@ from training.services.comparison import compare
 from training.services.runs import start_training
 from training.services.scoring import read_predictions
 
-pytestmark = [pytest.mark.drill, pytest.mark.django_db(transaction=True)]
+pytestmark = pytest.mark.drill
 N_POOL, N_DEV, N_TEST = 34, 6, 20
 DONE: list[str] = []
 

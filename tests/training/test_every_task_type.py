@@ -115,7 +115,8 @@ def test_from_the_prompt_to_the_champion(snapshot, model, alice, bob, run_jobs, 
     run.refresh_from_db()
     (trained,) = (spec for module, spec in model.asked if module == "training.finetune")
     asked = model.asked[-1][1]
-    assert asked["adapter"] and trained["prompt"] == asked["prompts"][0] == run.config["prompt"]
+    assert asked["adapter"] and trained["prompt"] == run.config["prompt"]
+    assert json.loads(json.dumps(asked["prompts"])) == [run.config["prompt"]]
     adapter, mine = Adapter.objects.get(run=run), Evaluation.objects.get(run=run, split="test")
     assert mine.measured.value == pytest.approx(1) and mine.n_unread == 0
     assert lower_bound(prompt, mine) > 0.1
@@ -135,7 +136,7 @@ def test_from_the_prompt_to_the_champion(snapshot, model, alice, bob, run_jobs, 
                 reverse("training:adapter", args=[adapter.pk])):
         assert client.get(url).status_code == 200, url
     page = client.get(reverse("training:comparison", args=[snapshot.pk])).content.decode()
-    assert ("could not be read" in page) == is_written
+    assert ("could not be read count as wrong: Prompt, zero-shot 12." in page) == is_written
     assert (NO_PROBE.get(name, "No linear probe") in page) == (name in NO_PROBE)
     card = client.get(reverse("training:adapter-card", args=[adapter.pk])).content.decode()
     assert f"| this adapter | test | {mine.measured.name} | 100.0 %" in card
