@@ -491,9 +491,7 @@ def _result(folder: Path, log: MetricsLog, encoded: encoding.Encoded, model: Pat
             checkpoint: Path | None) -> dict[str, Any]:
     whole = [row for row in log.epochs if checkpoints.is_verified(folder / KEPT / f"epoch-{row['step']}",
                                                                   needed=checkpoints.ADAPTER_FILES)]
-    chosen_by = next((name for name in CHOSEN_BY if name in whole[0]), "step")  # without dev rows the last
-    sign = -1 if chosen_by == "dev_loss" else 1
-    best = max(whole, key=lambda row: (sign * row[chosen_by], row["step"]))
+    best, chosen_by = best_epoch(whole)
     files = _publish(folder / KEPT / f"epoch-{best['step']}", folder / "adapter", language_model.model_identity(model))
     steps = log.steps
     return {"steps": steps[-1]["step"], "train_seconds": steps[-1]["seconds"], "tokens": steps[-1]["tokens"],
@@ -503,6 +501,16 @@ def _result(folder: Path, log: MetricsLog, encoded: encoding.Encoded, model: Pat
             "n_rows": len(encoded.rows), "refused": [list(pair) for pair in encoded.refused],
             "resumed_from": checkpoints.checkpoint_step(checkpoint) if checkpoint else 0,
             "best_step": best["step"], "chosen_by": chosen_by, "epochs": log.epochs}
+
+
+def best_epoch(epochs: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], str]:
+    """Return the log's best epoch, of equal ones the latest, and by which of CHOSEN_BY it is best.
+
+    Without dev rows nothing was judged: it is the last, by its step.
+    """
+    chosen_by = next((name for name in CHOSEN_BY if name in epochs[0]), "step")
+    sign = -1 if chosen_by == "dev_loss" else 1
+    return max(epochs, key=lambda row: (sign * row[chosen_by], row["step"])), chosen_by
 
 
 def _publish(kept: Path, adapter: Path, identity: str) -> dict[str, str]:

@@ -27,27 +27,30 @@ class CardMetric:
 
 
 def model_card(*, title: str, base: str, snapshot: str, snapshot_sha256: str, approval: str,
-               label_counts: Mapping[str, Mapping[str, int]], prompt: Prompt, config: Mapping[str, Any], seed: int,
-               metrics: Sequence[CardMetric], verdict: str, lineage: Sequence[str], files: Mapping[str, str],
-               versions: Mapping[str, str], refused: Sequence[tuple[str, str]] = ()) -> str:
+               label_counts: Mapping[str, Mapping[str, int]], n_rows: Mapping[str, int], prompt: Prompt,
+               config: Mapping[str, Any], seed: int, metrics: Sequence[CardMetric], verdict: str,
+               lineage: Sequence[str], files: Mapping[str, str], versions: Mapping[str, str],
+               refused: Sequence[tuple[str, str]] = ()) -> str:
     """The card as Markdown with the front matter that model hubs read.
 
-    label_counts: split → label → rows. verdict: the comparison's headline and paragraph.
+    label_counts: split → label → rows, without labels where answers have none. n_rows: split → rows.
+    verdict: the comparison's headline and paragraph.
     lineage: sentences from the newest ancestor to the oldest. files: name → sha256. refused: (key, reason).
     """
-    front = {"library_name": "peft", "base_model": base, "tags": ["lora", "text-classification", "goldpan"]}
+    tag = "text-classification" if prompt.task_type in ("classification", "multilabel") else "text-generation"
+    front = {"library_name": "peft", "base_model": base, "tags": ["lora", tag, "goldpan"]}
     parts = [
         "---\n" + "\n".join(f"{key}: {json.dumps(value)}" for key, value in front.items()) + "\n---",
         f"# {_inline(title)}",
         f"LoRA adapter for `{base}`. {_inline(verdict)}",
-        "## Data\n" + _data(snapshot, snapshot_sha256, approval, label_counts, refused),
+        "## Data\n" + _data(snapshot, snapshot_sha256, approval, label_counts, n_rows, refused),
         "## Prompt\n" + _prompt(prompt),
         "## Results\n" + _results(metrics),
         "## Training\n" + _bullets([f"{name}: {value}" for name, value in {**config, "seed": seed}.items()]),
         "## Lineage\n" + _bullets(lineage),
         "## Files\n" + _table(("File", "sha256"), [(name, f"`{digest}`") for name, digest in sorted(files.items())]),
         "## Versions\n" + _bullets([f"{name} {number}" for name, number in versions.items()]),
-        "## Limits\n" + _bullets(_limits(metrics, label_counts)),
+        "## Limits\n" + _bullets(_limits(metrics, label_counts, prompt)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -64,11 +67,12 @@ def package_versions() -> dict[str, str]:
 
 
 def _data(snapshot: str, sha256: str, approval: str, label_counts: Mapping[str, Mapping[str, int]],
-          refused: Sequence[tuple[str, str]]) -> str:
+          n_rows: Mapping[str, int], refused: Sequence[tuple[str, str]]) -> str:
     labels = sorted({label for counts in label_counts.values() for label in counts})
     rows = [(label, *(f"{counts.get(label, 0):,}" for counts in label_counts.values())) for label in labels]
-    rows.append(("all", *(f"{sum(counts.values()):,}" for counts in label_counts.values())))
-    said = f"{_inline(snapshot)}, sha256 `{sha256}`. {_inline(approval)}\n\n" + _table(("Label", *label_counts), rows)
+    rows.append(("all", *(f"{n_rows[split]:,}" for split in label_counts)))
+    said = f"{_inline(snapshot)}, sha256 `{sha256}`. {_inline(approval)}\n\n" + _table(
+        ("Label" if labels else "Rows", *label_counts), rows)
     if refused:
         said += f"\n\n{len(refused):,} rows were not trained on:\n\n" + _bullets(
             [f"{key}: {reason}" for key, reason in refused[:20]])
@@ -80,9 +84,10 @@ def _prompt(prompt: Prompt) -> str:
              f"user: {prompt.instruction}"]
     text = "\n".join(shown)
     fence = "`" * (1 + max([2, *(len(run) for run in re.findall("`+", text))]))
-    answers = ", ".join(label.completion for label in prompt.labels)
-    return (f"Trained and served with this prompt, sha256 `{prompt_sha256(prompt)}`; it answers with one of: "
-            f"{_inline(answers)}.\n\n{fence}text\n{text}\n{fence}")
+    answers = "with one of: " + ", ".join(label.completion for label in prompt.labels) if prompt.has_labels else \
+        "with JSON of the project's schema" if prompt.answer_schema else "in its own words"
+    return (f"Trained and served with this prompt, sha256 `{prompt_sha256(prompt)}`; it answers {_inline(answers)}."
+            f"\n\n{fence}text\n{text}\n{fence}")
 
 
 def _results(metrics: Sequence[CardMetric]) -> str:
@@ -91,9 +96,11 @@ def _results(metrics: Sequence[CardMetric]) -> str:
          f"{percent(line.value.low)} to {percent(line.value.high)}", f"{line.value.n:,}") for line in metrics])
 
 
-def _limits(metrics: Sequence[CardMetric], label_counts: Mapping[str, Mapping[str, int]]) -> list[str]:
+def _limits(metrics: Sequence[CardMetric], label_counts: Mapping[str, Mapping[str, int]],
+            prompt: Prompt) -> list[str]:
     limits = [
-        "It answers with one of its labels whatever the text is, also where none fits.",
+        "It answers with one of its labels whatever the text is, also where none fits." if prompt.has_labels else
+        "It writes its answers: one may be well formed and still say what the text does not.",
         "The results hold for texts like those of the snapshot. Other sources, languages and later months were not "
         "tested.",
         "The held-out labels are people's majority answers: where people disagree, no model can be shown to be right.",

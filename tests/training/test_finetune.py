@@ -18,6 +18,7 @@ from training.encoding import IGNORED
 from training.finetune import (
     MetricsLog,
     TrainingConfig,
+    best_epoch,
     config_from_json,
     dev_metrics,
     epochs_for,
@@ -134,6 +135,13 @@ def test_dev_metrics_credit_a_balance_only_where_it_was_not_fitted():
     assert metrics["dev_loss"] == pytest.approx((np.log1p(np.exp(-6)) + np.log1p(np.exp(4))) / 2)
 
 
+def test_the_best_epoch_is_that_of_the_best_measure_there_is():
+    losses = [{"step": 1, "dev_loss": 2.0}, {"step": 2, "dev_loss": 1.0}, {"step": 3, "dev_loss": 1.5}]
+    assert best_epoch(losses) == (losses[1], "dev_loss")
+    scores = [row | {"dev_score": score} for row, score in zip(losses, (0.5, 0.2, 0.5), strict=True)]
+    assert best_epoch(scores) == (scores[2], "dev_score")
+
+
 # --- whole runs on a random model
 
 
@@ -197,6 +205,41 @@ def test_the_adapter_loads_and_changes_what_the_model_says(unbroken, tiny_folder
     with_adapter = label_log_likelihoods(language_model.load(tiny_folder, adapter=folder / "adapter"), PROMPT, texts)
     without = label_log_likelihoods(language_model.load(tiny_folder), PROMPT, texts)
     assert np.abs(with_adapter - without).max() > 1
+
+
+def test_written_answers_are_learned_and_judged_by_loss_and_by_what_is_written(tiny_folder, tmp_path):
+    schema = {"json_schema": {"type": "object", "required": ["mood"], "properties": {
+        "mood": {"enum": ["bad", "good", "so so"]}}}}
+    prompt = prompts.short(schema, "extraction")
+    spec = spec_of(tmp_path, tiny_folder, rows=24, dev=6, epochs=2, dev_answers=4)
+    for name in ("train.jsonl", "dev.jsonl"):
+        rows = [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
+        (tmp_path / name).write_text("".join(
+            json.dumps(row | {"label": json.dumps({"mood": row["label"]})}) + "\n" for row in rows))
+    result = run_child("training.finetune", spec | {"prompt": prompts.prompt_to_json(prompt)}, folder=tmp_path)
+    first, last = result["epochs"]
+    assert result["loss_last"] < result["loss_first"] and last["dev_loss"] < first["dev_loss"]
+    assert (first["n_dev"], first["n_answered"], result["chosen_by"]) == (6, 4, "dev_score")
+    assert 0 < last["dev_score"] <= 1  # one field of three values, kept to the schema
+
+    loaded = language_model.load(tiny_folder, adapter=tmp_path / "adapter")
+    dev = [json.loads(line) for line in (tmp_path / "dev.jsonl").read_text().splitlines()]
+    rows = encoding.encode_rows(loaded.tokenizer, prompt, dev).rows
+    kept = next(row for row in result["epochs"] if row["step"] == result["best_step"])
+    assert padded_loss(loaded, rows) == pytest.approx(kept["dev_loss"], abs=1e-4)
+
+
+def padded_loss(loaded, rows):
+    """The mean loss of the completions' tokens, row by row."""
+    import torch
+
+    losses = []
+    with torch.inference_mode():
+        for row in rows:
+            logits = loaded.model(input_ids=torch.tensor([row.input_ids])).logits[0, -row.n_completion - 1 : -1].float()
+            targets = torch.tensor(row.input_ids[-row.n_completion :])
+            losses += torch.nn.functional.cross_entropy(logits, targets, reduction="none").tolist()
+    return sum(losses) / len(losses)
 
 
 def test_progress_tells_the_steps(unbroken):

@@ -8,6 +8,7 @@ def card(**changed):
     given = {
         "title": "Tickets, run 7", "base": "SmolLM2@sha256:ab", "snapshot": "Snapshot 3", "snapshot_sha256": "cd" * 32,
         "approval": "Approved by Alice.", "label_counts": {"train": {"good": 10, "bad": 12}, "test": {"good": 8}},
+        "n_rows": {"train": 22, "test": 8},
         "prompt": few_shot(SCHEMA, "Mood?", [Shot("it | is ``` fine", "good")]), "config": {"r": 8}, "seed": 1,
         "metrics": [CardMetric("LoRA", "test", "accuracy", wilson(444, 500))], "verdict": "Yes, by 9 points.",
         "lineage": ["Snapshot 2"], "files": {"adapter_model.safetensors": "ef" * 32}, "versions": {"peft": "0.21.2"},
@@ -37,9 +38,17 @@ def test_a_card_without_a_test_says_so():
 
 
 def test_words_of_users_break_neither_tables_nor_fences():
-    said = card(title="<script>alert(1)</script>", label_counts={"train": {"a|b\nc": 1}})
+    said = card(title="<script>alert(1)</script>", label_counts={"train": {"a|b\nc": 1}}, n_rows={"train": 1})
     assert "<script>" not in said and "| a\\|b c | 1 |" in said
     assert said.count("\n````") == 2
+
+
+def test_a_card_of_written_answers_tells_rows_and_promises_no_labels():
+    prompt = few_shot({}, "Answer.", [Shot("Hello?", "Yes?")], "response")
+    said = card(prompt=prompt, label_counts={"train": {}, "test": {}})
+    assert "| Rows | train | test |" in said and "| all | 22 | 8 |" in said and "text-generation" in said
+    assert "it answers in its own words" in said and "may be well formed and still" in said
+    assert "one of its labels" not in said
 
 
 def test_versions_are_those_installed():

@@ -6,7 +6,7 @@ import pytest
 
 from tests.training.tiny_model import SCHEMA
 from training import prompts
-from training.openai_endpoint import EndpointFailed, classify, parse_label
+from training.openai_endpoint import EndpointFailed, answer, classify, parse_label
 
 PROMPT = prompts.short(SCHEMA)
 
@@ -15,7 +15,7 @@ class Vendor:
     """A server that answers each text with what the test says, and remembers what it was asked."""
 
     def __init__(self):
-        self.asked, self.answers, self.failures = [], {}, {}
+        self.asked, self.answers, self.failures, self.holds_schemas = [], {}, {}, True
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/v1"
         self.origin = self.url.removesuffix("/v1")
@@ -30,6 +30,8 @@ class Vendor:
                 text = asked["messages"][-1]["content"]
                 vendor.asked.append((self.headers["Authorization"], asked))
                 status = vendor.failures[text].pop() if vendor.failures.get(text) else 200
+                if "response_format" in asked and not vendor.holds_schemas:
+                    status = 400
                 self.send_response(status)
                 if status == 302:
                     self.send_header("Location", "http://127.0.0.1:9/elsewhere")
@@ -68,6 +70,26 @@ def test_the_request_is_the_prompt_at_temperature_zero(vendor):
     [(authorization, asked)] = vendor.asked
     assert authorization == "Bearer secret"
     assert asked["temperature"] == 0 and asked["messages"] == prompts.render(PROMPT, "hello")
+
+
+def test_written_answers_come_as_they_are(vendor):
+    vendor.answers = {"a": "As you wish.", "b": ""}
+    prompt = prompts.zero_shot({}, "Answer.", "response")
+    assert answer(vendor.url, "", "m", prompt, ["a", "b"], allowed_origins=[vendor.origin]) == ["As you wish.", ""]
+    assert "response_format" not in vendor.asked[0][1]
+
+
+@pytest.mark.parametrize("holds_schemas", [True, False])
+def test_a_json_answer_is_held_to_its_schema_where_the_endpoint_can(vendor, holds_schemas):
+    vendor.holds_schemas = holds_schemas
+    prompt = prompts.zero_shot(
+        {"json_schema": {"type": "object", "properties": {"city": {"type": "string"}}}}, "", "extraction")
+    texts = [f"t{n}" for n in range(9)]
+    assert answer(vendor.url, "", "m", prompt, texts, allowed_origins=[vendor.origin], parallel=1) == ["good"] * 9
+    formats = [asked["response_format"] for _, asked in vendor.asked if "response_format" in asked]
+    held = [one["json_schema"]["schema"] for one in formats]
+    assert held == [prompt.answer_schema] * (9 if holds_schemas else 1)  # refused once, it is not asked for again
+    assert prompt.answer_schema["additionalProperties"] is False
 
 
 def test_an_answer_that_is_no_label_is_none(vendor):

@@ -1,10 +1,15 @@
+import json
+
 import pytest
 
+from labeling.task_types import task_type
+from tests.training.kinds import KINDS, completion, letter
 from training.prompts import (
     LabelText,
     Prompt,
     Shot,
     choose_shots,
+    choose_written_shots,
     few_shot,
     prompt_from_json,
     prompt_sha256,
@@ -56,6 +61,42 @@ def test_the_hash_follows_what_the_model_sees_and_not_the_name():
 def test_a_prompt_that_cannot_be_asked_is_refused(instruction, labels, words):
     with pytest.raises(ValueError, match=words):
         Prompt("p", "", instruction, (), tuple(LabelText(name, name) for name in labels))
+
+
+def test_hashes_of_classification_prompts_stay_what_runs_hold():
+    prompt = few_shot({"labels": [{"name": "card_lost", "description": "gone"}, {"name": "refund"}]}, "What?",
+                      [Shot("a", "refund")])
+    assert prompt_sha256(prompt) == "12a0b67ce8e31f3a25a587301d61bb90422abb67ec04a099cf9a84f5f6019269"
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
+def test_every_type_of_task_has_prompts_that_ask_solve_and_read(kind):
+    shots = [Shot(letter(n), completion(kind, n), kind.data(n)) for n in (0, 1)]
+    bare, asked = zero_shot(kind.schema, "Be kind.", kind.name), few_shot(kind.schema, "Be kind.", shots, kind.name)
+    assert prompt_from_json(json.loads(json.dumps(prompt_to_json(asked)))) == asked
+    if kind.name != "classification":  # whose labels are written with spaces
+        assert render(bare, letter(2), kind.data(2)) == task_type(kind.name).render(
+            letter(2), kind.data(2), kind.schema, "Be kind.")
+    messages = render(asked, letter(2), kind.data(2))
+    assert [message["role"] for message in messages].count("system") == 1
+    assert [m["content"] for m in messages if m["role"] == "assistant"][-1 if kind.name == "chat" else 0] in (
+        completion(kind, 0), "Yes?")
+    assert render(bare, letter(2), kind.data(2))[-1] == messages[-1]
+    trained = short(kind.schema, kind.name, "Be kind.")
+    assert trained.completion_of(completion(kind, 2)) == completion(kind, 2)
+    for prompt in (bare, asked, trained):
+        assert prompt.read(completion(kind, 2), letter(2)) == completion(kind, 2)
+        with pytest.raises(ValueError):
+            prompt.read("", letter(2))
+    assert len({prompt_sha256(prompt) for prompt in (bare, asked)}) == 2
+
+
+def test_written_shots_are_short_different_and_repeatable():
+    texts, answers = [f"text {n}" for n in range(20)] + ["long " * 300], [f"answer {n % 3}" for n in range(20)] + ["x"]
+    shots = choose_written_shots(texts, answers, n=8, seed=1)
+    assert sorted(shot.label for shot in shots) == ["answer 0", "answer 1", "answer 2"]
+    assert shots == choose_written_shots(texts, answers, n=8, seed=1)
+    assert choose_written_shots(["long " * 300], ["x"], n=8, seed=1) == []
 
 
 def test_two_labels_that_read_alike_are_refused():

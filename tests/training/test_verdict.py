@@ -2,8 +2,8 @@ import pytest
 from scipy.stats import binom
 
 from stats.intervals import Interval
-from stats.paired import PairedComparison
-from training.metrics import measured_share
+from stats.paired import PairedComparison, PairedScores
+from training.metrics import Measured, measured_share
 from training.verdict import compare_words, examples_to_settle, gate, promotion_gate
 
 
@@ -115,5 +115,41 @@ def test_a_missed_target_is_told_and_does_not_block():
 
 @pytest.mark.parametrize(("against_champion", "allowed"), [(0.02, True), (0.0, True), (-0.009, True), (-0.02, False)])
 def test_the_champion_may_be_missed_by_a_point(against_champion, allowed):
-    found, reasons = promotion_gate(0.1, adapter=measured_share(950, 1000), target=0.9, against_champion=against_champion)
+    adapter = measured_share(950, 1000)
+    found, reasons = promotion_gate(0.1, adapter=adapter, target=0.9, against_champion=against_champion)
     assert found is allowed and "champion" in reasons[1] and "reaches the target" in reasons[2]
+
+
+def field_f1(value, low, high, n=200):
+    return Measured("field_f1", Interval(value, low - 0.01, high + 0.01, n), low, high)
+
+
+def test_other_metrics_are_called_by_their_names():
+    found = gate(field_f1(0.721, 0.68, 0.76), 0.8)
+    assert found.outcome == "FINE_TUNE"
+    assert found.words == ("The best prompt has a field F1 of 72.1 % on 200 held-out examples and cannot reach your "
+                           "target of 80 % (at most 76.0 %).")
+    assert gate(field_f1(0.9, 0.85, 0.95), 0.8).outcome == "PROMPT_OK"
+
+
+def test_the_spread_of_a_metric_says_how_many_examples_settle_it():
+    # Bounds 0.04 to each side of 200 rows: 0.04 · (1 + 0.8416 / 1.6449) / 0.03 is 2.0155, so 4.06 times as many.
+    found = gate(field_f1(0.77, 0.73, 0.81), 0.8)
+    assert found.outcome == "INCONCLUSIVE"
+    assert found.next_step == "Label about 620 more held-out examples; that would probably settle it."
+
+
+def test_wording_is_no_proof():
+    found = gate(Measured("rouge_l", Interval(0.9, 0.84, 0.96, 100), 0.85, 0.95), 0.8)
+    assert found.outcome == "PROMPT_OK" and "let people compare answers" in found.words
+    adapter = Measured("rouge_l", Interval(0.9, 0.84, 0.96, 100), 0.85, 0.95)
+    assert "let people compare answers" in promotion_gate(0.1, adapter=adapter, target=0.8)[1][-1]
+
+
+def test_a_comparison_of_scores_counts_better_and_worse_rows():
+    difference = Interval(0.1, 0.04, 0.16, 200)
+    headline, paragraph = compare_words(field_f1(0.7, 0.66, 0.74), field_f1(0.8, 0.76, 0.84), None,
+                                        PairedScores(200, 60, 20, 0.001, difference, 0.05), 0.9)
+    assert headline == "Is fine-tuning worth it? Yes, by 10 points."
+    assert "has a field F1 of 70.0 %" in paragraph
+    assert "The LoRA adapter has 80.0 %; its answer is better on 60 examples and worse on 20." in paragraph

@@ -52,6 +52,7 @@ def card_of(adapter: Adapter, lineage: Lineage) -> str:
         title=f"{adapter.project}: adapter {adapter.pk}", base=base_model_of(adapter),
         snapshot=f"{snapshot} of “{adapter.project}”", snapshot_sha256=snapshot.sha256,
         approval=_approval_words(lineage.approval), label_counts=snapshot.counts["labels"],
+        n_rows={split: snapshot.counts[split] for split in snapshot.counts["labels"]},
         prompt=prompt_from_json(run.config["prompt"]), config=run.config["training"], seed=run.seed,
         metrics=[metric for rival in comparison.rivals for metric in _metrics(rival, lineage.mine)],
         verdict=f"{comparison.headline} {comparison.paragraph}", lineage=_sentences(adapter, lineage),

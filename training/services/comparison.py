@@ -193,9 +193,11 @@ class Comparison:
         return list(dict.fromkeys(name for rival in self.rivals for name, _ in rival.others))
 
     @property
-    def n_unread(self) -> int:
-        """Answers of all rivals that could not be read."""
-        return sum(rival.evaluation.n_unread for rival in self.rivals)
+    def unread_words(self) -> str:
+        """“Answers that could not be read count as wrong: Prompt, zero-shot 12, LoRA (run 3) 1.”; "" without one."""
+        each = [f"{rival.name}{f' (run {rival.run.pk})' if rival.is_lora else ''} {rival.evaluation.n_unread:,}"
+                for rival in self.rivals if rival.evaluation.n_unread]
+        return f"Answers that could not be read count as wrong: {'; '.join(each)}." if each else ""
 
     @property
     def has_looked_enough(self) -> bool:
@@ -402,7 +404,7 @@ def flips(first: Evaluation, second: Evaluation) -> list[Flip]:
     texts = {key: (pk, text) for key, pk, text in rows.values_list("example__key", "example_id", "example__text")}
 
     def shown(label: str | None, text: str) -> str:
-        return answers.full(label, source=text) if label else ""
+        return (label if answers.is_free_text else answers.show(label, source=text)) if label else ""
 
     found = []
     for a in differing:
