@@ -1,6 +1,7 @@
 from stats.intervals import wilson
 from tests.training.tiny_model import SCHEMA
-from training.model_card import CardMetric, model_card, package_versions
+from training.model_card import CardMetric, model_card
+from training.versions import package_versions
 from training.prompts import Shot, few_shot, prompt_sha256
 
 
