@@ -52,23 +52,25 @@ def rows_per_process(batch_size: int) -> int:
     return batch_size // n_processes()
 
 
-def average_gradients(parameters: Iterable[Any], n_learned: int, n_read: int) -> int:
-    """Average all processes' gradients, weighed by the tokens that each has learned; return the tokens all have read.
+def average_step(parameters: Iterable[Any], loss: Any, n_learned: int, n_read: int) -> tuple[Any, int]:
+    """Average all processes' gradients, weighed by the tokens that each has learned, in place.
 
-    Afterwards every gradient is that of the mean loss over all processes' learned tokens.
+    Afterwards every gradient is that of the mean loss over all processes' learned tokens. Returns that loss, and how
+    many tokens all have read.
     """
     if n_processes() == 1:
-        return n_read
+        return loss, n_read
     import torch
     from torch import distributed
 
     trained = [parameter for parameter in parameters if parameter.grad is not None]
-    counts = torch.tensor([n_learned, n_read], dtype=torch.int64, device=trained[0].device)
-    distributed.all_reduce(counts)
+    sums = torch.tensor([n_learned, n_read, n_learned * float(loss)], dtype=torch.float64, device=loss.device)
+    distributed.all_reduce(sums)
+    all_learned, all_read, all_loss = sums.tolist()
     for parameter in trained:
-        parameter.grad.mul_(n_learned / int(counts[0]))
+        parameter.grad.mul_(n_learned / all_learned)
         distributed.all_reduce(parameter.grad)
-    return int(counts[1])
+    return torch.full_like(loss, all_loss / all_learned), int(all_read)
 
 
 def anyone(asked: bool, device: Any) -> bool:

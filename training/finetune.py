@@ -331,7 +331,8 @@ def _trainer(loaded: LoadedModel, rows: Sequence[EncodedRow], config: TrainingCo
         def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **given: Any) -> Any:
             n_read = int(inputs["n_tokens"])
             loss = super().training_step(model, inputs, *args, **given)
-            self.n_tokens += distributed.average_gradients(model.parameters(), self.n_learned, n_read)
+            loss, n_read = distributed.average_step(model.parameters(), loss, self.n_learned, n_read)
+            self.n_tokens += n_read
             return loss
 
         def create_model_card(self, *_: Any, **__: Any) -> None:

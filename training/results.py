@@ -14,6 +14,7 @@ from typing import Any
 
 from training import language_model
 from training.bundle import SUMS, sums_of
+from training.checkpoints import ADAPTER_FILES
 from training.elsewhere import ADAPTER_CONFIG, METRICS, RECEIPT, RESULT_FILES, WEIGHTS, same_weights
 
 MAX_TEXT_BYTES = 64 << 20  # of the learning curve; the other texts are far smaller
@@ -35,6 +36,10 @@ class Result:
     receipt: dict[str, Any]
     paths: Mapping[str, Path]
     hashes: Mapping[str, str]
+
+    @property
+    def adapter_files(self) -> tuple[str, ...]:
+        return ADAPTER_FILES
 
 
 def _files_in(folder: Path) -> dict[str, Path]:
