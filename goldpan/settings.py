@@ -139,6 +139,7 @@ JOB_KINDS = {
     "baseline": "training.services.baseline.run_baseline",
     "train": "training.services.runs.run_train",
     "evaluate": "training.services.evaluation.run_evaluate",
+    "report": "training.services.reports.run_report",
     "suggest": "training.services.suggestions.run_suggest",
 }
 

@@ -18,12 +18,14 @@ from projects.objects import object_exists, object_is_sound, object_path, open_o
 from projects.rights import MAY, on, role_in
 from projects.views import Request
 from stats.intervals import Interval
-from training.forms import KNOBS, PromotionForm, TrainingForm
+from training.forms import KNOBS, PromotionForm, ResultForm, TrainingForm
 from training.models import Adapter, Evaluation, Run, Verdict
 from training.prompts import Prompt, prompt_from_json, prompt_sha256
 from training.services.baseline import start_baseline
+from training.services.bundles import download, import_result, uploaded
 from training.services.cards import base_model_of, card_of, lineage_of
 from training.services.comparison import MAX_LOOKS, compare, flips
+from training.services.executors import EXECUTORS
 from training.services.lineage import holdings, stale
 from training.services.overview import states_of
 from training.services.promotion import promote, standing
@@ -123,6 +125,7 @@ def run_detail(request: Request, run: Run) -> HttpResponse:
         "adapter": Adapter.objects.filter(run=run).first(), "judged": judged.values(), "test": test,
         "accuracies": [one.accuracy for one in judged.values()], "target": run.project.target_value,
         "evaluate_job": None if test else evaluate_job, "settings_of_run": _settings_of(run),
+        "may": _may(request, run.project), "submission": run.submissions.last(),
         **_prompt_context(run), **_live_context(run),
         "is_best_prompt": verdict is not None and verdict.best_prompt_id == run.pk,
         "has_flips": test is not None and verdict is not None and verdict.best_prompt_id != run.pk})
@@ -138,7 +141,8 @@ def _settings_of(run: Run) -> list[tuple[str, Any]]:
     """What the run depended on beside its snapshot and its prompt, by the names that people see."""
     config = run.config
     if run.kind == Run.Kind.lora:
-        return [(label, config["training"][name]) for name, (label, _) in KNOBS.items()]
+        place = EXECUTORS[run.executor].label if run.executor in EXECUTORS else run.executor
+        return [("Trained by", place), *((label, config["training"][name]) for name, (label, _) in KNOBS.items())]
     model, _, digest = config.get("model", "").partition("@sha256:")
     named = {"Model": model or None, "Model's hash": digest[:16] or None,
              "Balance of labels": config.get("calibration", {}).get("kind"),
@@ -179,6 +183,36 @@ def run_flips(request: Request, run: Run) -> HttpResponse:
         "n_lost": sum(not flip.is_second_right for flip in shown), "label": label,
         "labels": sorted({flip.gold for flip in found}),
         "page": Paginator(shown, FLIPS_PER_PAGE).get_page(request.GET.get("page"))})
+
+
+# A run that is trained elsewhere
+
+@on(Run, "train")
+@require_POST
+def run_bundle(request: Request, run: Run) -> HttpResponse:
+    """The run as files, to be carried to another machine; who took them is in the audit log."""
+    name, content = download(run, by=request.user)
+    return HttpResponse(content, content_type="application/x-tar", headers={
+        "Content-Disposition": f'attachment; filename="{name}"'})
+
+
+@on(Run, "train")
+@require_http_methods(["GET", "POST"])
+def run_result(request: Request, run: Run) -> HttpResponse:
+    """Bring a result in: nothing is taken unless every hash holds and it is this run's."""
+    form = ResultForm(request.POST or None, request.FILES or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            with uploaded((file.name, file) for file in form.cleaned_data["files"]) as folder:
+                adapter, _ = import_result(run, folder, by=request.user)
+        except UserError as error:
+            form.add_error("files", str(error))
+        else:
+            messages.success(request, f"{adapter} is in. Its evaluation is under way.")
+            return redirect("training:run", run.pk)
+    return render(request, "training/result.html", {
+        "project": run.project, "nav": "training:run-list", "run": run, "form": form,
+        "has_result": Adapter.objects.filter(run=run).exists()}, status=422 if request.method == "POST" else 200)
 
 
 # An example, from its labels to the models

@@ -29,6 +29,7 @@ from training.elsewhere import RESULT_FILES
 from training.models import Adapter, Run, Submission
 from training.results import Result, expect, read_result
 from training.services.evaluation import queue_evaluation
+from training.services.reports import queue_report
 
 
 def finetune_spec(run: Run, folder: Path) -> dict[str, Any]:
@@ -157,5 +158,6 @@ def record_adapter(run: Run, *, by: User, files: Mapping[str, str], receipt: Map
     adapter = Adapter.objects.create(project=run.project, run=run, files=dict(files), receipt=dict(receipt),
                                      metrics_sha256=metrics_sha256)
     evaluation = queue_evaluation(run, by=run.created_by, wake=wake)
+    queue_report(run, wake=wake)
     audit(run.project, by, what, {"run": run.pk, "adapter": adapter.pk, "files": dict(files)})
     return adapter, evaluation
