@@ -200,7 +200,7 @@ def run_bundle(request: Request, run: Run) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def run_result(request: Request, run: Run) -> HttpResponse:
     """Bring a result in: nothing is taken unless every hash holds and it is this run's."""
-    form = ResultForm(request.POST or None, request.FILES or None)
+    form = ResultForm(request.POST, request.FILES) if request.method == "POST" else ResultForm()
     if request.method == "POST" and form.is_valid():
         try:
             with uploaded((file.name, file) for file in form.cleaned_data["files"]) as folder:

@@ -68,7 +68,8 @@ def test_imports_are_found_wherever_they_stand():
 
 def test_no_secret_and_no_held_out_row_is_in_it():
     about = json.loads(make_bundle(RUN).files["bundle.json"])
-    assert set(about) == {"format", "run", "snapshot_sha256", "config_sha256", "base_model", "rows", "processes", "spec"}
+    assert set(about) == {"format", "run", "snapshot_sha256", "config_sha256", "base_model", "rows", "processes",
+                          "spec"}
     assert about["rows"] == {"train": 24, "dev": 9}
     assert not [path for path in make_bundle(RUN).files if "test" in path]
 
@@ -93,8 +94,9 @@ def test_it_trains_where_there_is_no_django_and_the_result_is_that_of_here(run, 
     assert (result.receipt["loss_last"], result.receipt["steps"]) == (here["loss_last"], 12)
 
 
+@pytest.mark.drill
 def test_two_processes_make_the_steps_of_one(run, tiny_folder, tmp_path):
-    """By `accelerate launch`, resumed after the first checkpoint; equal but for the order of additions."""
+    """By `accelerate launch`; equal but for the order of additions."""
     several = write_bundle(make_bundle(run), tmp_path / "several")
     done = train_there(several, tiny_folder, "--processes", "2", nothing=tmp_path / "nothing")
     assert done.returncode == 0, done.stdout + done.stderr + (several / "work" / "log.txt").read_text()

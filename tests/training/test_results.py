@@ -1,5 +1,4 @@
 import json
-import os
 
 import pytest
 
@@ -53,7 +52,7 @@ def test_links_and_folders_are_refused(result, tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("key")
     (result / "metrics.jsonl").unlink()
-    os.symlink(secret, result / "metrics.jsonl")
+    (result / "metrics.jsonl").symlink_to(secret)
     with pytest.raises(ValueError, match=r"metrics\.jsonl is a link or a folder"):
         read_result(result, max_bytes=LIMIT)
 
