@@ -248,10 +248,16 @@ def test_the_run_page_takes_few_queries(handed, alice, client_of, django_assert_
         client.get(reverse("training:run", args=[handed.pk]))
 
 
-def test_a_bundle_cannot_be_taken_once_somebodys_words_were_erased(handed, alice):
+def test_what_was_erased_is_in_no_bundle_and_a_result_that_learned_it_is_refused(handed, alice, tmp_path):
+    folder = result_of(handed, tmp_path / "result")
     example = handed.snapshot.rows.filter(split="train").first().example
+    text = example.text
     erase([example], reason="asked", by=alice)
     for job in Job.objects.filter(kind="erase"):
         jobs.run(job.pk, heartbeat=False)
-    with pytest.raises(UserError, match="erased"):
-        download(handed, by=alice)
+    with pytest.raises(UserError, match="was erased after the files were taken"):
+        import_result(handed, folder, by=alice)
+    _, content = download(handed, by=alice)
+    assert text.encode() not in content and b"Row 0" in content
+    with pytest.raises(UserError, match="never gave out"):
+        import_result(handed, folder, by=alice)

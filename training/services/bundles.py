@@ -15,7 +15,9 @@ from typing import Any, BinaryIO
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import Max
 
+from curation.models import Erasure
 from curation.services.snapshots import read_rows, require_approved
 from jobs.models import Job
 from jobs.services import completing
@@ -120,11 +122,25 @@ def uploaded(files: Iterable[tuple[str, BinaryIO]]) -> Iterator[Path]:
         yield folder
 
 
+def _given_out(run: Run) -> list[str]:
+    """The bundles whose result is taken: all of the run's that hold nothing that was erased since.
+
+    Raises ValueError if there was one, and none is left.
+    """
+    erasures = Erasure.objects.filter(example__snapshot_rows__snapshot=run.snapshot)
+    erased_at = erasures.aggregate(at=Max("created_at"))["at"]
+    bundles = [one.bundle_id for one in run.submissions.all() if erased_at is None or one.created_at > erased_at]
+    if not bundles and run.submissions.exists():
+        raise ValueError("A row of its snapshot was erased after the files were taken, so it has learned what had to "
+                         "go. Download the files again, and train anew.")
+    return bundles
+
+
 def read_for(run: Run, folder: Path) -> Result:
     """The result in a folder, if it is this run's. Raises UserError in the words of what does not hold."""
     try:
         result = read_result(folder, max_bytes=settings.GOLDPAN_MAX_UPLOAD_MB << 20)
-        expect(result, bundles=list(run.submissions.values_list("bundle_id", flat=True)),
+        expect(result, bundles=_given_out(run),
                snapshot_sha256=run.snapshot.sha256, config_sha256=config_sha256(_portable_spec(run)),
                base_model=language_model.model_identity(settings.GOLDPAN_BASE_MODEL))
     except ValueError as error:
