@@ -8,8 +8,6 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 
 from projects.errors import UserError
-from training.services.executors import EXECUTORS
-from training.services.reports import require_allowed
 
 MIN_KEY_CHARS = 50
 MIN_DIFFERENT_CHARS = 5  # the same bounds as Django's own advice for a SECRET_KEY
@@ -66,6 +64,8 @@ def _door() -> CheckMessage | None:
 
 
 def _executors() -> CheckMessage | None:
+    from training.services.executors import EXECUTORS  # this module is read before there are models
+
     unknown = [name for name in settings.GOLDPAN_EXECUTORS if name not in EXECUTORS]
     if settings.GOLDPAN_EXECUTORS and not unknown:
         return None
@@ -74,6 +74,8 @@ def _executors() -> CheckMessage | None:
 
 
 def _trackers() -> CheckMessage | None:
+    from training.services.reports import require_allowed
+
     for name in settings.GOLDPAN_REPORT_TO:
         try:
             require_allowed(name)
