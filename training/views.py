@@ -142,7 +142,7 @@ def _settings_of(run: Run) -> list[tuple[str, Any]]:
     config = run.config
     if run.kind == Run.Kind.lora:
         place = EXECUTORS[run.executor].label if run.executor in EXECUTORS else run.executor
-        return [("Trained by", place), *((label, config["training"][name]) for name, (label, _) in KNOBS.items())]
+        return [("Where it trains", place), *((label, config["training"][name]) for name, (label, _) in KNOBS.items())]
     model, _, digest = config.get("model", "").partition("@sha256:")
     named = {"Model": model or None, "Model's hash": digest[:16] or None,
              "Balance of labels": config.get("calibration", {}).get("kind"),
