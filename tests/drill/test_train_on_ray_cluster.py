@@ -28,14 +28,15 @@ CONFIG = {"epochs": 12, "batch_size": 8, "checkpoint_steps": 2, "threads": 1, "d
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A head that takes no work and one node that does; its processes find this Python as `python`."""
+    """A head that takes no work and two nodes that do; their processes find this Python as `python`."""
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     started = Cluster(initialize_head=True, head_node_args={
         "num_cpus": 0, "include_dashboard": True, "dashboard_port": 0, "object_store_memory": 200_000_000})
-    started.add_node(num_cpus=1, object_store_memory=200_000_000)
+    for _ in range(2):
+        started.add_node(num_cpus=1, object_store_memory=200_000_000)
     started.wait_for_nodes()
     monkeypatch.setenv("RAY_ADDRESS", started.address)
     yield started
@@ -76,17 +77,20 @@ def test_a_node_that_dies_in_the_middle_costs_nothing_but_time(cluster: Any, run
     kept = folder_of(run, settings) / "ray" / "work" / "checkpoints"
 
     def kill() -> None:
+        from ray.job_submission import JobSubmissionClient
+
         while newest_verified(kept) is None:
             time.sleep(0.05)
-        cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
-        cluster.add_node(num_cpus=1, object_store_memory=200_000_000)
+        (job,) = JobSubmissionClient().list_jobs()
+        cluster.remove_node(next(node for node in cluster.worker_nodes if node.node_id == job.driver_node_id),
+                            allow_graceful=False)
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     jobs.run(run.job_id, heartbeat=False)
     killer.join(60)
-    job = Job.objects.get(pk=run.job_id)
-    assert job.state == "succeeded", job.error
+    done = Job.objects.get(pk=run.job_id)
+    assert done.state == "succeeded", done.error
     assert run.submissions.count() == 2, "the node died before the training had ended"
     adapter, here = Adapter.objects.get(run=run), trained_here(run, tmp_path / "here")
     assert adapter.receipt["resumed_from"] > 0
