@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 LS_VENV := .venv-ls
+SKY_VENV := .venv-sky
 UV := $(VENV)/bin/uv
 PY := $(VENV)/bin/python
 MODEL := var/models/smollm2-135m-instruct
@@ -10,7 +11,7 @@ TORCH := $(shell grep '^torch==' requirements.txt)
 ONCE ?=
 FRESH ?=
 
-.PHONY: demo run test check drill cluster bench setup browser servers
+.PHONY: demo run test check drill cluster skypilot bench setup browser servers
 
 demo: setup  ## the main job end to end on real parts; then serves until Ctrl-C (ONCE=1: stops; FRESH=1: starts over)
 	@$(PY) manage.py demo $(if $(ONCE),--once) $(if $(FRESH),--fresh)
@@ -28,9 +29,14 @@ check: setup  ## style and types
 drill: setup servers  ## kills processes in the middle of their work, and runs the job tests on PostgreSQL and Redis
 	@$(VENV)/bin/pytest -q tests -m drill
 
-cluster: setup  ## embeds and compares on a Ray cluster of two local nodes, and kills one of them in the middle
+cluster: setup  ## embeds, compares and trains on a Ray cluster of two local nodes, and kills one of them in the middle
 	@$(UV) pip install -q --python $(PY) -r requirements-ray.txt
-	@$(VENV)/bin/pytest -q tests/drill/test_ray_cluster.py -m drill
+	@$(VENV)/bin/pytest -q tests/drill/test_ray_cluster.py tests/drill/test_train_on_ray_cluster.py -m drill
+
+skypilot:  ## an environment of its own for SkyPilot, which reads the task files of runs for rented GPUs
+	@test -x $(SKY_VENV)/bin/python || $(PYTHON) -m venv $(SKY_VENV)
+	@$(SKY_VENV)/bin/python -m pip install -q --disable-pip-version-check -r requirements-skypilot.txt
+	@$(VENV)/bin/pytest -q tests/training/test_clouds.py
 
 bench: setup  ## measures Goldpan beside its peers in one run, and prints ratios
 	@$(UV) pip install -q --python $(PY) -r requirements-bench.txt

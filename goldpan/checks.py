@@ -7,13 +7,15 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 
+from projects.errors import UserError
+
 MIN_KEY_CHARS = 50
 MIN_DIFFERENT_CHARS = 5  # the same bounds as Django's own advice for a SECRET_KEY
 
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
     """Return what is wrong with the settings; errors stop every command, warnings are only said."""
-    looks = (_debug, _secret_key, _allowed_hosts, _data_folder, _door, _base_model)
+    looks = (_debug, _secret_key, _allowed_hosts, _data_folder, _door, _base_model, _executors, _trackers)
     return [message for look in looks if (message := look()) is not None]
 
 
@@ -59,6 +61,27 @@ def _door() -> CheckMessage | None:
         return None
     return Error(f"GOLDPAN_DOOR_URL is on {door}, GOLDPAN_URL on {home}: a log-in to the one does not reach the other, "
                  "so nobody could label.", hint="Give both the same host name, on different ports.", id="goldpan.E005")
+
+
+def _executors() -> CheckMessage | None:
+    from training.services.executors import EXECUTORS  # this module is read before there are models
+
+    unknown = [name for name in settings.GOLDPAN_EXECUTORS if name not in EXECUTORS]
+    if settings.GOLDPAN_EXECUTORS and not unknown:
+        return None
+    said = f"names {', '.join(unknown)}, which nobody knows" if unknown else "is empty, so nothing could be trained"
+    return Error(f"GOLDPAN_EXECUTORS {said}.", hint=f"It knows {', '.join(EXECUTORS)}.", id="goldpan.E006")
+
+
+def _trackers() -> CheckMessage | None:
+    from training.services.reports import require_allowed
+
+    for name in settings.GOLDPAN_REPORT_TO:
+        try:
+            require_allowed(name)
+        except UserError as error:
+            return Error(str(error), hint="docs/elsewhere.md says what each tracker needs.", id="goldpan.E007")
+    return None
 
 
 def _base_model() -> CheckMessage | None:

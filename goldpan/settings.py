@@ -141,6 +141,7 @@ JOB_KINDS = {
     "train": "training.services.runs.run_train",
     "evaluate": "training.services.evaluation.run_evaluate",
     "train_arms": "training.services.arms.run_train_arms",
+    "report": "training.services.reports.run_report",
     "suggest": "training.services.suggestions.run_suggest",
 }
 
@@ -168,6 +169,15 @@ GOLDPAN_LLM_KEY = env("GOLDPAN_LLM_KEY", default="")
 GOLDPAN_ALLOWED_ORIGINS = env.list("GOLDPAN_ALLOWED_ORIGINS", default=[])  # where requests may go, beside Label Studio
 GOLDPAN_BACKENDS = env("GOLDPAN_BACKENDS", default="curation.shards.here")  # what spreads work over machines
 GOLDPAN_THREADS = env.int("GOLDPAN_THREADS", default=2)  # of one model subprocess
+
+# Where runs may be trained, and where their learning curves may be copied to
+GOLDPAN_EXECUTORS = env.list("GOLDPAN_EXECUTORS", default=["local", "bundle"])
+GOLDPAN_GPUS = env.int("GOLDPAN_GPUS", default=0)  # of one training by accelerate or on Ray
+GOLDPAN_BASE_MODEL_SOURCE = env("GOLDPAN_BASE_MODEL_SOURCE", default="")  # a Hugging Face id with the same weights
+GOLDPAN_CLOUD_GPUS = env.list("GOLDPAN_CLOUD_GPUS", default=["L4:1", "A10G:1", "A10:1"])
+GOLDPAN_SKYPILOT_PYTHON = Path(
+    env("GOLDPAN_SKYPILOT_PYTHON", default=str(BASE_DIR / ".venv-sky" / "bin" / "python")))
+GOLDPAN_REPORT_TO = env.list("GOLDPAN_REPORT_TO", default=[])
 
 # Import limits
 GOLDPAN_MAX_UPLOAD_MB = env.int("GOLDPAN_MAX_UPLOAD_MB", default=200)

@@ -34,11 +34,13 @@ class ChildRefused(Exception):
     """The child found something its reader can put right; the message is for them."""
 
 
-def run_child(module: str, spec: Mapping[str, Any], *, folder: Path, progress: Progress = silent) -> dict[str, Any]:
+def run_child(module: str, spec: Mapping[str, Any], *, folder: Path, progress: Progress = silent,
+              environment: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Run `python -m module folder` to its end and return its result.
 
     spec: JSON-able input, given to the child's work function.
     folder: exists afterwards with spec.json, log.txt and result.json; the child may keep its files there.
+    environment: variables that this child gets beside the few that every child has.
     Raises ChildRefused with the child's own words, ChildFailed if it died, and whatever `progress` raises.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,7 +51,7 @@ def run_child(module: str, spec: Mapping[str, Any], *, folder: Path, progress: P
         child = subprocess.Popen(
             [sys.executable, "-m", module, str(folder.resolve())],
             cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[write_end], start_new_session=True,
-            env=child_environment(write_end), preexec_fn=_die_with_parent)
+            env=child_environment(write_end) | dict(environment or {}), preexec_fn=_die_with_parent)
     os.close(write_end)
     try:
         _relay(read_end, child, progress)

@@ -266,6 +266,10 @@ training:experiment-arms     experiment GET     log-in    403     200  200   404
 training:experiment-arms     experiment POST    log-in    403     405  405   404
 training:arms-start          experiment GET     log-in    403     403  200   404
 training:arms-start          experiment POST    log-in    403     403  302   404
+training:bundle              carried    GET     log-in    403     403  405   404
+training:bundle              carried    POST    log-in    403     403  200   404
+training:result              carried    GET     log-in    403     403  200   404
+training:result              carried    POST    log-in    403     403  422   404
 training:example-lineage     example    GET     log-in    403     200  200   404
 training:example-lineage     example    POST    log-in    403     405  405   404
 training:adapter             adapter    GET     log-in    403     200  200   404
@@ -370,6 +374,11 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
     for one in (snapshot, untried):
         approve_snapshot(one, sha256=one.sha256, approver=alice)
     run, adapter = trained(snapshot, alice, settings)
+    settings.GOLDPAN_BASE_MODEL = settings.GOLDPAN_DATA / "model-of-the-rights"
+    settings.GOLDPAN_BASE_MODEL.mkdir(exist_ok=True)
+    (settings.GOLDPAN_BASE_MODEL / "model.safetensors").write_bytes(b"weights")
+    carried = Run.objects.create(snapshot=snapshot, kind="lora", job=run.job, created_by=alice, executor="bundle",
+                                 config=run.config)
     talked_about, decided = report.scores.filter(example__split="pool").order_by("-pk")[1:3]
     decide(talked_about.example, verdict="discuss", reason="Which?", by=bob, report=report)
     view = save_view(project, {"view": "all"}, name="Everything", is_shared=True, by=bob)
@@ -419,7 +428,7 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
                  "job": job.pk, "failed_job": failed.pk, "snapshot": snapshot.pk, "untried": untried.pk,
                  "open": still_open.pk, "unlabelled": unlabelled.pk, "export": export.pk, "map": drawn.pk,
                  "selection": picked.pk, "experiment": experiment.pk, "run": run.pk, "adapter": adapter.pk,
-                 "view": view.pk, "bulk": bulk.pk},
+                 "carried": carried.pk, "view": view.pk, "bulk": bulk.pk},
         posts={
             "projects:members": {"name": "dora", "role": "annotator"},
             "labeling:upload-import": {"skip_bad": "on"},

@@ -11,8 +11,9 @@ from training.language_model import file_sha256, sync_folder
 
 MANIFEST = "manifest.json"
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
+RANDOM_FILE = "rng_state.pth"
 # Without one of the last four a run would resume silently with a learning rate of 0 or other random numbers.
-RESUME_FILES = (*ADAPTER_FILES, "trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state.pth")
+RESUME_FILES = (*ADAPTER_FILES, "trainer_state.json", "optimizer.pt", "scheduler.pt", RANDOM_FILE)
 # training_args.bin is a pickle that resuming never reads; the others are copies of what the base model has.
 UNWANTED = ("training_args.bin", "README.md", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
             "special_tokens_map.json")
@@ -46,10 +47,10 @@ def is_verified(folder: Path, *, needed: Sequence[str] = RESUME_FILES) -> bool:
         return False
 
 
-def newest_verified(folder: Path) -> Path | None:
+def newest_verified(folder: Path, *, needed: Sequence[str] = RESUME_FILES) -> Path | None:
     """The verified `checkpoint-<step>` below `folder` with the highest step, None if there is none."""
     for checkpoint in sorted(all_checkpoints(folder), key=checkpoint_step, reverse=True):
-        if is_verified(checkpoint):
+        if is_verified(checkpoint, needed=needed):
             return checkpoint
     return None
 

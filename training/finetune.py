@@ -28,7 +28,16 @@ import numpy as np
 from jobs.child import child_main
 from jobs.progress import Progress
 from labeling.task_types import task_type
-from training import calibration, checkpoints, encoding, generation, label_scoring, language_model, prompts
+from training import (
+    calibration,
+    checkpoints,
+    distributed,
+    encoding,
+    generation,
+    label_scoring,
+    language_model,
+    prompts,
+)
 from training.encoding import EncodedRow
 from training.language_model import LoadedModel
 from training.prompts import Prompt
@@ -185,6 +194,8 @@ def train(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, A
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.asked:
         sys.exit(128 + signal.SIGTERM)
+    if distributed.rank():
+        return {}
     return _result(folder, log, encoded, Path(spec["model"]), checkpoint)
 
 
@@ -198,10 +209,13 @@ class MetricsLog:
         self.path = path
         lines = path.read_text().splitlines() if path.exists() else []
         self.rows = [row for row in map(_parsed, lines) if row and row["step"] <= keep_steps]
-        checkpoints.write_whole(path, "".join(json.dumps(row) + "\n" for row in self.rows))
+        if distributed.rank() == 0:
+            checkpoints.write_whole(path, "".join(json.dumps(row) + "\n" for row in self.rows))
 
     def append(self, row: dict[str, Any]) -> None:
         self.rows.append(row)
+        if distributed.rank():
+            return
         with self.path.open("a") as file:
             file.write(json.dumps(row) + "\n")
 
@@ -269,7 +283,8 @@ class _Keeper:
 
         Without dev rows only the last step is kept.
         """
-        if any(row["step"] == step for row in self.log.epochs) or (self.judge is None and step < self.n_steps):
+        is_done = any(row["step"] == step for row in self.log.epochs)
+        if distributed.rank() or is_done or (self.judge is None and step < self.n_steps):
             return
         started = time.perf_counter()
         found = self._judged() if self.judge else {}
@@ -423,20 +438,28 @@ def _trainer(loaded: LoadedModel, rows: Sequence[EncodedRow], config: TrainingCo
     class PackedTrainer(SFTTrainer):
         """SFTTrainer whose loss needs the vocabulary head at the completions' positions only."""
 
-        n_tokens = 0
+        n_tokens = n_learned = 0
 
         def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False,
                          num_items_in_batch: Any = None) -> Any:
-            self.n_tokens += int(inputs["n_tokens"])
             causal = self.accelerator.unwrap_model(model).get_base_model()
+            self.n_learned = int((inputs["labels"] != encoding.IGNORED).sum())
             return _loss(causal, inputs)
+
+        def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **given: Any) -> Any:
+            n_read = int(inputs["n_tokens"])
+            loss = super().training_step(model, inputs, *args, **given)
+            loss, n_read = distributed.average_step(model.parameters(), loss, self.n_learned, n_read)
+            self.n_tokens += n_read
+            return loss
 
         def create_model_card(self, *_: Any, **__: Any) -> None:
             """No card here: the product writes its own."""
 
     arguments = SFTConfig(
         output_dir=str(kept), seed=config.seed, data_seed=config.seed,
-        max_steps=total, per_device_train_batch_size=config.batch_size, gradient_accumulation_steps=1,
+        max_steps=total, gradient_accumulation_steps=1,
+        per_device_train_batch_size=distributed.rows_per_process(config.batch_size),
         learning_rate=config.learning_rate, lr_scheduler_type="linear", warmup_steps=config.warmup_share,
         optim="adamw_torch", weight_decay=0.0, max_grad_norm=1.0, bf16=False, fp16=False, gradient_checkpointing=False,
         max_length=None, packing=False, dataset_kwargs={"skip_prepare_dataset": True}, shuffle_dataset=False,
@@ -463,16 +486,22 @@ def _callback(keeper: _Keeper) -> Any:
                 keeper.step(state.global_step, logs["loss"], logs["learning_rate"])
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+            keeper.stop.asked = distributed.anyone(keeper.stop.asked, args.device)
             if keeper.stop.asked:
                 control.should_save = control.should_training_stop = True
             return control
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            checkpoints.write_manifest(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+            distributed.wait_for_all()  # each process keeps its own random numbers
+            if distributed.rank() == 0:
+                checkpoints.write_manifest(Path(args.output_dir) / f"checkpoint-{state.global_step}",
+                                           needed=distributed.resume_files())
+            distributed.wait_for_all()
 
         def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if not keeper.stop.asked:
                 keeper.end_epoch(state.global_step)
+            distributed.wait_for_all()
 
     return Callback()
 
@@ -547,11 +576,11 @@ def _resume_point(kept: Path, *, within: int) -> Path | None:
     """
     for path in checkpoints.all_checkpoints(kept):
         if checkpoints.checkpoint_step(path) >= within:
-            shutil.rmtree(path)
-    newest = checkpoints.newest_verified(kept)
+            shutil.rmtree(path, ignore_errors=distributed.rank() > 0)
+    newest = checkpoints.newest_verified(kept, needed=distributed.resume_files())
     for path in checkpoints.all_checkpoints(kept):
         if newest is None or checkpoints.checkpoint_step(path) > checkpoints.checkpoint_step(newest):
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=distributed.rank() > 0)
     return newest
 
 

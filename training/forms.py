@@ -1,13 +1,16 @@
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
 
 from curation.models import ExperimentArm
+from training.elsewhere import RESULT_FILES
 from training.finetune import TrainingConfig
 from training.services.arms import MAX_SEEDS, MIN_SEEDS, default_steps
+from training.services.executors import Executor, offered
 
 # field of TrainingConfig → its label and what it does, in the order of the page
 KNOBS = {
@@ -55,19 +58,32 @@ class TrainingForm(forms.Form):
         max_length=2000, label="Why train all the same?",
         help_text="It stays with the run, its model card and the audit log.", widget=forms.Textarea(attrs={"rows": 3}))
 
+    executor = forms.ChoiceField(
+        label="Where it is trained", required=False, help_text="Each place ends in the same evaluation here.")
+
     def __init__(self, *args: Any, needs_reason: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if not needs_reason:
             del self.fields["override_reason"]
+        places = offered()
+        field = cast(forms.ChoiceField, self.fields["executor"])
+        field.choices = [(name, place.label) for name, place in places.items()]
+        field.initial = next(iter(places), "")
         self.fields.update({name: knob(name) for name in KNOBS})
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
-        return {"override_reason": values.get("override_reason", ""), "config": checked_config(self, values)}
+        return {"override_reason": values.get("override_reason", ""), "config": checked_config(self, values),
+                "executor": values.get("executor") or self.fields["executor"].initial}
 
     @property
     def reason(self) -> forms.BoundField | None:
         return self["override_reason"] if "override_reason" in self.fields else None
+
+    @property
+    def places(self) -> list[Executor]:
+        """What the page says of each place, in the order of the choice."""
+        return list(offered().values())
 
     @property
     def knobs(self) -> list[forms.BoundField]:
@@ -75,7 +91,25 @@ class TrainingForm(forms.Form):
 
     @property
     def has_knob_errors(self) -> bool:
-        return any(name in self.errors for name in KNOBS)
+        return any(name in self.errors for name in (*KNOBS, "executor"))
+
+
+class SeveralFilesInput(forms.ClearableFileInput):
+    allow_multiple_selected = True
+
+
+class SeveralFilesField(forms.FileField):
+    """A list of uploaded files, each checked like a single one."""
+
+    def clean(self, data: Any, initial: Any = None) -> list[UploadedFile]:
+        one = super()
+        return [one.clean(file, initial) for file in data or [None]]
+
+
+class ResultForm(forms.Form):
+    files = SeveralFilesField(
+        label="The files of the folder result/", widget=SeveralFilesInput,
+        help_text=f"All {len(RESULT_FILES)}, marked together: {', '.join(RESULT_FILES)}.")
 
 
 class ArmsForm(forms.Form):

@@ -4,15 +4,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
-from platform import python_version
 from typing import Any
 
 from stats.intervals import Interval
 from training.prompts import Prompt, prompt_sha256
 from training.verdict import percent
 
-PACKAGES = ("torch", "transformers", "peft", "trl", "safetensors", "numpy")
 FEW_ROWS = 30  # a label with fewer held-out rows has an accuracy that says little
 
 
@@ -53,17 +50,6 @@ def model_card(*, title: str, base: str, snapshot: str, snapshot_sha256: str, ap
         "## Limits\n" + _bullets(_limits(metrics, label_counts, prompt)),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of Python and of what training depends on; packages that are not installed are left out."""
-    found = {"Python": python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _data(snapshot: str, sha256: str, approval: str, label_counts: Mapping[str, Mapping[str, int]],

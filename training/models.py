@@ -26,12 +26,14 @@ class Run(models.Model):
         lora = "lora", "LoRA"
 
     PROMPTS = (Kind.zero_shot, Kind.few_shot)
+    CARRIED = ("bundle", "skypilot", "replicate")  # executors that end when the bundle is made
 
     snapshot = models.ForeignKey(Snapshot, on_delete=models.PROTECT, related_name="runs")
     kind = models.CharField(max_length=10, choices=Kind)
     config = models.JSONField(help_text="everything that the result depends on beside the snapshot")
     seed = models.PositiveIntegerField(default=0)
     job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="runs")
+    executor = models.CharField(max_length=20, default="local", help_text="what trains it: a name of EXECUTORS")
     override_reason = models.TextField(blank=True, help_text="why it was started against the gate's advice")
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -47,6 +49,11 @@ class Run(models.Model):
     @property
     def project(self) -> Project:
         return self.snapshot.project
+
+    @property
+    def is_carried(self) -> bool:
+        """Whether people take its bundle elsewhere and bring the result back."""
+        return self.executor in self.CARRIED
 
     @property
     def is_prompt(self) -> bool:
@@ -135,6 +142,23 @@ class Verdict(models.Model):
 
     def __str__(self) -> str:
         return self.outcome
+
+
+class Submission(models.Model):
+    """A run's bundle, given to a person or to a cluster; what comes back has to name one of its run's bundles."""
+
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="submissions")
+    bundle_id = models.CharField(max_length=64, help_text="sha256 of the bundle's SHA256SUMS")
+    remote_id = models.CharField(max_length=80, blank=True, help_text="the job's name on a cluster")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [models.UniqueConstraint(fields=["run", "bundle_id", "remote_id"],
+                                               name="a_bundle_is_submitted_once_under_a_name")]
+
+    def __str__(self) -> str:
+        return self.remote_id or f"bundle {self.bundle_id[:12]}"
 
 
 class AdapterQuerySet(OfProjectQuerySet):

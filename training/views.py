@@ -19,13 +19,15 @@ from projects.objects import object_exists, object_is_sound, object_path, open_o
 from projects.rights import MAY, on, role_in
 from projects.views import Request
 from stats.intervals import Interval
-from training.forms import KNOBS, ArmsForm, PromotionForm, TrainingForm
+from training.forms import KNOBS, ArmsForm, PromotionForm, ResultForm, TrainingForm
 from training.models import Adapter, ArmTraining, ArmVerdict, Evaluation, Run, Verdict
 from training.prompts import Prompt, prompt_from_json, prompt_sha256
 from training.services.arms import arms_obstacle, forecast_of, plan_of, start_arms
 from training.services.baseline import NO_PROBE, start_baseline
+from training.services.bundles import download, import_result, uploaded
 from training.services.cards import base_model_of, card_of, lineage_of
 from training.services.comparison import MAX_LOOKS, compare, flips, n_looks
+from training.services.executors import EXECUTORS
 from training.services.lineage import holdings, stale
 from training.services.overview import states_of
 from training.services.promotion import promote, standing
@@ -127,6 +129,7 @@ def run_detail(request: Request, run: Run) -> HttpResponse:
         "scores": [one.score for one in judged.values()], "target": run.project.target_value,
         "metric": run.project.get_target_metric_display(),
         "evaluate_job": None if test else evaluate_job, "settings_of_run": _settings_of(run),
+        "may": _may(request, run.project), "submission": run.submissions.last(),
         **_prompt_context(run), **_live_context(run),
         "is_best_prompt": verdict is not None and verdict.best_prompt_id == run.pk,
         "has_flips": test is not None and verdict is not None and verdict.best_prompt_id != run.pk})
@@ -142,7 +145,9 @@ def _settings_of(run: Run) -> list[tuple[str, Any]]:
     """What the run depended on beside its snapshot and its prompt, by the names that people see."""
     config = run.config
     if run.kind == Run.Kind.lora:
-        return [(label, config["training"][name]) for name, (label, _) in KNOBS.items() if name in config["training"]]
+        place = EXECUTORS[run.executor].label if run.executor in EXECUTORS else run.executor
+        known = [(label, config["training"][name]) for name, (label, _) in KNOBS.items() if name in config["training"]]
+        return [("Where it trains", place), *known]
     model, _, digest = config.get("model", "").partition("@sha256:")
     named = {"Model": model or None, "Model's hash": digest[:16] or None,
              "Balance of labels": config.get("calibration", {}).get("kind"),
@@ -264,6 +269,36 @@ def _reckoned(experiment: Experiment, arms: list[ExperimentArm], form: ArmsForm,
     rows = [{"box": box, "arm": arm, "steps": plan.steps_of(arm), "passes": plan.passes_of(arm), "seconds": one}
             for box, arm, one in zip(form["arms"], arms, seconds, strict=True)]
     return {"plan": plan, "n": plan.n_trainings, "forecast": forecast_of(experiment, plan), "rows": rows}
+
+
+# A run that is trained elsewhere
+
+@on(Run, "train")
+@require_POST
+def run_bundle(request: Request, run: Run) -> HttpResponse:
+    """The run as files, to be carried to another machine; who took them is in the audit log."""
+    name, content = download(run, by=request.user)
+    return HttpResponse(content, content_type="application/x-tar", headers={
+        "Content-Disposition": f'attachment; filename="{name}"'})
+
+
+@on(Run, "train")
+@require_http_methods(["GET", "POST"])
+def run_result(request: Request, run: Run) -> HttpResponse:
+    """Bring a result in: nothing is taken unless every hash holds and it is this run's."""
+    form = ResultForm(request.POST, request.FILES) if request.method == "POST" else ResultForm()
+    if request.method == "POST" and form.is_valid():
+        try:
+            with uploaded((file.name, file) for file in form.cleaned_data["files"]) as folder:
+                adapter, _ = import_result(run, folder, by=request.user)
+        except UserError as error:
+            form.add_error("files", str(error))
+        else:
+            messages.success(request, f"{adapter} is in. Its evaluation is under way.")
+            return redirect("training:run", run.pk)
+    return render(request, "training/result.html", {
+        "project": run.project, "nav": "training:run-list", "run": run, "form": form,
+        "has_result": Adapter.objects.filter(run=run).exists()}, status=422 if request.method == "POST" else 200)
 
 
 # An example, from its labels to the models

@@ -26,8 +26,8 @@ def model(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
     """What answers instead of a model's subprocess; tell it where to err before it is asked."""
     fake = FakeModel()
     monkeypatch.setattr("training.services.scoring.run_child", fake)
-    monkeypatch.setattr("training.services.runs.run_child", fake)
     monkeypatch.setattr("training.arms.run_child", fake)
+    monkeypatch.setattr("training.services.executors.run_child", fake)
     monkeypatch.setattr("curation.services.embeddings.run_child", encode_here)
     return fake
 

@@ -1,7 +1,8 @@
 from stats.intervals import wilson
 from tests.training.tiny_model import SCHEMA
-from training.model_card import CardMetric, model_card, package_versions
+from training.model_card import CardMetric, model_card
 from training.prompts import Shot, few_shot, prompt_sha256
+from training.versions import package_versions
 
 
 def card(**changed):

@@ -3,7 +3,6 @@
 import json
 import shutil
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -11,8 +10,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from curation.models import Snapshot
-from curation.services.snapshots import FrozenRow, read_rows, require_approved
-from jobs.child import run_child
+from curation.services.snapshots import require_approved
 from jobs.models import Job
 from jobs.progress import Progress
 from jobs.services import completing, earlier_folders, enqueue, work_folder
@@ -22,16 +20,21 @@ from projects.objects import open_object, put_object
 from projects.services import audit
 from training.checkpoints import take_over
 from training.finetune import TrainingConfig, n_steps
-from training.model_card import package_versions
 from training.models import Adapter, Run, Verdict
 from training.prompts import prompt_to_json, short
 from training.services.baseline import require_trainable
-from training.services.evaluation import queue_evaluation
+from training.services.bundles import record_adapter, split_rows
+from training.services.executors import executor_of, require_offered
+from training.versions import package_versions
+
+ON_THIS_MACHINE = ("local", "accelerate")  # one training at a time
 
 
 def start_training(snapshot: Snapshot, *, by: User, config: dict[str, Any] | None = None, override_reason: str = "",
-                   wake: bool = True) -> Run:
+                   executor: str = "local", wake: bool = True) -> Run:
     """Queue a LoRA run.
+
+    executor: where it is trained, a name that GOLDPAN_EXECUTORS offers.
 
     config: values of TrainingConfig that differ from its defaults.
     override_reason: why to train although the gate does not advise it; written into the run and the audit.
@@ -41,6 +44,7 @@ def start_training(snapshot: Snapshot, *, by: User, config: dict[str, Any] | Non
     require_trainable(snapshot.project)
     require_approved(snapshot)
     _check_gate(snapshot, override_reason)
+    require_offered(executor)
     try:
         settings_of_run = TrainingConfig(**{"threads": settings.GOLDPAN_THREADS, **(config or {})})
     except (TypeError, ValueError) as error:
@@ -53,13 +57,14 @@ def start_training(snapshot: Snapshot, *, by: User, config: dict[str, Any] | Non
         same = Run.objects.filter(snapshot=snapshot, config=run_config, job__state__in=Job.ACTIVE).first()
         if same is not None:
             raise UserError(f"{same} is on its way with the same settings. Wait for it, or change a setting.")
-        job = enqueue("train", project, title=f"Training LoRA on {snapshot}", requested_by=by, exclusive="train",
-                      wake=wake)
+        job = enqueue("train", project, title=f"Training LoRA on {snapshot}", requested_by=by,
+                      exclusive="train" if executor in ON_THIS_MACHINE else "", wake=wake)
         run = Run.objects.create(
-            snapshot=snapshot, kind=Run.Kind.lora, seed=settings_of_run.seed, job=job, created_by=by,
+            snapshot=snapshot, kind=Run.Kind.lora, seed=settings_of_run.seed, job=job, created_by=by, executor=executor,
             override_reason=override_reason.strip(), config=run_config)
         Job.objects.filter(pk=job.pk).update(params={"run": run.pk})
-        audit(project, by, "train", {"snapshot": snapshot.number, "run": run.pk, "override": override_reason.strip()})
+        audit(project, by, "train", {"snapshot": snapshot.number, "run": run.pk, "override": override_reason.strip()}
+              | ({} if executor == "local" else {"executor": executor}))
     return run
 
 
@@ -106,32 +111,23 @@ def run_train(job: Job, progress: Progress) -> None:
     require_approved(run.snapshot)
     folder = work_folder(job)
     take_over(earlier_folders(job), folder)
-    rows = read_rows(run.snapshot)
-    for split, name in (("train", "train.jsonl"), ("dev", "dev.jsonl")):
-        (folder / name).write_text("".join(json.dumps(_row(row)) + "\n" for row in rows if row.split == split))
-    receipt = {**_finetune(run, folder, progress), "versions": package_versions()}
+    for split, rows in split_rows(run).items():
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    trained = executor_of(run).train(run, job, folder, progress)
+    if trained is None:  # people carry it elsewhere, and bring the result back
+        return
+    receipt = {"versions": package_versions(), **trained}
     adapter_folder = folder / receipt["adapter"]
     files = {name: put_object(settings.GOLDPAN_OBJECTS, adapter_folder / name) for name in receipt["files"]}
     metrics_sha256 = put_object(settings.GOLDPAN_OBJECTS, folder / "metrics.jsonl")
     with completing(job) as result:
-        adapter = Adapter.objects.create(project=run.project, run=run, files=files, receipt=receipt,
-                                         metrics_sha256=metrics_sha256)
-        queue_evaluation(run, by=run.created_by)
-        audit(run.project, job.requested_by, "trained", {"run": run.pk, "adapter": adapter.pk, "files": files})
+        adapter, _ = record_adapter(run, by=job.requested_by or run.created_by, files=files, receipt=receipt,
+                                    metrics_sha256=metrics_sha256, what="trained")
         result |= {"run": run.pk, "adapter": adapter.pk, "steps": receipt["steps"],
                    "seconds": receipt["train_seconds"], "resumed_from": receipt["resumed_from"]}
     shutil.rmtree(settings.GOLDPAN_JOBS / str(job.pk), ignore_errors=True)  # what counts is in the object store
 
 
-def _row(row: FrozenRow) -> dict[str, Any]:
-    return {"key": row.key, "text": row.text, "label": row.label, **({"data": row.data} if row.data else {})}
-
-
-def _finetune(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
-    return run_child("training.finetune", {
-        "model": str(settings.GOLDPAN_BASE_MODEL), "rows_file": str(folder / "train.jsonl"),
-        "dev_file": str(folder / "dev.jsonl"), "prompt": run.config["prompt"], "config": run.config["training"]},
-        folder=folder, progress=progress)
 
 
 def live_metrics(run: Run) -> list[dict[str, Any]]:

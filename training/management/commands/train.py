@@ -17,6 +17,7 @@ class Command(GoldpanCommand):
         parser.add_argument("--by", required=True, help="an admin of the project")
         parser.add_argument("--config", default="{}", help="JSON: values that differ from the defaults")
         parser.add_argument("--override", default="", metavar="REASON", help="why to train against the gate's advice")
+        parser.add_argument("--executor", default="local", help="where: a name that GOLDPAN_EXECUTORS offers")
         add_worker(parser)
 
     def work(self, **options: Any) -> dict[str, Any]:
@@ -28,5 +29,5 @@ class Command(GoldpanCommand):
         except ValueError as error:
             raise UserError(f"--config is no JSON: {error}.") from None
         run = start_training(snapshot_of(project, options["snapshot"]), by=by, config=config,
-                             override_reason=options["override"], wake=options["worker"])
+                             override_reason=options["override"], executor=options["executor"], wake=options["worker"])
         return self.finish(run.job, on_worker=options["worker"]).result
