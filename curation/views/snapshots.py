@@ -83,7 +83,6 @@ def snapshot_detail(request: Request, snapshot: Snapshot) -> HttpResponse:
         "changed": [(row, answers.show(row.label), answers.show(row.label_now)) for row in changed[:SHOWN_CHANGED]],
         "n_changed": len(changed), "n_erased": n_erased(snapshot), "newest": newest,
         "stratum": STRATA[snapshot.project.task_type],
-        "is_trainable": snapshot.project.task_type == Project.TaskType.classification,
         "labels": _label_counts(snapshot), "facts": _facts(snapshot),
         "changes": changes_since(snapshot, snapshot.parent) if snapshot.parent else None,
         "obstacle": obstacle, "asked": ApprovalRequest.objects.filter(snapshot=snapshot).select_related(

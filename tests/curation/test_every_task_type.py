@@ -344,9 +344,8 @@ def test_every_page_says_what_it_can_of_the_type(snapshot, alice, client_of):
     if project.task_type in NO_MODEL:
         assert NO_MODEL[project.task_type][:40] in html["curation:quality"]
         assert "Can the model be trusted" not in html["curation:quality"]
-    if project.task_type != "classification":
-        assert "Export it to train on it" in html["projects:detail"]
-        assert "Prompt and training" not in html["snapshot"] and "Export it" in html["snapshot"]
+    assert "Try the prompt first" in html["projects:detail"]
+    assert "Prompt and training" in html["snapshot"]
 
 
 def test_review_goes_through_every_answer_and_comes_back(scored, bob, client_of):

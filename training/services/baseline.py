@@ -272,9 +272,9 @@ def _probe(job: Job, train: list[FrozenRow], dev: list[FrozenRow], test: list[Fr
         return load_embeddings([contents[row.key] for row in rows])
 
     watch = Stopwatch()
-    fit = fit_sets_probe if job.project.task_type == "multilabel" else fit_probe
-    probe: Probe | SetsProbe = fit(vectors(train), [row.label for row in train], vectors(dev),
-                                   [row.label for row in dev], seed=SEED)
+    given = vectors(train), [row.label for row in train], vectors(dev), [row.label for row in dev]
+    is_sets = job.project.task_type == "multilabel"
+    probe: Probe | SetsProbe = fit_sets_probe(*given, seed=SEED) if is_sets else fit_probe(*given, seed=SEED)
     fit_seconds = watch.seconds
 
     def predict(rows: list[FrozenRow]) -> tuple[Judged, float]:
