@@ -6,6 +6,7 @@ little: nothing is asserted about who wins, only that every number holds togethe
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -27,7 +28,7 @@ DONE: list[str] = []
 @pytest.fixture(scope="module", autouse=True)
 def report(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    reporter: Any = request.config.pluginmanager.get_plugin("terminalreporter")
     reporter.section("every kind of training")
     for line in DONE:
         reporter.write_line(line)
