@@ -90,7 +90,7 @@ def _beats_probe(verdict: Verdict) -> bool:
     """On the test rows of the verdict's snapshot; both looked at the same ones."""
     probes = Evaluation.objects.filter(snapshot=verdict.snapshot_id, split="test", run__kind=Run.Kind.probe)
     mine = Evaluation.objects.get(run=verdict.best_prompt_id, split="test")
-    return all(mine.measured.estimate > probe.measured.estimate for probe in probes)
+    return all(mine.measured.value > probe.measured.value for probe in probes)
 
 
 def start_suggest(project: Project, *, by: User | None, wake: bool = True) -> Job:
