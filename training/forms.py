@@ -102,12 +102,11 @@ class SeveralFilesField(forms.FileField):
     """A list of uploaded files, each checked like a single one."""
 
     def clean(self, data: Any, initial: Any = None) -> list[UploadedFile]:
-        one = super()
-        return [one.clean(file, initial) for file in data or [None]]
+        return [super(SeveralFilesField, self).clean(file, initial) for file in data or [None]]
 
 
 class ResultForm(forms.Form):
-    files = SeveralFilesField(
+    files = SeveralFilesField(  # type: ignore[assignment]  # django-stubs takes it for the form's own files
         label="The files of the folder result/", widget=SeveralFilesInput,
         help_text=f"All {len(RESULT_FILES)}, marked together: {', '.join(RESULT_FILES)}.")
 

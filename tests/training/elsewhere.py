@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from training.bundle import json_bytes, sums_of
-from training.elsewhere import ADAPTER_CONFIG, METRICS, RECEIPT, RESULT_FILES, SUMS, WEIGHTS
+from training.bundle import SUMS, json_bytes, sums_of
+from training.elsewhere import ADAPTER_CONFIG, METRICS, RECEIPT, RESULT_FILES, WEIGHTS
 from training.language_model import file_sha256
 
 HEX = "ab" * 32
