@@ -68,7 +68,7 @@ def macro(f1_of: np.ndarray, occurs: np.ndarray) -> np.ndarray:
     return np.divide((f1_of * occurs).sum(axis=-1), n, out=np.ones(np.shape(n)), where=n > 0)
 
 
-def one_label_counts(gold: Sequence[str], predicted: Sequence[str | None]) -> np.ndarray:
+def one_label_counts(gold: Sequence[Any], predicted: Sequence[Any]) -> np.ndarray:
     """Return (n, 2): whether the row is right, and 1."""
     return np.array([[a == b, 1] for a, b in zip(gold, predicted, strict=True)], dtype=float)
 
