@@ -85,10 +85,9 @@ def _is_embedded(run: Run) -> bool:
 
 def _beats_probe(verdict: Verdict) -> bool:
     """On the test rows of the verdict's snapshot; both looked at the same ones."""
-    right = dict(Evaluation.objects.filter(snapshot=verdict.snapshot_id, split="test").filter(
-        run__in=Run.objects.filter(snapshot=verdict.snapshot_id, kind=Run.Kind.probe)).values_list("run_id", "n_right"))
-    mine = Evaluation.objects.get(run=verdict.best_prompt_id, split="test")
-    return mine.n_right > max(right.values(), default=-1)
+    probes = Evaluation.objects.filter(snapshot=verdict.snapshot_id, split="test", run__kind=Run.Kind.probe)
+    mine = Evaluation.objects.get(run=verdict.best_prompt_id, split="test").measured.value
+    return all(mine > probe.measured.value for probe in probes)
 
 
 def start_suggest(project: Project, *, by: User | None, wake: bool = True) -> Job:
