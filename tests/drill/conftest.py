@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.drill.installation import KILLS, SEED, KillableInstallation, stop_marked
+from tests.drill.installation import KILLS, SEED, VERDICTS, KillableInstallation, stop_marked
 
 Install = Callable[..., KillableInstallation]
 
@@ -29,3 +29,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         for what, n in sorted(KILLS.items()):
             terminalreporter.write_line(f"{n:3}  {what}")
         terminalreporter.write_line(f"{KILLS.total():3}  in all, seed {SEED}")
+    if VERDICTS:
+        terminalreporter.section("verdicts on small real runs")
+        for verdict in VERDICTS:
+            terminalreporter.write_line(verdict)

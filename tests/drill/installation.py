@@ -22,6 +22,7 @@ from tests.drill.servers import wait_until
 from tests.installation import ROOT, Installation, free_port
 
 KILLS: Counter[str] = Counter()  # of the whole session, by what was killed and at what
+VERDICTS: list[str] = []  # what trainings with the real model came to, in words
 SEED = int(os.environ.get("GOLDPAN_DRILL_SEED", "1"))
 JOB_SECONDS = 240  # generous: a job's own time, a lease, and a machine that does other things, too
 ENDED = ("succeeded", "failed", "cancelled")

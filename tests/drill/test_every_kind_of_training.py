@@ -5,16 +5,16 @@ little: nothing is asserted about who wins, only that every number holds togethe
 """
 
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 
 from jobs.models import Job
+from tests.drill.installation import VERDICTS
 from tests.training.kinds import KINDS, approved
-from training.models import Adapter, Evaluation, Run, Verdict
+from training.models import Adapter, Evaluation, Verdict
 from training.services.baseline import start_baseline
 from training.services.comparison import compare
 from training.services.runs import start_training
@@ -22,16 +22,6 @@ from training.services.scoring import read_predictions
 
 pytestmark = pytest.mark.drill
 N_POOL, N_DEV, N_TEST = 34, 6, 20
-DONE: list[str] = []
-
-
-@pytest.fixture(scope="module", autouse=True)
-def report(request: pytest.FixtureRequest) -> Iterator[None]:
-    yield
-    reporter: Any = request.config.pluginmanager.get_plugin("terminalreporter")
-    reporter.section("every kind of training")
-    for line in DONE:
-        reporter.write_line(line)
 
 
 @pytest.mark.parametrize("name", ["classification", "extraction", "response", "preference"])
@@ -66,6 +56,6 @@ def test_the_whole_path_ends_in_an_honest_verdict(name: str, alice: User, bob: U
     assert difference.estimate == pytest.approx(mine.measured.value - measured.value)
     word = "Yes" if difference.low > 0 else "No" if difference.high < 0 else "Not proven"
     assert found.headline.startswith(f"Is fine-tuning worth it? {word}")
-    DONE.append(f"{name}: {time.perf_counter() - started:.0f} s. {verdict.outcome}. {found.headline} {found.paragraph} "
-                f"Unreadable: prompt {prompt.n_unread}, adapter {mine.n_unread}. Chosen by {receipt['chosen_by']}. "
-                f"{Run.objects.count()} runs.")
+    VERDICTS.append(
+        f"{name}: {time.perf_counter() - started:.0f} s. {verdict.outcome}. {found.headline} {found.paragraph} "
+        f"Unreadable: prompt {prompt.n_unread}, adapter {mine.n_unread}. Epoch chosen by {receipt['chosen_by']}.")

@@ -23,7 +23,8 @@ def naive(loaded: LoadedModel, prompt: prompts.Prompt, text: str, n: int) -> lis
     import torch
 
     ids = language_model.encode_messages(loaded.tokenizer, prompts.render(prompt, text))
-    end, said = language_model.end_of_turn(loaded.tokenizer), []
+    end = language_model.end_of_turn(loaded.tokenizer)
+    said: list[int] = []
     with torch.inference_mode():
         while len(said) < n and end not in said:
             logits = loaded.model(input_ids=torch.tensor([ids + said])).logits[0, -1]

@@ -32,7 +32,6 @@ from training.models import Adapter, Evaluation, Run, Verdict
 from training.prompts import prompt_from_json
 from training.services.endpoint import classify_rows
 from training.services.evaluation import materialise
-from training.services.quoting import has_lost_a_quote
 from training.services.scoring import Calibration, score_rows
 
 MOST = 5_000  # examples of one refresh: a language model without a GPU takes minutes for so many
@@ -74,9 +73,7 @@ def best_source(project: Project) -> Source:
 
 
 def _can_be_asked(run: Run) -> bool:
-    """Whether prompt and model are still those that were judged."""
-    if has_lost_a_quote(run):
-        return False
+    """Whether the model that this prompt was judged with is still the one that would answer."""
     if _is_embedded(run):
         return True
     return bool(settings.GOLDPAN_LLM_URL) and run.config.get("model") == settings.GOLDPAN_LLM_MODEL
@@ -89,8 +86,8 @@ def _is_embedded(run: Run) -> bool:
 def _beats_probe(verdict: Verdict) -> bool:
     """On the test rows of the verdict's snapshot; both looked at the same ones."""
     probes = Evaluation.objects.filter(snapshot=verdict.snapshot_id, split="test", run__kind=Run.Kind.probe)
-    mine = Evaluation.objects.get(run=verdict.best_prompt_id, split="test")
-    return all(mine.measured.value > probe.measured.value for probe in probes)
+    mine = Evaluation.objects.get(run=verdict.best_prompt_id, split="test").measured.value
+    return all(mine > probe.measured.value for probe in probes)
 
 
 def start_suggest(project: Project, *, by: User | None, wake: bool = True) -> Job:
