@@ -137,6 +137,7 @@ JOB_KINDS = {
     "experiment": "curation.services.experiments.run_experiment",
     "forecast": "curation.services.forecasts.run_forecast",
     "baseline": "training.services.baseline.run_baseline",
+    "quote": "training.services.quotes.run_quote",
     "train": "training.services.runs.run_train",
     "evaluate": "training.services.evaluation.run_evaluate",
     "suggest": "training.services.suggestions.run_suggest",

@@ -7,11 +7,13 @@
 3. Every step is a line in metrics.jsonl; every N steps a checkpoint with a manifest of ours, resumed from
    by itself when the folder is used again.
 4. After each epoch score the dev rows; the epoch that is best on them becomes `adapter/`.
+5. At its cap of seconds the run stops with a checkpoint: a higher cap goes on from there, or the best epoch so far is
+   kept.
 """
 
+import contextlib
 import json
 import math
-import resource
 import shutil
 import signal
 import sys
@@ -32,6 +34,7 @@ from training.prompts import Prompt
 
 METRICS = "metrics.jsonl"
 KEPT = "checkpoints"  # below the run's folder: what a resumed run needs, and the adapter of every scored epoch
+SPENT = "spent.json"  # in KEPT: what all attempts of the run have taken
 
 
 @dataclass(frozen=True)
@@ -147,15 +150,19 @@ def train(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, A
     """The child's work: train an adapter on the spec's rows and leave it in `folder/adapter`.
 
     spec: "model" (folder), "rows_file" and "dev_file" (JSON lines with "key", "text", "label"), "prompt"
-    (`prompt_to_json`), "config" (fields of `TrainingConfig`).
-    A folder in which the same run was killed is taken up at its newest whole checkpoint.
+    (`prompt_to_json`), "config" (fields of `TrainingConfig`); optional "started_at" (the clock when the process was
+    asked for), "cap_seconds" (of all attempts together, none if left out), "finish" (true: no step more, keep the best
+    epoch so far).
+    A folder in which the same run was killed is taken up at its newest whole checkpoint. A run that reaches its cap
+    returns {"stopped_at_cap": True, …} without an adapter.
     Raises ValueError in words if the config, the rows or the model cannot be trained with.
     """
+    spent = Spent(folder / KEPT / SPENT, spec.get("started_at"))
     config = config_from_json(spec["config"])
     language_model.prepare_process(config.threads)
     prompt = prompts.prompt_from_json(spec["prompt"])
-    rows, dev = _read_rows(spec["rows_file"]), _read_rows(spec["dev_file"])[: config.dev_rows]
-    _check_dev(dev, prompt)
+    rows, dev = read_rows(spec["rows_file"]), read_rows(spec["dev_file"])[: config.dev_rows]
+    check_dev(dev, prompt)
     progress("Loading the model", 0, 1)
     loaded = language_model.load(Path(spec["model"]))
     encoded = encoding.encode_rows(loaded.tokenizer, prompt, rows, max_tokens=config.max_tokens)
@@ -164,15 +171,51 @@ def train(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, A
         raise ValueError(" ".join(problems))
     checkpoint = _resume_point(folder / KEPT)
     log = MetricsLog(folder / METRICS, keep_steps=checkpoints.checkpoint_step(checkpoint) if checkpoint else 0)
-    stop = _StopRequest()
-    trainer = _trainer(loaded, encoded.rows, config, folder / KEPT)
-    keeper = _Keeper(trainer, loaded, prompt, dev, folder / KEPT, log, progress, stop, config.epochs,
-                     n_steps(len(encoded.rows), config))
-    trainer.add_callback(_callback(keeper))
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if stop.asked:
-        sys.exit(128 + signal.SIGTERM)
-    return _result(folder, log, encoded, Path(spec["model"]), checkpoint)
+    if not spec.get("finish"):
+        stop = _StopRequest(spent, spec.get("cap_seconds"))
+        trainer = build_trainer(loaded, encoded.rows, config, folder / KEPT)
+        keeper = _Keeper(trainer, loaded, prompt, dev, folder / KEPT, log, progress, stop, config.epochs,
+                         n_steps(len(encoded.rows), config))
+        trainer.add_callback(_callback(keeper))
+        with contextlib.suppress(CapReached):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if stop.asked:
+            sys.exit(128 + signal.SIGTERM)
+        if stop.is_over and len(log.epochs) < config.epochs:
+            return _stopped_at_cap(log, keeper, spent)
+    return {**_result(folder, log, encoded, Path(spec["model"]), checkpoint), **spent.to_json()}
+
+
+class CapReached(Exception):
+    """The run has used up its seconds; the newest checkpoint holds what it has learned."""
+
+
+class Spent:
+    """Seconds on the clock and of the processor that all attempts of a run have taken, kept beside its checkpoints.
+
+    started_at: when this process was asked for, so that its own start counts; now, if left out.
+    """
+
+    def __init__(self, path: Path, started_at: float | None = None) -> None:
+        self.path = path
+        earlier = _parsed(path.read_text()) if path.exists() else None
+        self.earlier, self.earlier_cpu = (earlier["seconds"], earlier["cpu_seconds"]) if earlier else (0.0, 0.0)
+        self.before = max(0.0, time.time() - started_at) if started_at else 0.0
+        self.clock = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        return self.earlier + self.before + time.perf_counter() - self.clock
+
+    def to_json(self) -> dict[str, float]:
+        return {"spent_seconds": self.seconds, "cpu_seconds": self.earlier_cpu + time.process_time()}
+
+    def write(self) -> None:
+        now = self.to_json()
+        temporary = self.path.with_suffix(".tmp")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps({"seconds": now["spent_seconds"], "cpu_seconds": now["cpu_seconds"]}))
+        temporary.rename(self.path)
 
 
 class MetricsLog:
@@ -209,11 +252,20 @@ def _parsed(line: str) -> dict[str, Any] | None:
 
 
 class _StopRequest:
-    """Remembers a SIGTERM, so that the step in hand ends with a checkpoint; a SIGKILL follows if that takes long."""
+    """Remembers a SIGTERM, so that the step in hand ends with a checkpoint; a SIGKILL follows if that takes long.
 
-    def __init__(self) -> None:
-        self.asked = False
+    is_over: the run has used up its cap, which ends the step in hand likewise.
+    """
+
+    def __init__(self, spent: Spent, cap_seconds: float | None) -> None:
+        self.asked, self.is_over = False, False
+        self.spent, self.cap_seconds = spent, cap_seconds or math.inf
         signal.signal(signal.SIGTERM, self._ask)
+
+    def look(self) -> None:
+        """Keep what has been spent, and see whether that is the cap."""
+        self.spent.write()
+        self.is_over = self.is_over or self.spent.seconds >= self.cap_seconds
 
     def _ask(self, *_: Any) -> None:
         self.asked = True
@@ -274,6 +326,9 @@ class _Keeper:
     def _dev_progress(self, stage: str, done: int, total: int) -> None:
         if self.stop.asked:
             sys.exit(128 + signal.SIGTERM)
+        self.stop.look()
+        if self.stop.is_over and done < total:
+            raise CapReached
         self.progress(stage, done, total)
 
     def _keep(self, step: int) -> None:
@@ -291,7 +346,9 @@ def dev_metrics(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
             "dev_loss": float(-np.log(np.maximum(chances, 1e-12)).mean())}
 
 
-def _trainer(loaded: LoadedModel, rows: Sequence[EncodedRow], config: TrainingConfig, kept: Path) -> Any:
+def build_trainer(loaded: LoadedModel, rows: Sequence[EncodedRow], config: TrainingConfig, kept: Path, *,
+                  in_order: bool = False) -> Any:
+    """TRL's trainer with our packing and loss; `in_order`: the rows come as they stand instead of shuffled."""
     import torch
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
@@ -335,7 +392,7 @@ def _trainer(loaded: LoadedModel, rows: Sequence[EncodedRow], config: TrainingCo
         logging_strategy="steps", logging_steps=1, logging_nan_inf_filter=False, save_strategy="steps",
         save_steps=config.checkpoint_steps, save_total_limit=2, eval_strategy="no", report_to="none",
         disable_tqdm=True, dataloader_num_workers=0, dataloader_pin_memory=False, push_to_hub=False,
-        remove_unused_columns=True)
+        train_sampling_strategy="sequential" if in_order else "random", remove_unused_columns=True)
     dataset = Dataset.from_list([{"input_ids": row.input_ids, "labels": row.labels} for row in rows])
     lora = language_model.lora_config(r=config.r, alpha=config.alpha, dropout=config.dropout)
     return PackedTrainer(model=loaded.model, args=arguments, train_dataset=dataset, data_collator=collate,
@@ -355,7 +412,8 @@ def _callback(keeper: _Keeper) -> Any:
                 keeper.step(state.global_step, logs["loss"], logs["learning_rate"])
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
-            if keeper.stop.asked:
+            keeper.stop.look()
+            if keeper.stop.asked or keeper.stop.is_over:
                 control.should_save = control.should_training_stop = True
             return control
 
@@ -363,7 +421,7 @@ def _callback(keeper: _Keeper) -> Any:
             checkpoints.write_manifest(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
         def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if not keeper.stop.asked:
+            if not (keeper.stop.asked or keeper.stop.is_over):
                 keeper.score_dev(state.global_step)
 
     return Callback()
@@ -388,11 +446,19 @@ def _result(folder: Path, log: MetricsLog, encoded: encoding.Encoded, model: Pat
     steps = log.steps
     return {"steps": steps[-1]["step"], "train_seconds": steps[-1]["seconds"], "tokens": steps[-1]["tokens"],
             "dev_seconds": sum(row["seconds"] for row in log.epochs),
-            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            "loss_first": steps[0]["loss"], "loss_last": steps[-1]["loss"], "adapter": "adapter/", "files": files,
+            "peak_mb": language_model.peak_mb(), "loss_first": steps[0]["loss"],
+            "loss_last": steps[-1]["loss"], "adapter": "adapter/", "files": files,
             "n_rows": len(encoded.rows), "refused": [list(pair) for pair in encoded.refused],
             "resumed_from": checkpoints.checkpoint_step(checkpoint) if checkpoint else 0,
             "best_step": best["step"], "epochs": log.epochs}
+
+
+def _stopped_at_cap(log: MetricsLog, keeper: _Keeper, spent: Spent) -> dict[str, Any]:
+    spent.write()
+    best = max(log.epochs, key=lambda row: (row["dev_calibrated"], row["step"]), default=None)
+    return {"stopped_at_cap": True, "steps": log.steps[-1]["step"] if log.steps else 0, "n_steps": keeper.n_steps,
+            "n_epochs": len(log.epochs), "best_dev": best["dev_calibrated"] if best else None,
+            "peak_mb": language_model.peak_mb(), **spent.to_json()}
 
 
 def _publish(kept: Path, adapter: Path, identity: str) -> dict[str, str]:
@@ -410,11 +476,11 @@ def _publish(kept: Path, adapter: Path, identity: str) -> dict[str, str]:
     return {name: language_model.file_sha256(adapter / name) for name in checkpoints.ADAPTER_FILES}
 
 
-def _read_rows(path: str) -> list[dict[str, str]]:
+def read_rows(path: str) -> list[dict[str, str]]:
     return [json.loads(line) for line in Path(path).read_text().split("\n") if line.strip()]
 
 
-def _check_dev(dev: Sequence[dict[str, str]], prompt: Prompt) -> None:
+def check_dev(dev: Sequence[dict[str, str]], prompt: Prompt) -> None:
     if len(dev) < 2:
         raise ValueError(f"There must be at least 2 dev rows to choose the best epoch on, there are {len(dev)}.")
     unknown = sorted({row["label"] for row in dev} - {label.name for label in prompt.labels})
