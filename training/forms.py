@@ -121,7 +121,8 @@ class EconomicsForm(forms.ModelForm):
             "requests_high": "Requests a month, at most", "months": "Months of use",
             "value": "Worth of a right answer", "value_low": "Worth, at least", "value_high": "Worth, at most",
             "realised": "What arrives of it, per cent", "realised_low": "What arrives, at least",
-            "realised_high": "What arrives, at most", "machine": "This machine", "prompt_price": "Model that the prompt asks",
+            "realised_high": "What arrives, at most", "machine": "This machine",
+            "prompt_price": "Model that the prompt asks",
             "trained_price": "Model that is trained, by tokens", "tokens_in": "Tokens read for an answer",
             "tokens_out": "Tokens written for an answer", "trained_tokens_in": "Tokens the trained model reads",
             "cached_share": "Of them from a cache, per cent", "cached_discount": "Which are cheaper by, per cent",
@@ -140,10 +141,10 @@ class EconomicsForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        currency = self.instance.currency
+        table = prices(currency=self.instance.currency)
         for name, kind in (("machine", Price.Kind.machine), ("prompt_price", Price.Kind.tokens),
                            ("trained_price", Price.Kind.tokens)):
-            rows = [row.pk for row in prices(kind, currency=currency)]
+            rows = [row.pk for row in table if row.kind == kind]
             kept = getattr(self.instance, f"{name}_id")
             field = self.fields[name]
             field.queryset = Price.objects.filter(pk__in=[*rows, *([kept] if kept else [])])  # type: ignore[attr-defined]
@@ -185,7 +186,8 @@ class EconomicsForm(forms.ModelForm):
 def price_words(price: Price) -> str:
     """“H100 80 GB, rented: 2.95 USD an hour (since 2026-11-26)”."""
     costs = (f"{price.per_hour:g} {price.currency} an hour" if price.kind == Price.Kind.machine else
-             f"{price.per_million_in:g} and {price.per_million_out:g} {price.currency} a million tokens read and written")
+             f"{price.per_million_in:g} and {price.per_million_out:g} {price.currency} a million tokens read and "
+             "written")
     return f"{price.name}: {costs} (since {price.since})"
 
 

@@ -88,18 +88,18 @@ def memory_gb(shape: Shape, plan: Plan, *, r: int) -> float:
 
 @dataclass(frozen=True)
 class Fit:
-    """The first plan that fits into `gb` of a GPU; None where none does. `as_it_is`: nothing had to be changed."""
+    """The first plan that fits into `gb` of a GPU; None where none does. asked: what was to fit, rows and tokens."""
 
+    asked: Plan
     plan: Plan | None
     needed_gb: float
     gb: float
-    as_it_is: bool
 
     @property
     def words(self) -> str:
         if self.plan is None:
             return f"Does not fit even so ({self.needed_gb:.1f} GB): choose a smaller model."
-        if self.as_it_is:
+        if self.plan == self.asked:
             return f"Fits as it is: {self.needed_gb:.1f} GB."
         changes = []
         if self.plan.accumulate > 1:
@@ -108,23 +108,24 @@ class Fit:
             changes.append("gradient checkpointing")
         if self.plan.method == "qlora":
             changes.append("QLoRA (4-bit weights)")
+        if self.plan.tokens < self.asked.tokens:
+            changes.append(f"rows of at most {self.plan.tokens:,} tokens instead of {self.asked.tokens:,}")
         return f"Fits with {', '.join(changes)}: {self.needed_gb:.1f} GB."
 
 
 def fit(shape: Shape, *, r: int, batch_size: int, tokens: int, gb: float) -> Fit:
     """The first that fits into 90 % of `gb`: as it is, one row at a time, checkpointing, QLoRA, shorter rows."""
-    needed = 0.0
-    for number, plan in enumerate(_fallbacks(batch_size, tokens)):
+    asked, needed = Plan("lora", batch_size, tokens), 0.0
+    for plan in _fallbacks(asked):
         needed = memory_gb(shape, plan, r=r)
         if needed <= FILLED * gb:
-            return Fit(plan, needed, gb, as_it_is=number == 0)
-    return Fit(None, needed, gb, as_it_is=False)
+            return Fit(asked, plan, needed, gb)
+    return Fit(asked, None, needed, gb)
 
 
-def _fallbacks(batch_size: int, tokens: int) -> Iterator[Plan]:
-    plan = Plan("lora", batch_size, tokens)
+def _fallbacks(plan: Plan) -> Iterator[Plan]:
     yield plan
-    plan = replace(plan, batch_size=1, accumulate=batch_size)
+    plan = replace(plan, batch_size=1, accumulate=plan.batch_size)
     yield plan
     plan = replace(plan, has_checkpointing=True)
     yield plan

@@ -115,7 +115,7 @@ class Verdict(models.Model):
     @cached_property
     def weighing(self) -> "Weighing | None":
         """The newest weighing with what is known beside the bounds."""
-        return Weighing.objects.filter(verdict=self).first()
+        return Weighing.objects.filter(verdict=self).select_related("economics", "quote").first()
 
     @property
     def advice(self) -> str:

@@ -100,7 +100,7 @@ def baseline_start(request: Request, snapshot: Snapshot) -> HttpResponse:
 def training_start(request: Request, snapshot: Snapshot) -> HttpResponse:
     """What a training takes, may bring and what stops it; its start, by the quote that is shown."""
     objection, quote = gate_objection(snapshot), _quote_shown(request, snapshot)
-    form = StartForm(request.POST or None, needs_reason=bool(objection), quote=quote)
+    form = StartForm(request.POST if request.method == "POST" else None, needs_reason=bool(objection), quote=quote)
     if request.method == "POST" and form.is_valid():
         run = start_training(snapshot, by=request.user, config=quote.config["training"] if quote else None,
                              **form.asked)
@@ -167,7 +167,7 @@ def run_keep_best(request: Request, run: Run) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def economics(request: Request, project: Project) -> HttpResponse:
     said = economics_of(project)
-    form = EconomicsForm(request.POST or None, instance=said)
+    form = EconomicsForm(request.POST if request.method == "POST" else None, instance=said)
     if request.method == "POST" and form.is_valid():
         save_economics(project, form.cleaned_data, by=request.user)
         messages.success(request, "Written down, and the verdicts are weighed with it.")

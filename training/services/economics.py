@@ -56,7 +56,7 @@ def weigh_verdict(verdict: Verdict, *, quote: Quote | None = None) -> Weighing:
 
 
 def latest_weighing(verdict: Verdict | None) -> Weighing | None:
-    return Weighing.objects.filter(verdict=verdict).select_related("economics", "quote").first() if verdict else None
+    return verdict.weighing if verdict else None
 
 
 def weighed_of(verdict: Verdict, said: ProjectEconomics, ceiling: Interval | None, quote: Quote | None) -> Weighed:

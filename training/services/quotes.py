@@ -20,7 +20,7 @@ from jobs.progress import Progress
 from jobs.services import completing, enqueue, work_folder
 from projects.errors import UserError
 from projects.services import audit
-from projects.wording import UNKNOWN, duration_words, percent_words
+from projects.wording import THIN, UNKNOWN, duration_words, percent_words
 from training.economics import money_words
 from training.finetune import TrainingConfig, config_from_json
 from training.models import Price, Quote, Receipt, Verdict
@@ -39,11 +39,12 @@ def start_quote(snapshot: Snapshot, *, by: User, config: dict[str, Any] | None =
     """
     require_trainable(snapshot.project)
     require_approved(snapshot)
-    params = {"snapshot": snapshot.pk, "config": run_config(snapshot, config)}
-    waiting = Job.objects.active().filter(project=snapshot.project, kind="quote")
-    same = next((job for job in waiting if job.params == params), None)
-    return same or enqueue("quote", snapshot.project, title=f"Trying steps on {snapshot} for a quote", requested_by=by,
-                           params=params, exclusive="train", wake=wake)
+    its_config = run_config(snapshot, config)
+    sha256 = config_sha256(snapshot, its_config)
+    waiting = Job.objects.active().filter(project=snapshot.project, kind="quote", params__sha256=sha256)
+    return waiting.first() or enqueue(
+        "quote", snapshot.project, title=f"Trying steps on {snapshot} for a quote", requested_by=by, wake=wake,
+        params={"snapshot": snapshot.pk, "config": its_config, "sha256": sha256}, exclusive="train")
 
 
 def run_config(snapshot: Snapshot, config: dict[str, Any] | None) -> dict[str, Any]:
@@ -98,7 +99,7 @@ def run_quote(job: Job, progress: Progress) -> None:
         for row in prices(Price.Kind.machine)])
     with completing(job) as result:
         quote = Quote.objects.create(
-            snapshot=snapshot, job=job, config=config, config_sha256=config_sha256(snapshot, config),
+            snapshot=snapshot, job=job, config=config, config_sha256=job.params["sha256"],
             seconds=found.seconds, seconds_low=found.low, seconds_high=found.high, cpu_seconds=found.cpu_seconds,
             peak_mb=found.peak_mb, n_steps=found.n_steps, machine=machine, currency=currency, money=money,
             cap_seconds=found.cap_seconds, labour=labour_of(snapshot), trial=trial,
@@ -125,7 +126,7 @@ def quote_words(found: Estimate, money: float | None, currency: str) -> list[str
 
 def memory_words(megabytes: float) -> str:
     """“1.9 GB”, of 2^30 bytes; below one, “780 MB”."""
-    return f"{megabytes / 1024:.1f} GB" if megabytes >= 1000 else f"{megabytes:.0f} MB"
+    return f"{megabytes / 1024:.1f}{THIN}GB" if megabytes >= 1000 else f"{megabytes:.0f}{THIN}MB"
 
 
 def is_stale(quote: Quote) -> bool:

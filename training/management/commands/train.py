@@ -30,5 +30,6 @@ class Command(GoldpanCommand):
             raise UserError(f"--config is no JSON: {error}.") from None
         minutes = options["cap_minutes"]
         run = start_training(snapshot_of(project, options["snapshot"]), by=by, config=config,
-                             override_reason=options["override"], cap_seconds=60 * minutes if minutes else None, wake=options["worker"])
+                             override_reason=options["override"], cap_seconds=60 * minutes if minutes else None,
+                             wake=options["worker"])
         return self.finish(run.job, on_worker=options["worker"]).result
