@@ -206,16 +206,13 @@ def weigh(outcome: Outcome, next_step: str, *, n_right: int, n: int, target: flo
     words = [_ceiling_words(target, ceiling)] if above and ceiling else []
     if outcome == "PROMPT_OK":
         return Weighed(outcome, words, next_step, gain, worth)
-    words.append(_gain_words(projection, gain))
-    words.append(_worth_words(economics, worth, training, is_projected=projection is not None))
+    words += _known_words(outcome, economics, projection, gain, worth, training)
     weighed, step = outcome, next_step
     if outcome == "FINE_TUNE":
         if gain is not None and gain.low <= 0:
             weighed, step = "INCONCLUSIVE", _more_labels(labels_needed)
         elif worth is not None and worth.p_positive < SURE_ENOUGH:
             weighed, step = "INCONCLUSIVE", _too_dear(worth)
-        elif gain is None or worth is None:
-            words.append("So this verdict stands on the prompt's bounds alone.")
     if above:
         step = ("Mend the labels first: settle what people label differently and say in the guideline what holds "
                 f"there, or lower the target. {step}")
@@ -229,27 +226,30 @@ def _ceiling_words(target: float, ceiling: Interval) -> str:
             "these may hold.")
 
 
-def _gain_words(projection: Projection | None, gain: Range | None) -> str:
+def _known_words(outcome: Outcome, economics: Economics, projection: Projection | None, gain: Range | None,
+                 worth: Worth | None, training: float | None) -> list[str]:
+    """What is known of gain and worth, and what is not; nothing where the verdict is open anyhow."""
     if projection is None or gain is None:
-        return ("What an adapter would gain is not known yet: no run has been evaluated in this project, and no label "
-                "budget was forecast.")
-    return (f"An adapter may bring {point_words(gain.estimate)} ({_bare(gain.low)} to {_bare(gain.high)}), "
-            f"{projection.source}.")
+        also = ", nor what answers are worth" if economics.missing else ""
+        return [f"What an adapter would gain is not known yet{also}: this verdict stands on the prompt's bounds alone."
+                ] if outcome == "FINE_TUNE" else []
+    gains = (f"An adapter may bring {point_words(gain.estimate)} ({_bare(gain.low)} to {_bare(gain.high)}), "
+             f"{projection.source}.")
+    if worth is None:
+        missing = economics.missing
+        return [gains, f"Whether that pays is not known: {_listed(missing)} {_are(missing)} not said."]
+    return [gains, _worth_words(economics, worth, training)]
 
 
 def _bare(gain: float) -> str:
     return point_words(gain).removesuffix(" points").removesuffix(" point")
 
 
-def _worth_words(economics: Economics, worth: Worth | None, training: float | None, *, is_projected: bool) -> str:
-    if economics.missing:
-        return f"Whether it pays is not known: {_listed(economics.missing)} {_are(economics.missing)} not said."
-    if worth is None:
-        return "Whether it pays cannot be told without a gain." if not is_projected else ""
+def _worth_words(economics: Economics, worth: Worth, training: float | None) -> str:
     before = "" if training is not None else " before what training costs, which is not known yet"
     return (f"That is worth {money_words(worth.value.estimate, economics.currency)} "
             f"({money_words(worth.value.low)} to {money_words(worth.value.high)}) over {economics.months:g} months"
-            f"{before}; it pays in {percent_words(worth.p_positive, 0)} of what may come.{_break_even_words(worth)}")
+            f"{before}; it pays in {chance_words(worth.p_positive)} of what may come.{_break_even_words(worth)}")
 
 
 def _break_even_words(worth: Worth) -> str:
@@ -274,6 +274,13 @@ def _more_labels(labels_needed: int | None) -> str:
             "one.")
 
 
+def chance_words(chance: float) -> str:
+    """A share of the futures; none is certain, so “over 99 %” and “under 1 %” are the ends."""
+    if chance > 0.99:
+        return f"over {percent_words(0.99, 0)}"
+    return f"under {percent_words(0.01, 0)}" if chance < 0.01 else percent_words(chance, 0)
+
+
 def money_words(amount: float, currency: str = "") -> str:
     """“1,240 USD”, “3.40 USD”: two decimals below 100; a minus sign in front of what is lost."""
     if not math.isfinite(amount):
@@ -293,4 +300,4 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _are(names: Sequence[str]) -> str:
-    return "is" if len(names) == 1 and not names[0].endswith("s") and "months" not in names[0] else "are"
+    return "is" if len(names) == 1 and names[0].startswith("what") else "are"

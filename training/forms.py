@@ -152,12 +152,12 @@ class EconomicsForm(forms.ModelForm):
             field.label_from_instance = price_words  # type: ignore[attr-defined]
         for name, field in self.fields.items():
             if isinstance(field, forms.FloatField):
+                if (stored := self.initial.get(name)) is not None:
+                    self.initial[name] = f"{stored * (100 if name in self.SHARES else 1):.10g}"  # 20000, not 20000.0
                 field.min_value = 0
                 field.validators.append(MinValueValidator(0))
             if name in self.SHARES:
                 field.validators.append(MaxValueValidator(100))
-                if self.initial.get(name) is not None:
-                    self.initial[name] = round(100 * self.initial[name], 6)
 
     @property
     def main(self) -> list[forms.BoundField]:

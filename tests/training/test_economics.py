@@ -58,13 +58,14 @@ def test_at_the_break_even_the_value_is_nothing():
 def test_what_is_not_said_is_not_made_up(missing):
     found = weighed(economics=said(**{missing: None}), projection=SURE_GAIN)
     assert found.worth is None and found.outcome == "FINE_TUNE"
-    assert "not said" in " ".join(found.words) and "on the prompt's bounds alone" in found.words[-1]
+    assert "+10.0 points" in found.words[0] and "Whether that pays is not known" in found.words[1]
+    assert found.words[1].endswith("not said.")
 
 
 def test_training_is_advised_where_it_pays():
     found = weighed(economics=said(), projection=SURE_GAIN, training=10.0)
     assert found.outcome == "FINE_TUNE" and found.next_step == "the gate's step" and found.worth.p_positive > 0.99
-    assert "+10.0 points" in found.words[0] and "it pays in 100\u202f% of what may come" in found.words[1]
+    assert "+10.0 points" in found.words[0] and "it pays in over 99\u202f% of what may come" in found.words[1]
 
 
 def test_what_cannot_pay_is_not_advised():
@@ -81,8 +82,9 @@ def test_without_a_gain_more_labels_are_the_next_step():
 def test_without_a_projection_the_bounds_alone_decide_and_it_says_so():
     found = weighed(economics=said())
     assert found.outcome == "FINE_TUNE" and found.gain is None
-    assert "not known yet: no run has been evaluated" in found.words[0]
-    assert "cannot be told without a gain" in found.words[1] and "bounds alone" in found.words[2]
+    assert found.words == ["What an adapter would gain is not known yet: this verdict stands on the prompt's bounds "
+                           "alone."]
+    assert "nor what answers are worth" in weighed().words[0] and weighed("INCONCLUSIVE").words == []
 
 
 def test_a_prompt_that_meets_the_target_stays_so():

@@ -61,7 +61,7 @@ def test_what_cannot_be_is_said_at_its_field(project, alice, client_of, changes,
 def test_a_verdict_is_weighed_when_it_is_given(judged):
     weighing = Weighing.objects.get()
     assert weighing.outcome == "FINE_TUNE" and weighing.economics is None and weighing.quote is None
-    assert "not said" in weighing.words[-2] and "on the prompt's bounds alone" in weighing.words[-1]
+    assert "nor what answers are worth: this verdict stands on the prompt's bounds alone." in weighing.words[-1]
     assert weighing.ceiling["n"] == 69  # 9 dev and 60 test rows have three answers each
     assert gate_objection(judged) == ""
 
@@ -83,7 +83,7 @@ def test_a_training_that_cannot_pay_needs_a_reason(judged, project, alice, machi
                                          "hosting": "50"})
     weighing = latest_weighing(judged.verdict)
     assert weighing.outcome == "INCONCLUSIVE" and "Training is not shown to pay here." in weighing.next_step
-    assert "it pays in 0\u202f% of what may come" in gate_objection(judged)
+    assert "it pays in under 1\u202f% of what may come" in gate_objection(judged)
     assert "The gate advises against training." in client_of(alice).get(
         reverse("training:train", args=[judged.pk])).content.decode()
     assert "Training is not shown to be worth it" in client_of(alice).get(

@@ -14,9 +14,8 @@ from labeling.services.agreement import agreement_of, shared_answers
 from labeling.services.batches import rules_of
 from projects.models import Project
 from projects.services import audit
-from projects.wording import percent_words
 from stats.intervals import Interval
-from training.economics import Economics, Guess, Projection, Weighed, answer_cost, money_words, weigh
+from training.economics import Economics, Guess, Projection, Weighed, answer_cost, chance_words, money_words, weigh
 from training.models import Evaluation, ProjectEconomics, Quote, Run, Verdict, Weighing
 from training.services.comparison import pair
 
@@ -158,9 +157,9 @@ def worth_lines(weighing: Weighing | None) -> list[WorthLine]:
         return [WorthLine(name, ends["estimate"], f"{ends['low']} to {ends['high']}")]
 
     return [*line("Value over all months", worth["value"], lambda money: money_words(money, currency)),
-            WorthLine("It pays", f"in {percent_words(worth['p_positive'], 0)} of what may come", ""),
+            WorthLine("It pays", f"in {chance_words(worth['p_positive'])} of what may come", ""),
             *line("Break-even, requests a month", worth["break_even"], lambda n: f"{max(0, n):,.0f}"),
             *line("Return of the first year", worth["roi"], lambda share: f"{share:,.1f} ×"),
             *line("Earned back after", worth["payback_months"], lambda months: f"{max(0, months):,.1f} months"),
-            *([WorthLine("Return above 0", f"in {percent_words(worth['p_roi'], 0)} of what may come", "")]
+            *([WorthLine("Return above 0", f"in {chance_words(worth['p_roi'])} of what may come", "")]
               if worth["p_roi"] is not None else [])]

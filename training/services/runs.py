@@ -93,7 +93,7 @@ def raise_cap(run: Run, *, by: User, seconds: float) -> Cap:
                         "the new cap has to be higher than both.")
     with transaction.atomic():
         raised = Cap.objects.create(run=run, quote=cap.quote, seconds=seconds, created_by=by)
-        retry(run.job)
+        Job.objects.filter(pk=retry(run.job).pk).update(params={"run": run.pk})
         audit(run.project, by, "raise_cap", {"run": run.pk, "seconds": round(seconds), "before": round(cap.seconds)})
     return raised
 
@@ -188,9 +188,12 @@ def _write_receipt(run: Run, cap: Cap, found: dict[str, Any], *, is_whole: bool)
 
 
 def _cap_words(cap: Cap, found: dict[str, Any]) -> str:
-    best = (f"The best of {found['n_epochs']} scored epochs got {percent_words(found['best_dev'])} right on dev: an "
-            "admin can keep it, or let the run go on with a higher cap." if found["n_epochs"] else
-            "No epoch was scored by then; an admin can let it go on with a higher cap.")
+    if n := found["n_epochs"]:
+        best = (f"The best of {n} scored epochs" if n > 1 else "The one epoch that was scored") + (
+            f" got {percent_words(found['best_dev'])} right on dev: an admin can keep it, or let the run go on with a "
+            "higher cap.")
+    else:
+        best = "No epoch was scored by then; an admin can let it go on with a higher cap."
     return (f"Stopped at its cap of {duration_words(cap.seconds)}, after step {found['steps']:,} of "
             f"{found['n_steps']:,}. Nothing is lost. {best}")
 
