@@ -1,10 +1,10 @@
 """Quotes beside receipts: a few steps are tried, then the whole run is trained, for runs of different size.
 
-`python -m bench.quote`: the embedded model on the demo's tweets. Each line is one quote and the run that followed at
-once: seconds on the clock, of the processor, memory at the peak. On a machine whose load changes, seconds on the clock
-say what the others did; those of the processor are nearly free of that. Goals: the median error within 15 % in time and
-every peak within 10 %. Exits with 1 if one is missed; time counts by the clock where the machine was free (processor
-and clock agree within a tenth, threads counted), else by the processor, and the table says which.
+`python -m bench.quote` (`… 1 3`: some of the runs): the embedded model on the demo's tweets. Each line is one quote and
+the run that followed at once: seconds on the clock, of the processor, memory at the peak. On a machine whose load
+changes, seconds on the clock say what the others did; those of the processor are nearly free of that. Goals: the median
+error within 15 % in time and every peak within 10 %. Exits with 1 if one is missed; time counts by the clock where the
+machine was free (processor and clock agree within a tenth, threads counted), else by the processor, and it says which.
 """
 
 import json
@@ -28,12 +28,12 @@ TWEETS = Path("var/downloads") / SDIST
 TIME_GOAL, MEMORY_GOAL = 0.15, 0.10
 THREADS = int(os.environ.get("GOLDPAN_THREADS", "1"))
 RUNS = [  # train rows, dev rows, what differs from the defaults
-    (48, 24, {"epochs": 1}),
-    (96, 40, {"epochs": 1, "batch_size": 4}),
-    (96, 40, {"epochs": 2, "r": 32, "alpha": 64}),
-    (160, 60, {"epochs": 2}),
-    (320, 60, {"epochs": 1, "batch_size": 16}),
-    (240, 100, {"epochs": 3}),
+    (24, 16, {"epochs": 1, "batch_size": 4}),
+    (48, 16, {"epochs": 1}),
+    (64, 32, {"epochs": 1, "batch_size": 4, "r": 32, "alpha": 64}),
+    (48, 24, {"epochs": 2, "batch_size": 4}),
+    (96, 24, {"epochs": 1}),
+    (160, 40, {"epochs": 2}),
 ]
 
 
@@ -53,14 +53,14 @@ class Line:
         return tuple(error or 0.0 for error in found)  # type: ignore[return-value]
 
 
-def main() -> int:
+def main(numbers: list[str]) -> int:
     if not (MODEL.exists() and TWEETS.exists()):
         print(f"skipped: {MODEL} or {TWEETS} is not there; `make demo` brings both")
         return 0
     print(f"{THREADS} thread(s); load {os.getloadavg()[0]:.1f} at the start\n"
           "rows  steps  clock quoted  came  error   processor quoted  came  error   MB quoted  came  error")
     lines = []
-    for n_train, n_dev, changes in RUNS:
+    for n_train, n_dev, changes in [RUNS[int(number) - 1] for number in numbers] or RUNS:
         line = one_run(n_train, n_dev, TrainingConfig(**{"threads": THREADS, **changes}))  # type: ignore[arg-type]
         wall, cpu, memory = line.errors
         print(f"{line.rows:4}  {line.steps:5}  {line.quoted.seconds:12.0f}  {line.seconds:4.0f}  {wall:+5.0%}   "
@@ -104,4 +104,4 @@ def write_rows(folder: Path, n_train: int, n_dev: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
