@@ -1,4 +1,8 @@
+import json
+from io import StringIO
+
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import DatabaseError, transaction
 from django.urls import reverse
 
@@ -132,3 +136,17 @@ def test_the_pages_ask_few_queries(judged, project, alice, client_of, django_ass
     for address, most in ((url(project), 18), (reverse("training:train", args=[judged.pk]), 24)):
         with django_assert_max_num_queries(most):
             client.get(address)
+
+
+def test_the_command_says_it_in_the_same_words(judged, alice, charlie):
+    def said(by, **values):
+        return call_command("economics", "Moods", "--by", by, "--say", json.dumps(values), "--json", stdout=StringIO())
+
+    said("alice", requests=500, realised=80)
+    said("alice", months=6)
+    kept = economics_of(judged.project)
+    assert (kept.requests, kept.realised, kept.months, kept.created_by) == (500, 0.8, 6, alice)
+    for by, values, words in (("charlie", {}, "neither"), ("alice", {"wealth": 1}, "There is no wealth"),
+                              ("alice", {"months": -1}, "months: ")):
+        with pytest.raises(CommandError, match=words):
+            said(by, **values)
