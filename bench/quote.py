@@ -50,7 +50,8 @@ class Line:
     def errors(self) -> tuple[float, float, float]:
         found = (error_of(self.quoted.seconds, self.seconds), error_of(self.quoted.cpu_seconds, self.cpu_seconds),
                  error_of(self.quoted.peak_mb, self.peak_mb))
-        return tuple(error or 0.0 for error in found)  # type: ignore[return-value]
+        wall, cpu, memory = (error or 0.0 for error in found)
+        return wall, cpu, memory
 
 
 def main(numbers: list[str]) -> int:
@@ -61,7 +62,7 @@ def main(numbers: list[str]) -> int:
           "rows  steps  clock quoted  came  error   processor quoted  came  error   MB quoted  came  error")
     lines = []
     for n_train, n_dev, changes in [RUNS[int(number) - 1] for number in numbers] or RUNS:
-        line = one_run(n_train, n_dev, TrainingConfig(**{"threads": THREADS, **changes}))  # type: ignore[arg-type]
+        line = one_run(n_train, n_dev, TrainingConfig(**{"threads": THREADS, **changes}))
         wall, cpu, memory = line.errors
         print(f"{line.rows:4}  {line.steps:5}  {line.quoted.seconds:12.0f}  {line.seconds:4.0f}  {wall:+5.0%}   "
               f"{line.quoted.cpu_seconds:16.0f}  {line.cpu_seconds:4.0f}  {cpu:+5.0%}   {line.quoted.peak_mb:9.0f}  "

@@ -4,8 +4,8 @@
 2. Train with TRL's `SFTTrainer`. A batch is packed: what all prompts begin with goes through the model once,
    the rows stand behind it and a mask keeps them apart; the vocabulary head runs where a completion is
    predicted only. The loss is that of the same rows padded one below the other.
-3. Every step is a line in metrics.jsonl; every N steps a checkpoint with a manifest of ours, resumed from
-   by itself when the folder is used again.
+3. Every step is a line in metrics.jsonl; every N steps and behind every epoch a checkpoint with a manifest of ours,
+   resumed from by itself when the folder is used again.
 4. After each epoch score the dev rows; the epoch that is best on them becomes `adapter/`.
 5. At its cap of seconds the run stops with a checkpoint: a higher cap goes on from there, or the best epoch so far is
    kept.
@@ -170,8 +170,10 @@ def train(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, A
     if problems:
         raise ValueError(" ".join(problems))
     checkpoint = _resume_point(folder / KEPT)
-    log = MetricsLog(folder / METRICS, keep_steps=checkpoints.checkpoint_step(checkpoint) if checkpoint else 0)
-    if not spec.get("finish"):
+    is_over = bool(spec.get("finish"))  # then nothing is done again, so nothing of the log is forgotten
+    known = checkpoints.checkpoint_step(checkpoint) if checkpoint else 0
+    log = MetricsLog(folder / METRICS, keep_steps=sys.maxsize if is_over else known)
+    if not is_over:
         stop = _StopRequest(spent, spec.get("cap_seconds"))
         trainer = build_trainer(loaded, encoded.rows, config, folder / KEPT)
         keeper = _Keeper(trainer, loaded, prompt, dev, folder / KEPT, log, progress, stop, config.epochs,
@@ -198,8 +200,8 @@ class Spent:
 
     def __init__(self, path: Path, started_at: float | None = None) -> None:
         self.path = path
-        earlier = _parsed(path.read_text()) if path.exists() else None
-        self.earlier, self.earlier_cpu = (earlier["seconds"], earlier["cpu_seconds"]) if earlier else (0.0, 0.0)
+        earlier = (_parsed(path.read_text()) if path.exists() else None) or {"seconds": 0.0, "cpu_seconds": 0.0}
+        self.earlier, self.earlier_cpu = float(earlier["seconds"]), float(earlier["cpu_seconds"])
         self.before = max(0.0, time.time() - started_at) if started_at else 0.0
         self.clock = time.perf_counter()
 
@@ -288,11 +290,15 @@ class _Keeper:
     seconds: float = 0.0  # spent in steps, by all attempts
     clock: float = 0.0
 
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.n_steps // self.epochs
+
     def begin(self, step: int) -> None:
         if self.log.steps:
             self.seconds, self.trainer.n_tokens = self.log.steps[-1]["seconds"], self.log.steps[-1]["tokens"]
         self.clock = time.perf_counter()
-        if step and step % (self.n_steps // self.epochs) == 0:
+        if step and step % self.steps_per_epoch == 0:
             self.score_dev(step)  # the kill may have come after this checkpoint and before its epoch was scored
 
     def step(self, step: int, loss: float, learning_rate: float) -> None:
@@ -413,6 +419,8 @@ def _callback(keeper: _Keeper) -> Any:
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
             keeper.stop.look()
+            if state.global_step % keeper.steps_per_epoch == 0:
+                control.should_save = True  # dev is scored next, and that may be as far as the cap or a kill lets it
             if keeper.stop.asked or keeper.stop.is_over:
                 control.should_save = control.should_training_stop = True
             return control

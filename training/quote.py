@@ -4,7 +4,6 @@ Seconds are load + steps × median step + epochs × dev scoring + checkpoints, t
 short trial does not see; the range takes the tenth and the ninetieth percentile of the steps in place of the median.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,12 +41,18 @@ def estimate(trial: Mapping[str, Any], config: TrainingConfig) -> Estimate:
     median, low, high = (float(np.quantile(trial["steps"], q)) for q in (0.5, 0.1, 0.9))
     parts = {"load": trial["load_seconds"] + trial["start_seconds"], "steps": MARGIN * steps * median,
              "dev": config.epochs * trial["n_dev"] * trial["dev_seconds"],
-             "checkpoints": math.ceil(steps / config.checkpoint_steps) * trial["save_seconds"]}
+             "checkpoints": _n_checkpoints(steps, config) * trial["save_seconds"]}
     rest = sum(parts.values()) - parts["steps"]
     cpu = (trial["load_cpu"] + MARGIN * steps * float(np.median(trial["steps_cpu"]))
            + config.epochs * trial["n_dev"] * trial["dev_cpu"])
     return Estimate(seconds=sum(parts.values()), low=rest + steps * low, high=rest + MARGIN * steps * high,
                     cpu_seconds=cpu, parts=parts, n_steps=steps, peak_mb=trial["peak_mb"])
+
+
+def _n_checkpoints(steps: int, config: TrainingConfig) -> int:
+    """One every so many steps and one behind every epoch; where both fall on a step it is one."""
+    per_epoch = steps // config.epochs
+    return len({step for every in (config.checkpoint_steps, per_epoch) for step in range(every, steps + 1, every)})
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from training.trial import N_STEPS, spread_batches
 def test_seconds_are_the_sum_of_their_parts():
     found = estimate(TRIAL, TrainingConfig())  # 12 steps: 3 epochs over 30 rows by 8
     assert found.n_steps == 12 and found.parts == pytest.approx(
-        {"load": 5.0, "steps": 1.1 * 12 * 5.0, "dev": 3 * 9 * 0.5, "checkpoints": 0.5})
-    assert found.seconds == pytest.approx(85.0) and found.low < found.seconds < found.high
+        {"load": 5.0, "steps": 1.1 * 12 * 5.0, "dev": 3 * 9 * 0.5, "checkpoints": 3 * 0.5})
+    assert found.seconds == pytest.approx(86.0) and found.low < found.seconds < found.high
     assert found.cpu_seconds == pytest.approx(3.0 + 1.1 * 12 * 8.0 + 13.5) and found.peak_mb == 1200.0
 
 

@@ -106,7 +106,7 @@ def test_a_prompt_that_is_good_enough_stays_so_whatever_is_said(project, alice, 
 def test_the_machines_price_turns_time_into_money(judged, project, alice, machine, client_of, run_jobs):
     client_of(alice).post(url(project), SAID | {"machine": machine.pk})
     quote = quoted(judged, alice)
-    assert quote.money == pytest.approx(0.85) and "costs about 0.85 USD" in quote.words[0]  # 85 s at 36 an hour
+    assert quote.money == pytest.approx(0.86) and "costs about 0.86 USD" in quote.words[0]  # 86 s at 36 an hour
     run = start_training(judged, by=alice, cap_money=0.9)
     assert Cap.objects.get(run=run).seconds == pytest.approx(90)
     run_jobs()

@@ -67,7 +67,7 @@ def test_three_sentences_say_what_it_takes_may_bring_and_what_stops_it(judged, a
     assert "data-reload-on-finish" in client.get(url(judged)).content.decode()
     run_jobs()
     html = client.get(url(judged)).content.decode()
-    assert "It takes about 1\u202fmin 25\u202fs on this machine" in html and "and 1.2\u202fGB of memory" in html
+    assert "It takes about 1\u202fmin 26\u202fs on this machine" in html and "and 1.2\u202fGB of memory" in html
     assert "What an adapter would gain is not known yet" in html
     assert "Whatever happens, it stops after" in html and "Would it fit on a GPU?" in html
 

@@ -94,7 +94,7 @@ def test_the_receipt_stands_beside_the_quote(adapter, alice, client_of):
     receipt = Receipt.objects.get()
     assert (receipt.seconds, receipt.cpu_seconds, receipt.peak_mb, receipt.is_whole) == (80, 100, 1234.5, True)
     html = page(client_of(alice), adapter.run)
-    assert "1\u202fmin 25\u202fs" in html and "1\u202fmin 20\u202fs" in html and "+6\u202f%" in html  # 85 for 80
+    assert "1\u202fmin 26\u202fs" in html and "1\u202fmin 20\u202fs" in html and "+8\u202f%" in html  # 86 for 80
     assert "−3\u202f%" in html  # 1,200 MB quoted, 1,234.5 came
 
 

@@ -56,7 +56,8 @@ def states_of(project: Project, snapshots: Sequence[Snapshot]) -> list[SnapshotS
     runs = list(Run.objects.filter(snapshot__in=snapshots).select_related("job", "adapter", "created_by"))
     tested = {e.run_id: e for e in Evaluation.objects.filter(run__in=runs, split="test").only("run_id", "metrics")}
     verdicts = {verdict.snapshot_id: verdict for verdict in Verdict.objects.filter(snapshot__in=snapshots)}
-    newest = {one.verdict_id: one for one in Weighing.objects.filter(verdict__in=verdicts.values()).order_by("pk")}
+    weighings = Weighing.objects.filter(verdict__in=list(verdicts.values())).order_by("pk")
+    newest = {weighing.verdict_id: weighing for weighing in weighings}
     for verdict in verdicts.values():
         verdict.weighing = newest.get(verdict.pk)
     approvals = {approval.snapshot_id: approval
