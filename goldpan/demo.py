@@ -42,10 +42,11 @@ from projects.errors import UserError
 from projects.models import Project, Role
 from projects.people import new_password
 from projects.services import add_member, create_project
-from training.models import Adapter, Run, Verdict
+from training.models import Adapter, Receipt, Run, Verdict
 from training.services.baseline import start_baseline
 from training.services.evaluation import queue_evaluation
 from training.services.promotion import promote, standing
+from training.services.quotes import start_quote
 from training.services.runs import start_training
 
 NAME = "Tweet sentiment"
@@ -309,6 +310,7 @@ def train(cast: Cast, say: Say) -> str:
     run = Run.objects.filter(snapshot=snapshot, kind=Run.Kind.lora).order_by("pk").first()
     if run is None:
         verdict = Verdict.objects.get(snapshot=snapshot)
+        _finish(start_quote(snapshot, by=cast.admin), say)
         prompt_is_enough = verdict.outcome == Verdict.Outcome.prompt_ok
         run = start_training(
             snapshot, by=cast.admin,
@@ -317,7 +319,9 @@ def train(cast: Cast, say: Say) -> str:
         run.job.refresh_from_db()
         _finish(run.job if run.job.is_active else retry(run.job), say)
     receipt = Adapter.objects.get(run=run).receipt
-    return f"{receipt['steps']} steps, loss {receipt['loss_first']:.2f} → {receipt['loss_last']:.2f}"
+    took = Receipt.objects.filter(run=run).select_related("quote").first()
+    against = f", {took.seconds:.0f} s where {took.quote.seconds:.0f} s were quoted" if took else ""
+    return f"{receipt['steps']} steps, loss {receipt['loss_first']:.2f} → {receipt['loss_last']:.2f}{against}"
 
 
 def evaluate(cast: Cast, say: Say) -> str:

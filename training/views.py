@@ -5,7 +5,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.text import slugify
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -19,20 +19,43 @@ from projects.objects import object_exists, object_is_sound, object_path, open_o
 from projects.rights import MAY, on, role_in
 from projects.views import Request
 from stats.intervals import Interval
-from training.forms import KNOBS, ArmsForm, PromotionForm, ResultForm, TrainingForm
-from training.models import Adapter, ArmTraining, ArmVerdict, Evaluation, Run, Verdict
+from training.forms import (
+    KNOBS,
+    ArmsForm,
+    CapForm,
+    EconomicsForm,
+    ElsewhereForm,
+    PriceForm,
+    PromotionForm,
+    ResultForm,
+    StartForm,
+    TrainingForm,
+)
+from training.models import Adapter, ArmTraining, ArmVerdict, Evaluation, Price, Quote, Run, Verdict
 from training.prompts import Prompt, prompt_from_json, prompt_sha256
 from training.services.arms import arms_obstacle, forecast_of, plan_of, start_arms
 from training.services.baseline import NO_PROBE, start_baseline
 from training.services.bundles import download, import_result, uploaded
 from training.services.cards import base_model_of, card_of, lineage_of
 from training.services.comparison import MAX_LOOKS, compare, flips, n_looks
+from training.services.economics import economics_of, save_economics, worth_lines
 from training.services.executors import EXECUTORS
 from training.services.lineage import holdings, stale
 from training.services.overview import states_of
+from training.services.prices import add_price, prices, withdraw_price
 from training.services.promotion import promote, standing
+from training.services.quotes import details_of, is_stale, start_quote
 from training.services.quoting import has_lost_a_quote
-from training.services.runs import forecast, gate_objection, live_metrics, log_tail, start_training
+from training.services.receipts import receipt_lines
+from training.services.runs import (
+    gate_objection,
+    keep_best,
+    live_metrics,
+    log_tail,
+    raise_cap,
+    start_training,
+    stopped_at_cap,
+)
 from training.services.suggestions import start_suggest
 
 SNAPSHOTS_PER_PAGE = 10
@@ -86,20 +109,129 @@ def baseline_start(request: Request, snapshot: Snapshot) -> HttpResponse:
     return redirect("training:comparison", snapshot.pk)
 
 
+# A quote, and the training that it stands for
+
 @on(Snapshot, "train")
 @require_http_methods(["GET", "POST"])
 def training_start(request: Request, snapshot: Snapshot) -> HttpResponse:
-    objection = gate_objection(snapshot)
-    form = TrainingForm(request.POST or None, needs_reason=bool(objection))
+    """What a training takes, may bring and what stops it; its start, by the quote that is shown."""
+    objection, quote = gate_objection(snapshot), _quote_shown(request, snapshot)
+    form = StartForm(request.POST if request.method == "POST" else None, needs_reason=bool(objection), quote=quote)
     if request.method == "POST" and form.is_valid():
-        run = start_training(snapshot, by=request.user, **form.cleaned_data)
+        run = start_training(snapshot, by=request.user, config=quote.config["training"] if quote else None,
+                             **form.asked)
         return redirect("training:run", run.pk)
+    return _training_page(request, snapshot, quote, objection, form=form)
+
+
+@on(Snapshot, "train")
+@require_POST
+def training_elsewhere(request: Request, snapshot: Snapshot) -> HttpResponse:
+    """The start of a training on another machine, which needs no quote."""
+    objection = gate_objection(snapshot)
+    form = ElsewhereForm(request.POST, needs_reason=bool(objection))
+    if not form.is_valid():
+        return _training_page(request, snapshot, _quote_shown(request, snapshot), objection, elsewhere=form)
+    return redirect("training:run", start_training(snapshot, by=request.user, **form.cleaned_data).pk)
+
+
+@on(Snapshot, "train")
+@require_POST
+def quote_start(request: Request, snapshot: Snapshot) -> HttpResponse:
+    knobs = TrainingForm(request.POST)
+    if not knobs.is_valid():
+        return _training_page(request, snapshot, None, gate_objection(snapshot), knobs=knobs)
+    start_quote(snapshot, by=request.user, config=knobs.cleaned_data)
+    return redirect("training:train", snapshot.pk)
+
+
+def _quote_shown(request: Request, snapshot: Snapshot) -> Quote | None:
+    """The quote that the address or the form names, else the newest."""
+    quotes = Quote.objects.filter(snapshot=snapshot).select_related("machine")
+    named = request.POST.get("quote") or request.GET.get("quote") or ""
+    return get_object_or_404(quotes, pk=named) if named.isdecimal() else quotes.first()
+
+
+def _training_page(request: Request, snapshot: Snapshot, quote: Quote | None, objection: str, *,
+                   form: StartForm | None = None, knobs: TrainingForm | None = None,
+                   elsewhere: ElsewhereForm | None = None) -> HttpResponse:
     found = compare(snapshot)
+    job = Job.objects.filter(project=snapshot.project, kind="quote", params__snapshot=snapshot.pk).first()
+    is_bound = any(one is not None and one.is_bound for one in (form, knobs, elsewhere))
+    initial = quote.config["training"] if quote else None
     return render(request, "training/train.html", {
-        "project": snapshot.project, "nav": "training:run-list", "snapshot": snapshot, "form": form,
-        "objection": objection, "verdict": found.verdict, "comparison": found, "target": snapshot.project.target_value,
-        "forecast": forecast(snapshot), "is_approved": snapshot.is_approved,
-        "labels": snapshot.counts["labels"]["train"].items()}, status=422 if form.is_bound else 200)
+        "project": snapshot.project, "nav": "training:run-list", "snapshot": snapshot, "quote": quote,
+        "form": form or StartForm(needs_reason=bool(objection), quote=quote),
+        "knobs": knobs or TrainingForm(initial=initial),
+        "elsewhere": elsewhere or ElsewhereForm(needs_reason=bool(objection), initial=initial),
+        "is_stale": quote is not None and is_stale(quote), "details": details_of(quote) if quote else None,
+        "weighing": found.verdict.weighing if found.verdict else None, "objection": objection,
+        "verdict": found.verdict, "comparison": found, "target": snapshot.project.target_value,
+        "is_approved": snapshot.is_approved, "labels": snapshot.counts["labels"]["train"].items(),
+        "job": job if job is not None and (job.is_active or job.state == Job.State.failed) else None},
+        status=422 if is_bound else 200)
+
+
+@on(Run, "train")
+@require_POST
+def run_raise_cap(request: Request, run: Run) -> HttpResponse:
+    form = CapForm(request.POST)
+    if not form.is_valid():
+        raise UserError("Say the new cap in minutes, such as 30.")
+    raise_cap(run, by=request.user, seconds=form.seconds)
+    messages.success(request, "It goes on from its last checkpoint.")
+    return redirect("training:run", run.pk)
+
+
+@on(Run, "train")
+@require_POST
+def run_keep_best(request: Request, run: Run) -> HttpResponse:
+    keep_best(run, by=request.user)
+    messages.success(request, "The best epoch so far becomes the adapter.")
+    return redirect("training:run", run.pk)
+
+
+# What answers are worth, and the price table
+
+@on(Project, "say_economics")
+@require_http_methods(["GET", "POST"])
+def economics(request: Request, project: Project) -> HttpResponse:
+    said = economics_of(project)
+    form = EconomicsForm(request.POST if request.method == "POST" else None, instance=said)
+    if request.method == "POST" and form.is_valid():
+        save_economics(project, form.cleaned_data, by=request.user)
+        messages.success(request, "Written down, and the verdicts are weighed with it.")
+        return redirect("training:economics", project.pk)
+    verdict = Verdict.objects.filter(snapshot__project=project).select_related("snapshot").order_by("-pk").first()
+    return render(request, "training/economics.html", {
+        "project": project, "nav": "training:run-list", "form": form, "said": economics_of(project),
+        "verdict": verdict, "weighing": verdict.weighing if verdict else None,
+        "worth": worth_lines(verdict.weighing) if verdict else [], "may_edit_prices":
+        role_in(request.user, project) in MAY["edit_prices"]}, status=422 if form.is_bound and form.errors else 200)
+
+
+@on(Project, "edit_prices")
+@require_http_methods(["GET", "POST"])
+def price_table(request: Request, project: Project) -> HttpResponse:
+    form = PriceForm(request.POST or None, initial={"currency": economics_of(project).currency})
+    if request.method == "POST" and form.is_valid():
+        price = add_price(form.cleaned_data, by=request.user)
+        messages.success(request, f"“{price}” is in the table.")
+        return redirect("training:prices", project.pk)
+    return render(request, "training/prices.html", {
+        "project": project, "nav": "training:run-list", "form": form, "machines": prices(Price.Kind.machine),
+        "models": prices(Price.Kind.tokens)}, status=422 if form.is_bound and form.errors else 200)
+
+
+@on(Project, "edit_prices")
+@require_POST
+def price_withdraw(request: Request, project: Project) -> HttpResponse:
+    price = next((row for row in prices() if str(row.pk) == request.POST.get("price")), None)
+    if price is None:
+        raise UserError("This price is not in the table any more. Reload the page.")
+    withdraw_price(price, by=request.user)
+    messages.success(request, f"“{price}” is out of the table. What was quoted with it keeps it.")
+    return redirect("training:prices", project.pk)
 
 
 # A run
@@ -130,7 +262,7 @@ def run_detail(request: Request, run: Run) -> HttpResponse:
         "metric": run.project.get_target_metric_display(),
         "evaluate_job": None if test else evaluate_job, "settings_of_run": _settings_of(run),
         "may": _may(request, run.project), "submission": run.submissions.last(),
-        **_prompt_context(run), **_live_context(run),
+        **_prompt_context(run), **_live_context(run), **_cap_context(run),
         "is_best_prompt": verdict is not None and verdict.best_prompt_id == run.pk,
         "has_flips": test is not None and verdict is not None and verdict.best_prompt_id != run.pk})
 
@@ -164,6 +296,15 @@ def _live_context(run: Run) -> dict[str, Any]:
     metric = "dev_accuracy" if task_type(run.project.task_type).HAS_LABELS else "dev_score"
     return {"points": live_metrics(run), "dev_metric": metric, "is_live": run.job.is_active,
             "log": log_tail(run, LOG_LINES)}
+
+
+def _cap_context(run: Run) -> dict[str, Any]:
+    if run.kind != Run.Kind.lora:
+        return {}
+    cap, stopped = run.caps.select_related("quote__machine").first(), stopped_at_cap(run)
+    receipt = run.receipts.select_related("quote").first()
+    return {"cap": cap, "stopped": stopped, "receipt": receipt, "receipt_lines": receipt_lines(receipt),
+            "cap_form": CapForm(initial={"cap_minutes": round(2 * cap.seconds / 60, 1)}) if stopped and cap else None}
 
 
 def _prompt_context(run: Run) -> dict[str, Any]:
