@@ -43,9 +43,9 @@ class RunToBundle:
 
     spec: what `training.finetune` is told, without the three paths. base_model: its identity, `name@sha256:hex`.
     source: a Hugging Face id (`owner/name` or `owner/name@revision`) that has the same weights, or "".
-    cap_seconds: at which the run stops, all attempts together; None for no cap.
     processes: how many of them train together, one for each GPU.
     train, dev: rows as `training.finetune` reads them.
+    cap_seconds: at which the run stops, all attempts together; None for no cap.
     """
 
     run: str
@@ -55,10 +55,10 @@ class RunToBundle:
     base_model: str
     source: str
     spec: Mapping[str, Any]
-    cap_seconds: float | None
     processes: int
     train: Sequence[Mapping[str, Any]]
     dev: Sequence[Mapping[str, Any]]
+    cap_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -166,8 +166,8 @@ def _lines(rows: Sequence[Mapping[str, Any]]) -> bytes:
 def _cap_words(seconds: float | None) -> str:
     if seconds is None:
         return "It has no cap; `--cap-minutes M` gives it one, of all attempts together."
-    return (f"It stops at its cap of {seconds / 60:.1f} minutes, of all attempts together. `--cap-minutes M` lets it go "
-            "on up to\nanother one; `--finish` keeps the best epoch so far.")
+    return (f"It stops at its cap of {seconds / 60:.1f} minutes, of all attempts together. `--cap-minutes M` lets it "
+            "go on up to\nanother one; `--finish` keeps the best epoch so far.")
 
 
 def _readme(run: RunToBundle) -> str:

@@ -331,7 +331,8 @@ class _Keeper:
             self.seconds, self.trainer.n_tokens = self.log.steps[-1]["seconds"], self.log.steps[-1]["tokens"]
         self.clock = time.perf_counter()
         if step and step % self.steps_per_epoch == 0:
-            self.end_epoch_together(step, device)  # the kill may have come after this checkpoint and before its epoch was scored
+            # The kill may have come after this checkpoint and before its epoch was scored.
+            self.end_epoch_together(step, device)
 
     def step(self, step: int, loss: float, learning_rate: float) -> None:
         now = time.perf_counter()

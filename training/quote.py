@@ -39,8 +39,9 @@ def estimate(trial: Mapping[str, Any], config: TrainingConfig) -> Estimate:
     """Return what the whole run takes. trial: the result of `trial.try_steps` with the same config."""
     steps = n_steps(trial["n_rows"], config)
     median, low, high = (float(np.quantile(trial["steps"], q)) for q in (0.5, 0.1, 0.9))
+    judged = trial["n_dev"] * trial["dev_seconds"] + trial["n_answers"] * trial["answer_seconds"]
     parts = {"load": trial["load_seconds"] + trial["start_seconds"], "steps": MARGIN * steps * median,
-             "dev": config.epochs * (trial["n_dev"] * trial["dev_seconds"] + trial["n_answers"] * trial["answer_seconds"]),
+             "dev": config.epochs * judged,
              "checkpoints": _n_checkpoints(steps, config) * trial["save_seconds"]}
     rest = sum(parts.values()) - parts["steps"]
     cpu = (trial["load_cpu"] + MARGIN * steps * float(np.median(trial["steps_cpu"]))

@@ -180,7 +180,7 @@ class FakeModel:
         return {"prompts": answers, "model": "tiny@sha256:00"}
 
     def _train(self, spec: dict[str, Any], folder: Path) -> dict[str, Any]:
-        if spec["cap_seconds"] is not None and spec["cap_seconds"] < self.takes and not spec["finish"]:
+        if (spec.get("cap_seconds") or self.takes) < self.takes and not spec.get("finish"):
             return {"stopped_at_cap": True, "steps": 1, "n_steps": 12, "n_epochs": self.n_epochs,
                     "best_dev": 0.75 if self.n_epochs else None, "chosen_by": "dev_calibrated", "peak_mb": 1234.5,
                     "spent_seconds": spec["cap_seconds"], "cpu_seconds": 20.0}
