@@ -32,8 +32,7 @@ class Command(GoldpanCommand):
         if given:
             form = EconomicsForm({**known.initial, **given}, instance=economics_of(project))
             if not form.is_valid():
-                raise UserError(" ".join(f"{name}: {' '.join(map(str, errors))}"
-                                         for name, errors in form.errors.items()))
+                raise UserError(" ".join(f"{name}: {' '.join(map(str, wrong))}" for name, wrong in form.errors.items()))
             save_economics(project, form.cleaned_data, by=by)
         verdict = Verdict.objects.filter(snapshot__project=project).order_by("-pk").first()
         weighing = verdict.weighing if verdict else None
