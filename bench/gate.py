@@ -17,6 +17,7 @@ from stats.intervals import Interval
 from stats.learning_curve import forecast
 from stats.paired import compare_right_wrong
 from training.economics import Economics, Guess, Projection, weigh
+from training.metrics import measured_share
 from training.verdict import gate
 
 N = 200
@@ -100,7 +101,7 @@ def main() -> int:
 def one_verdict(world: World, number: int) -> str:
     random = np.random.default_rng([number, round(1000 * world.prompt), world.n])
     n_right = int(random.binomial(world.n, world.prompt))
-    found = gate(n_right, world.n, TARGET)
+    found = gate(measured_share(n_right, world.n), TARGET)
     return weigh(found.outcome, found.next_step, n_right=n_right, n=world.n, target=TARGET, economics=world.economics,
                  projection=world.projection(random, number), training=world.training, seed=number).outcome
 

@@ -47,7 +47,7 @@ from training.services.baseline import start_baseline
 from training.services.evaluation import queue_evaluation
 from training.services.promotion import promote, standing
 from training.services.quotes import start_quote
-from training.services.runs import start_training
+from training.services.runs import gate_objection, start_training
 
 NAME = "Tweet sentiment"
 INSTRUCTIONS = "What is the sentiment of this tweet?"
@@ -309,18 +309,16 @@ def train(cast: Cast, say: Say) -> str:
     assert snapshot is not None
     run = Run.objects.filter(snapshot=snapshot, kind=Run.Kind.lora).order_by("pk").first()
     if run is None:
-        verdict = Verdict.objects.get(snapshot=snapshot)
         _finish(start_quote(snapshot, by=cast.admin), say)
-        prompt_is_enough = verdict.outcome == Verdict.Outcome.prompt_ok
         run = start_training(
             snapshot, by=cast.admin,
-            override_reason="The demo shows the comparison either way." if prompt_is_enough else "")
+            override_reason="The demo shows the comparison either way." if gate_objection(snapshot) else "")
     if not Adapter.objects.filter(run=run).exists():
         run.job.refresh_from_db()
         _finish(run.job if run.job.is_active else retry(run.job), say)
     receipt = Adapter.objects.get(run=run).receipt
     took = Receipt.objects.filter(run=run).select_related("quote").first()
-    against = f", {took.seconds:.0f} s where {took.quote.seconds:.0f} s were quoted" if took else ""
+    against = f", {took.seconds:.0f} s where {took.quote.seconds:.0f} s were quoted" if took and took.quote else ""
     return f"{receipt['steps']} steps, loss {receipt['loss_first']:.2f} → {receipt['loss_last']:.2f}{against}"
 
 

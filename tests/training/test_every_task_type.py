@@ -81,14 +81,15 @@ class FakeModel:
         return {"steps": 1, "train_seconds": 60.0, "dev_seconds": 3.0, "tokens": 4321, "peak_mb": 1234.5,
                 "loss_first": 2.5, "loss_last": 1.25, "adapter": "adapter/", "n_rows": len(rows), "best_step": 1,
                 "files": {"adapter_model.safetensors": "", "adapter_config.json": ""}, "refused": [],
-                "resumed_from": 0, "epochs": [], "chosen_by": "dev_loss"}
+                "resumed_from": 0, "epochs": [], "chosen_by": "dev_loss", "spent_seconds": 70.0, "cpu_seconds": 90.0}
 
 
 @pytest.fixture(params=TASK_TYPES)
 def model(request, monkeypatch) -> FakeModel:
     fake = FakeModel(request.param)
     monkeypatch.setattr("training.services.scoring.run_child", fake)
-    monkeypatch.setattr("training.services.runs.run_child", fake)
+    monkeypatch.setattr("training.services.executors.run_child", fake)
+    monkeypatch.setattr("training.services.quotes.run_child", fake)
     monkeypatch.setattr("curation.services.embeddings.run_child", encode_here)
     return fake
 
