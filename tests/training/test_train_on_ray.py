@@ -13,6 +13,7 @@ from training.elsewhere import AT_CAP
 from training.language_model import file_sha256
 from training.models import Adapter, Run
 from training.ray_jobs import Look
+from training.services.bundles import bundle_of
 from training.services.runs import keep_best, live_metrics, log_tail, raise_cap, start_training
 
 
@@ -202,7 +203,8 @@ def test_a_run_stops_there_at_its_cap_and_goes_on_with_a_higher_one(judged, alic
     raise_cap(run, by=alice, seconds=600)
     cluster.looks, cluster.on_look = [Look("failed", exit_code=AT_CAP), Look("succeeded", exit_code=0)], None
     assert work(run).state == "succeeded"
-    assert json.loads((cluster.folder / "bundle.json").read_text())["cap_seconds"] == 600
+    assert json.loads(bundle_of(run).files["bundle.json"])["cap_seconds"] == 600
+    assert len(set(run.submissions.values_list("bundle_id", flat=True))) == 2  # the cap is in the bundle
     assert [(one.quote, one.is_whole) for one in run.receipts.all()] == [(None, True), (None, False)]
 
 
