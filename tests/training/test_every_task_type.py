@@ -117,11 +117,11 @@ def test_from_the_prompt_to_the_champion(snapshot, model, alice, bob, run_jobs, 
     assert f"{100 * prompt.measured.value:.1f} %" in verdict.words
 
     run = start_quoted(snapshot, by=alice, override_reason="To see.")
+    run_jobs()
+    run.refresh_from_db()
     assert Quote.objects.get().config == run.config and verdict.weighing.outcome == verdict.outcome
     assert ("not weighed here" in " ".join(verdict.weighing.words)) == (
         is_written and verdict.outcome != Verdict.Outcome.prompt_ok)
-    run_jobs()
-    run.refresh_from_db()
     (trained,) = (spec for module, spec in model.asked if module == "training.finetune")
     asked = model.asked[-1][1]
     assert asked["adapter"] and trained["prompt"] == run.config["prompt"]
