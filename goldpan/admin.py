@@ -15,7 +15,19 @@ from labeling.models import Annotation, Annotator, Assignment, Batch, Desk, Exam
 from projects.errors import UserError
 from projects.models import AuditEvent, Membership, Project
 from projects.rights import can
-from training.models import Adapter, Evaluation, Run, TestLook, Verdict
+from training.models import (
+    Adapter,
+    Cap,
+    Evaluation,
+    Price,
+    ProjectEconomics,
+    Quote,
+    Receipt,
+    Run,
+    TestLook,
+    Verdict,
+    Weighing,
+)
 from training.services.runs import start_training
 
 admin.site.site_header = admin.site.site_title = "Goldpan, read-only"
@@ -255,6 +267,46 @@ class RunAdmin(ReadOnly):
 class VerdictAdmin(ReadOnly):
     list_display = ("snapshot", "outcome", "best_prompt", "target_value", "lower", "upper", "created_at")
     list_select_related = ("snapshot", "best_prompt")
+
+
+@admin.register(Weighing)
+class WeighingAdmin(ReadOnly):
+    list_display = ("verdict", "outcome", "next_step", "economics", "quote", "created_at")
+    list_select_related = ("verdict", "economics", "quote")
+
+
+@admin.register(ProjectEconomics)
+class ProjectEconomicsAdmin(ReadOnly):
+    list_display = ("project", "requests", "months", "value", "currency", "created_by", "created_at")
+    list_select_related = ("project", "created_by")
+    list_filter = ("project",)
+
+
+@admin.register(Price)
+class PriceAdmin(ReadOnly):
+    list_display = ("kind", "name", "per_hour", "per_million_in", "per_million_out", "currency", "since", "source",
+                    "is_withdrawn", "created_by")
+    list_select_related = ("created_by",)
+    list_filter = ("kind",)
+
+
+@admin.register(Quote)
+class QuoteAdmin(ReadOnly):
+    list_display = ("id", "snapshot", "seconds", "peak_mb", "money", "currency", "cap_seconds", "created_by",
+                    "created_at")
+    list_select_related = ("snapshot", "created_by")
+
+
+@admin.register(Cap)
+class CapAdmin(ReadOnly):
+    list_display = ("run", "quote", "seconds", "money", "created_by", "created_at")
+    list_select_related = ("run", "quote", "created_by")
+
+
+@admin.register(Receipt)
+class ReceiptAdmin(ReadOnly):
+    list_display = ("run", "quote", "seconds", "peak_mb", "money", "steps", "is_whole", "created_at")
+    list_select_related = ("run", "quote")
 
 
 @admin.register(TestLook)

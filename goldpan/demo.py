@@ -42,11 +42,12 @@ from projects.errors import UserError
 from projects.models import Project, Role
 from projects.people import new_password
 from projects.services import add_member, create_project
-from training.models import Adapter, Run, Verdict
+from training.models import Adapter, Receipt, Run, Verdict
 from training.services.baseline import start_baseline
 from training.services.evaluation import queue_evaluation
 from training.services.promotion import promote, standing
-from training.services.runs import start_training
+from training.services.quotes import start_quote
+from training.services.runs import gate_objection, start_training
 
 NAME = "Tweet sentiment"
 INSTRUCTIONS = "What is the sentiment of this tweet?"
@@ -308,16 +309,17 @@ def train(cast: Cast, say: Say) -> str:
     assert snapshot is not None
     run = Run.objects.filter(snapshot=snapshot, kind=Run.Kind.lora).order_by("pk").first()
     if run is None:
-        verdict = Verdict.objects.get(snapshot=snapshot)
-        prompt_is_enough = verdict.outcome == Verdict.Outcome.prompt_ok
+        _finish(start_quote(snapshot, by=cast.admin), say)
         run = start_training(
             snapshot, by=cast.admin,
-            override_reason="The demo shows the comparison either way." if prompt_is_enough else "")
+            override_reason="The demo shows the comparison either way." if gate_objection(snapshot) else "")
     if not Adapter.objects.filter(run=run).exists():
         run.job.refresh_from_db()
         _finish(run.job if run.job.is_active else retry(run.job), say)
     receipt = Adapter.objects.get(run=run).receipt
-    return f"{receipt['steps']} steps, loss {receipt['loss_first']:.2f} → {receipt['loss_last']:.2f}"
+    took = Receipt.objects.filter(run=run).select_related("quote").first()
+    against = f", {took.seconds:.0f} s where {took.quote.seconds:.0f} s were quoted" if took and took.quote else ""
+    return f"{receipt['steps']} steps, loss {receipt['loss_first']:.2f} → {receipt['loss_last']:.2f}{against}"
 
 
 def evaluate(cast: Cast, say: Say) -> str:

@@ -138,6 +138,7 @@ JOB_KINDS = {
     "experiment": "curation.services.experiments.run_experiment",
     "forecast": "curation.services.forecasts.run_forecast",
     "baseline": "training.services.baseline.run_baseline",
+    "quote": "training.services.quotes.run_quote",
     "train": "training.services.runs.run_train",
     "evaluate": "training.services.evaluation.run_evaluate",
     "train_arms": "training.services.arms.run_train_arms",

@@ -32,6 +32,8 @@ MAY: dict[str, tuple[Role, ...]] = {
     "erase": (Role.admin,),
     "see_runs": (Role.curator, Role.admin),
     "run_baseline": (Role.curator, Role.admin),
+    "say_economics": (Role.curator, Role.admin),
+    "edit_prices": (Role.admin,),
     "train": (Role.admin,),
     "promote": (Role.admin,),
     "see_jobs": (Role.curator, Role.admin),

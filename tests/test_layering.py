@@ -16,7 +16,8 @@ DJANGO_NAMES = {  # files and folders that may hold Django; every other module i
 DOORS = {  # library -> the modules that may import it
     "torch": {"curation.runtimes", "training.language_model", "training.label_scoring", "training.finetune",
               "training.generation", "training.distributed"},
-    "transformers": {"training.language_model", "training.label_scoring", "training.finetune", "training.generation"},
+    "transformers": {"training.language_model", "training.label_scoring", "training.finetune", "training.generation",
+                     "training.trial"},
     "peft": {"training.language_model", "training.finetune"},
     "trl": {"training.finetune"},
     "sentence_transformers": {"curation.runtimes"},

@@ -49,9 +49,11 @@ from projects.objects import put_object
 from projects.rights import FOUNDER, MAY, PUBLIC, SIGNED_IN, SUPERUSER, on
 from projects.services import publish_guideline
 from tests.fake_label_studio import FakeLabelStudio
-from tests.training.story import new_experiment
-from training.models import Adapter, Run, RunQuerySet, Verdict
+from tests.training.story import TRIAL, new_experiment
+from training.models import Adapter, Quote, Run, RunQuerySet, Verdict
 from training.prompts import prompt_to_json, short, zero_shot
+from training.services.prices import prices
+from training.services.quotes import config_sha256, run_config
 from training.services.scoring import judge, write_evaluation
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -254,12 +256,26 @@ training:comparison          snapshot   GET     log-in    403     200  200   404
 training:comparison          snapshot   POST    log-in    403     405  405   404
 training:baseline            untried    GET     log-in    403     405  405   404
 training:baseline            untried    POST    log-in    403     302  302   404
+training:economics           project    GET     log-in    403     200  200   404
+training:economics           project    POST    log-in    403     302  302   404
+training:prices              project    GET     log-in    403     403  200   404
+training:prices              project    POST    log-in    403     403  302   404
+training:price-withdraw      project    GET     log-in    403     403  405   404
+training:price-withdraw      project    POST    log-in    403     403  302   404
+training:quote               snapshot   GET     log-in    403     403  405   404
+training:quote               snapshot   POST    log-in    403     403  302   404
 training:train               snapshot   GET     log-in    403     403  200   404
 training:train               snapshot   POST    log-in    403     403  302   404
+training:train-elsewhere     snapshot   GET     log-in    403     403  405   404
+training:train-elsewhere     snapshot   POST    log-in    403     403  302   404
 training:run                 run        GET     log-in    403     200  200   404
 training:run                 run        POST    log-in    403     405  405   404
 training:run-live            run        GET     log-in    403     200  200   404
 training:run-live            run        POST    log-in    403     405  405   404
+training:raise-cap           run        GET     log-in    403     403  405   404
+training:raise-cap           run        POST    log-in    403     403  400   404
+training:keep-best           run        GET     log-in    403     403  405   404
+training:keep-best           run        POST    log-in    403     403  400   404
 training:flips               run        GET     log-in    403     200  200   404
 training:flips               run        POST    log-in    403     405  405   404
 training:experiment-arms     experiment GET     log-in    403     200  200   404
@@ -458,7 +474,13 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
             "curation:snapshot-export-start": {"format": "csv"},
             "curation:example-erase": {"reason": "Somebody asked.", "sure": "on"},
             "curation:snapshot-approve": {"sha256": still_open.sha256, "decision": "refused", "comment": "Not yet."},
-            "training:train": {"override_reason": "why not"} | training_defaults(),
+            "training:economics": {"requests": "100", "months": "12", "value": "0.5"},
+            "training:prices": {"kind": "machine", "name": "a box", "currency": "EUR", "per_hour": "1",
+                                "since": "2026-01-01", "source": "a bill"},
+            "training:price-withdraw": {"price": prices()[0].pk}, "training:quote": training_defaults(),
+            "training:train": {"override_reason": "why not", "quote": quote_of(snapshot, alice).pk},
+            "training:train-elsewhere": {"override_reason": "why not", "executor": "bundle"} | training_defaults(),
+            "training:raise-cap": {"cap_minutes": "9"},
             "training:arms-start": {"arms": [0, 1], "n_seeds": 3, "budget": "steps", "steps": 60} | training_defaults(),
             "training:promote": {"override_reason": "why not"}})
 
@@ -524,6 +546,18 @@ def trained(snapshot: Snapshot, by: User, settings: Any) -> tuple[Run, Adapter]:
     adapter = Adapter.objects.create(project=snapshot.project, run=lora, files={"adapter_config.json": config},
                                      receipt=receipt, metrics_sha256=put_object(settings.GOLDPAN_OBJECTS, b""))
     return lora, adapter
+
+
+def quote_of(snapshot: Snapshot, by: User) -> Quote:
+    """A quote for a training with the defaults, as if steps had been tried."""
+    config = run_config(snapshot, training_defaults())
+    job = Job.objects.create(project=snapshot.project, kind="quote", title="Quoted", state="succeeded",
+                             finished_at=timezone.now())
+    return Quote.objects.create(
+        snapshot=snapshot, job=job, config=config, config_sha256=config_sha256(snapshot, config), seconds=9.0,
+        seconds_low=8.0, seconds_high=10.0, cpu_seconds=9.0, peak_mb=99.0, n_steps=3, currency="USD", cap_seconds=60.0,
+        labour={"labels": 9, "hours": None, "money": None}, trial=TRIAL, elsewhere=[], created_by=by,
+        words=["It takes 9 s.", "It stops."])
 
 
 def training_defaults() -> dict[str, Any]:

@@ -110,6 +110,9 @@ def test_from_noisy_labels_to_an_honest_comparison(
     judged = goldpan.manage("baseline", "Moods", "--by", "alice", "--worker")
     assert judged["verdict"] in {"PROMPT_OK", "FINE_TUNE", "INCONCLUSIVE"}
     assert "admin" in goldpan.refused("train", "Moods", "--by", "bob")
+    assert "no quote" in goldpan.refused("train", "Moods", "--by", "alice", "--override", "The story goes on.")
+    quoted = goldpan.manage("quote", "Moods", "--by", "alice", "--worker", "--config", json.dumps(QUICK))
+    assert quoted["seconds"] > 0 and quoted["peak_mb"] > 0 and len(quoted["words"]) == 2
     trained = goldpan.manage("train", "Moods", "--by", "alice", "--worker", "--config", json.dumps(QUICK),
                              "--override", "The story is told to its end whatever the verdict says.")
     assert trained["steps"] == 4

@@ -45,6 +45,7 @@ class RunToBundle:
     source: a Hugging Face id (`owner/name` or `owner/name@revision`) that has the same weights, or "".
     processes: how many of them train together, one for each GPU.
     train, dev: rows as `training.finetune` reads them.
+    cap_seconds: at which the run stops, all attempts together; None for no cap.
     """
 
     run: str
@@ -57,6 +58,7 @@ class RunToBundle:
     processes: int
     train: Sequence[Mapping[str, Any]]
     dev: Sequence[Mapping[str, Any]]
+    cap_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ def make_bundle(run: RunToBundle, *, extra: Mapping[str, str] | None = None) -> 
     """
     about = {"format": FORMAT, "run": run.run, "snapshot_sha256": run.snapshot_sha256,
              "config_sha256": run.config_sha256, "base_model": {"identity": run.base_model, "source": run.source},
-             "rows": {"train": len(run.train), "dev": len(run.dev)}, "processes": run.processes, "spec": run.spec}
+             "rows": {"train": len(run.train), "dev": len(run.dev)}, "processes": run.processes, "spec": run.spec,
+             "cap_seconds": run.cap_seconds}
     files = {
         "README.md": _readme(run).encode(), "run.py": _RUN.encode(),
         "requirements.txt": versions.pinned().encode(), "bundle.json": json_bytes(about),
@@ -160,6 +163,13 @@ def _lines(rows: Sequence[Mapping[str, Any]]) -> bytes:
     return "".join(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in rows).encode()
 
 
+def _cap_words(seconds: float | None) -> str:
+    if seconds is None:
+        return "It has no cap; `--cap-minutes M` gives it one, of all attempts together."
+    return (f"It stops at its cap of {seconds / 60:.1f} minutes, of all attempts together. `--cap-minutes M` lets it "
+            "go on up to\nanother one; `--finish` keeps the best epoch so far.")
+
+
 def _readme(run: RunToBundle) -> str:
     name, _, digest = run.base_model.partition("@sha256:")
     got = (f"It is downloaded from Hugging Face as `{run.source}`, or taken from a folder that you name."
@@ -182,6 +192,7 @@ pip install -r requirements.txt
 
 `--processes N` trains with N processes by `accelerate launch`, one for each GPU; N has to divide the rows per step.
 Stopped or killed, the same command goes on from its last checkpoint, which lies in `work/`.
+{_cap_words(run.cap_seconds)}
 
 ## The base model
 `{name}`, sha256 of its weights `{digest}`. {got}

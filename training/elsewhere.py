@@ -19,6 +19,7 @@ from training import checkpoints, language_model, versions
 from training.bundle import SUMS, json_bytes, sums_of
 
 WORK, RESULT, MODEL = "work", "result", "model"
+AT_CAP = 3  # exit code of a run that has used up its seconds
 WEIGHTS, ADAPTER_CONFIG = checkpoints.ADAPTER_FILES
 METRICS, RECEIPT = "metrics.jsonl", "receipt.json"
 RESULT_FILES = (WEIGHTS, ADAPTER_CONFIG, METRICS, RECEIPT, SUMS)
@@ -26,10 +27,15 @@ SAY_SECONDS = 5.0  # between two lines of progress
 
 
 def main(bundle: Path, arguments: Sequence[str]) -> int:
-    """Train a bundle; the exit code is 0, or 2 where something has to be put right first, which is said in words."""
+    """Train a bundle; the exit code is 0, 2 where something has to be put right first, AT_CAP where it stopped there.
+
+    Both are said in words.
+    """
     parser = argparse.ArgumentParser(prog="run.py", description="Trains what this bundle holds.")
     parser.add_argument("--model", type=Path, metavar="FOLDER", help="the base model's folder on this machine")
     parser.add_argument("--processes", type=int, metavar="N", help="how many train together, one for each GPU")
+    parser.add_argument("--cap-minutes", type=float, metavar="M", help="where it stops, instead of the bundle's cap")
+    parser.add_argument("--finish", action="store_true", help="train no more: the best epoch so far is the result")
     parser.add_argument("--check", action="store_true", help="only check the files and the base model")
     given = parser.parse_args(arguments)
     try:
@@ -38,13 +44,18 @@ def main(bundle: Path, arguments: Sequence[str]) -> int:
         if given.check:
             _say(f"bundle {bundle_id[:12]}: every hash holds; base model {about['base_model']['identity']} in {model}")
             return 0
-        result = train_bundle(bundle, bundle_id, about, model, processes=given.processes or about["processes"])
+        result = train_bundle(bundle, bundle_id, about, model, processes=given.processes or about["processes"],
+                              cap_seconds=60 * given.cap_minutes if given.cap_minutes else about["cap_seconds"],
+                              finish=given.finish)
     except (ValueError, ChildRefused) as error:
         _say(str(error))
         return 2
     except ChildFailed as error:
         _say(f"The training stopped by itself: {error}\nThe same command goes on from the last checkpoint.")
         return 1
+    except StoppedAtCap as stop:
+        _say(f"{stop} `--cap-minutes M` goes on from there; `--finish` keeps the best epoch so far.")
+        return AT_CAP
     _say(f"Done. Give the files in {result} to the page of run {about['run']}.")
     return 0
 
@@ -92,13 +103,22 @@ def _downloaded(source: str) -> Path:
         "*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]))
 
 
-def train_bundle(bundle: Path, bundle_id: str, about: Mapping[str, Any], model: Path, *, processes: int) -> Path:
-    """Train in `work/` and publish `result/`, whole or not at all; return it."""
+class StoppedAtCap(Exception):
+    """The run has used up its seconds; the message says how far it came."""
+
+
+def train_bundle(bundle: Path, bundle_id: str, about: Mapping[str, Any], model: Path, *, processes: int,
+                 cap_seconds: float | None = None, finish: bool = False) -> Path:
+    """Train in `work/` and publish `result/`, whole or not at all; return it. Raises StoppedAtCap if it did."""
     spec = {**about["spec"], "model": str(model), "rows_file": str(bundle / "data" / "train.jsonl"),
-            "dev_file": str(bundle / "data" / "dev.jsonl"), "processes": processes}
+            "dev_file": str(bundle / "data" / "dev.jsonl"), "processes": processes,
+            "started_at": time.time(), "cap_seconds": cap_seconds, "finish": finish}
     module = "training.finetune" if processes == 1 else "training.distributed"
     receipt = run_child(module, spec, folder=bundle / WORK, progress=_spoken())
-    receipt |= {"versions": versions.package_versions(), "processes": processes}
+    if receipt.get("stopped_at_cap"):
+        raise StoppedAtCap(f"Stopped at its cap of {(cap_seconds or 0) / 60:.1f} minutes, after step "
+                           f"{receipt['steps']:,} of {receipt['n_steps']:,}. Nothing is lost.")
+    receipt |= {"versions": versions.package_versions(), "processes": processes, "finish": finish}
     temporary = bundle / f".{RESULT}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()

@@ -4,16 +4,18 @@
 2. Train with TRL's `SFTTrainer`. A batch is packed: what all prompts begin with goes through the model once,
    the rows stand behind it and a mask keeps them apart; the vocabulary head runs where a completion is
    predicted only. The loss is that of the same rows padded one below the other.
-3. Every step is a line in metrics.jsonl; every N steps a checkpoint with a manifest of ours, resumed from
-   by itself when the folder is used again.
+3. Every step is a line in metrics.jsonl; every N steps and behind every epoch a checkpoint with a manifest of ours,
+   resumed from by itself when the folder is used again.
 4. After each epoch judge it on the dev rows; the best epoch becomes `adapter/`. Labels are scored; where answers are
    written, which takes seconds a row, the loss decides, or the metric of a few answers if the config asks for it.
    Without dev rows it is the last step.
+5. At its cap of seconds the run stops with a checkpoint: a higher cap goes on from there, or the best epoch so far is
+   kept.
 """
 
+import contextlib
 import json
 import math
-import resource
 import shutil
 import signal
 import sys
@@ -46,6 +48,7 @@ METRICS = "metrics.jsonl"
 CHOSEN_BY = ("dev_calibrated", "dev_score", "dev_loss")  # the first of these that is measured chooses the epoch
 DEV_BATCH = 8  # dev rows whose loss is computed at once
 KEPT = "checkpoints"  # below the run's folder: what a resumed run needs, and the adapter of every scored epoch
+SPENT = "spent.json"  # in KEPT: what all attempts of the run have taken
 
 
 @dataclass(frozen=True)
@@ -163,19 +166,22 @@ def train(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, A
     """The child's work: train an adapter on the spec's rows and leave it in `folder/adapter`.
 
     spec: "model" (folder), "rows_file" and "dev_file" (JSON lines with "key", "text", "label" and perhaps "data"; no
-    dev file means that no epoch is chosen), "prompt" (`prompt_to_json`), "config" (fields of `TrainingConfig`),
-    optional "steps": the run ends after so many optimiser steps, within an epoch if need be, instead of after the
-    config's epochs.
-    A folder in which the same run was killed is taken up at its newest whole checkpoint.
+    dev file means that no epoch is chosen), "prompt" (`prompt_to_json`), "config" (fields of `TrainingConfig`);
+    optional "steps" (the run ends after so many optimiser steps, within an epoch if need be, instead of after the
+    config's epochs), "started_at" (the clock when the process was asked for), "cap_seconds" (of all attempts together,
+    none if left out), "finish" (true: no step more, keep the best epoch so far).
+    A folder in which the same run was killed is taken up at its newest whole checkpoint. A run that reaches its cap
+    returns {"stopped_at_cap": True, …} without an adapter.
     Raises ValueError in words if the config, the rows or the model cannot be trained with.
     """
+    spent = Spent(folder / KEPT / SPENT, spec.get("started_at"))
     config = config_from_json(spec["config"])
     language_model.prepare_process(config.threads)
     prompt = prompts.prompt_from_json(spec["prompt"])
-    rows = _read_rows(spec["rows_file"])
-    dev = _read_rows(spec["dev_file"])[: config.dev_rows] if spec.get("dev_file") else None
+    rows = read_rows(spec["rows_file"])
+    dev = read_rows(spec["dev_file"])[: config.dev_rows] if spec.get("dev_file") else None
     if dev is not None:
-        _check_dev(dev, prompt)
+        check_dev(dev, prompt)
     progress("Loading the model", 0, 1)
     loaded = language_model.load(Path(spec["model"]))
     encoded = encoding.encode_rows(loaded.tokenizer, prompt, rows, max_tokens=config.max_tokens)
@@ -185,18 +191,63 @@ def train(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, A
     steps_per_epoch = math.ceil(len(encoded.rows) / config.batch_size)
     total = int(spec.get("steps") or 0) or n_steps(len(encoded.rows), config)
     checkpoint = _resume_point(folder / KEPT, within=total if total % steps_per_epoch else total + 1)
-    log = MetricsLog(folder / METRICS, keep_steps=checkpoints.checkpoint_step(checkpoint) if checkpoint else 0)
-    stop = _StopRequest()
-    judge = None if dev is None else _judge_of(prompt, rows, dev, loaded, config)
-    trainer = _trainer(loaded, encoded.rows, config, folder / KEPT, total)
-    keeper = _Keeper(trainer, loaded, judge, folder / KEPT, log, progress, stop, steps_per_epoch, total)
-    trainer.add_callback(_callback(keeper))
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if stop.asked:
-        sys.exit(128 + signal.SIGTERM)
+    finish = bool(spec.get("finish"))  # then nothing is done again, so nothing of the log is forgotten
+    known = checkpoints.checkpoint_step(checkpoint) if checkpoint else 0
+    log = MetricsLog(folder / METRICS, keep_steps=sys.maxsize if finish else known)
+    if not finish:
+        stop = _StopRequest(spent, spec.get("cap_seconds"))
+        judge = None if dev is None else judge_of(prompt, rows, dev, loaded, config)
+        trainer = build_trainer(loaded, encoded.rows, config, folder / KEPT, total)
+        keeper = _Keeper(trainer, loaded, judge, folder / KEPT, log, progress, stop, steps_per_epoch, total)
+        trainer.add_callback(_callback(keeper))
+        with contextlib.suppress(CapReached):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if stop.asked:
+            sys.exit(128 + signal.SIGTERM)
+        if distributed.rank():
+            return {}
+        if not any(row["step"] == total for row in log.epochs):
+            return _stopped_at_cap(log, total, spent)
     if distributed.rank():
         return {}
-    return _result(folder, log, encoded, Path(spec["model"]), checkpoint)
+    if not log.epochs:
+        raise ValueError("No epoch has been scored yet, so there is nothing to keep: let the run go on.")
+    return {**_result(folder, log, encoded, Path(spec["model"]), checkpoint), **spent.to_json()}
+
+
+class CapReached(Exception):
+    """The run has used up its seconds; the newest checkpoint holds what it has learned."""
+
+
+class Spent:
+    """Seconds on the clock and of the processor that all attempts of a run have taken, kept beside its checkpoints.
+
+    started_at: when this process was asked for, so that its own start counts; now, if left out.
+    Of several processes that train together it is the first one's.
+    """
+
+    def __init__(self, path: Path, started_at: float | None = None) -> None:
+        self.path = path
+        earlier = (_parsed(path.read_text()) if path.exists() else None) or {"seconds": 0.0, "cpu_seconds": 0.0}
+        self.earlier, self.earlier_cpu = float(earlier["seconds"]), float(earlier["cpu_seconds"])
+        self.before = max(0.0, time.time() - started_at) if started_at else 0.0
+        self.clock = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        return self.earlier + self.before + time.perf_counter() - self.clock
+
+    def to_json(self) -> dict[str, float]:
+        return {"spent_seconds": self.seconds, "cpu_seconds": self.earlier_cpu + time.process_time()}
+
+    def write(self) -> None:
+        if distributed.rank():
+            return
+        now = self.to_json()
+        temporary = self.path.with_suffix(".tmp")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps({"seconds": now["spent_seconds"], "cpu_seconds": now["cpu_seconds"]}))
+        temporary.rename(self.path)
 
 
 class MetricsLog:
@@ -236,11 +287,20 @@ def _parsed(line: str) -> dict[str, Any] | None:
 
 
 class _StopRequest:
-    """Remembers a SIGTERM, so that the step in hand ends with a checkpoint; a SIGKILL follows if that takes long."""
+    """Remembers a SIGTERM, so that the step in hand ends with a checkpoint; a SIGKILL follows if that takes long.
 
-    def __init__(self) -> None:
-        self.asked = False
+    is_over: the run has used up its cap, which ends the step in hand likewise.
+    """
+
+    def __init__(self, spent: Spent, cap_seconds: float | None) -> None:
+        self.asked, self.is_over = False, False
+        self.spent, self.cap_seconds = spent, cap_seconds or math.inf
         signal.signal(signal.SIGTERM, self._ask)
+
+    def look(self) -> None:
+        """Keep what has been spent, and see whether that is the cap."""
+        self.spent.write()
+        self.is_over = self.is_over or self.spent.seconds >= self.cap_seconds
 
     def _ask(self, *_: Any) -> None:
         self.asked = True
@@ -262,12 +322,17 @@ class _Keeper:
     seconds: float = 0.0  # spent in steps, by all attempts
     clock: float = 0.0
 
-    def begin(self, step: int) -> None:
+    @property
+    def is_scored(self) -> bool:
+        return self.judge is not None
+
+    def begin(self, step: int, device: Any) -> None:
         if self.log.steps:
             self.seconds, self.trainer.n_tokens = self.log.steps[-1]["seconds"], self.log.steps[-1]["tokens"]
         self.clock = time.perf_counter()
         if step and step % self.steps_per_epoch == 0:
-            self.end_epoch(step)  # the kill may have come after this checkpoint and before its epoch was scored
+            # The kill may have come after this checkpoint and before its epoch was scored.
+            self.end_epoch_together(step, device)
 
     def step(self, step: int, loss: float, learning_rate: float) -> None:
         now = time.perf_counter()
@@ -277,6 +342,21 @@ class _Keeper:
         self.log.append({"step": step, "loss": loss, "learning_rate": learning_rate,
                          "seconds": round(self.seconds, 3), "tokens": self.trainer.n_tokens})
         self.progress("Training", step, self.n_steps)
+
+    def look(self, device: Any) -> None:
+        """See whether the run has to stop; all processes that train together get the same answer."""
+        self.stop.look()
+        self.stop.asked = distributed.anyone(self.stop.asked, device)
+        self.stop.is_over = distributed.anyone(self.stop.is_over, device)
+
+    def end_epoch_together(self, step: int, device: Any) -> None:
+        """The first process ends the epoch, the others wait. Raises CapReached in all of them if it was cut off."""
+        with contextlib.suppress(CapReached):
+            self.end_epoch(step)
+        distributed.wait_for_all()
+        self.stop.is_over = distributed.anyone(self.stop.is_over, device)
+        if self.stop.is_over:
+            raise CapReached
 
     def end_epoch(self, step: int) -> None:
         """Score the adapter as it is now, keep it in `epoch-<step>/`, then log; on a resume nothing is done twice.
@@ -305,6 +385,9 @@ class _Keeper:
     def _dev_progress(self, stage: str, done: int, total: int) -> None:
         if self.stop.asked:
             sys.exit(128 + signal.SIGTERM)
+        self.stop.look()
+        if self.stop.is_over and done < total:
+            raise CapReached
         self.progress(stage, done, total)
 
     def _keep(self, step: int) -> None:
@@ -368,7 +451,7 @@ class WrittenJudge:
         return kind.score(gold, said).value
 
 
-def _judge_of(prompt: Prompt, rows: Sequence[dict[str, Any]], dev: list[dict[str, Any]], loaded: LoadedModel,
+def judge_of(prompt: Prompt, rows: Sequence[dict[str, Any]], dev: list[dict[str, Any]], loaded: LoadedModel,
               config: TrainingConfig) -> LabelJudge | WrittenJudge:
     if prompt.has_labels:
         return LabelJudge(prompt, dev)
@@ -422,7 +505,12 @@ def dev_metrics(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
             "dev_loss": float(-np.log(np.maximum(chances, 1e-12)).mean())}
 
 
-def _trainer(loaded: LoadedModel, rows: Sequence[EncodedRow], config: TrainingConfig, kept: Path, total: int) -> Any:
+def build_trainer(loaded: LoadedModel, rows: Sequence[EncodedRow], config: TrainingConfig, kept: Path, total: int, *,
+                  in_order: bool = False) -> Any:
+    """TRL's trainer with our packing and loss, for `total` optimiser steps.
+
+    in_order: the rows come as they stand instead of shuffled.
+    """
     import torch
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
@@ -466,7 +554,7 @@ def _trainer(loaded: LoadedModel, rows: Sequence[EncodedRow], config: TrainingCo
         logging_strategy="steps", logging_steps=1, logging_nan_inf_filter=False, save_strategy="steps",
         save_steps=config.checkpoint_steps, save_total_limit=2, eval_strategy="no", report_to="none",
         disable_tqdm=True, dataloader_num_workers=0, dataloader_pin_memory=False, push_to_hub=False,
-        remove_unused_columns=True)
+        train_sampling_strategy="sequential" if in_order else "random", remove_unused_columns=True)
     dataset = Dataset.from_list([{"input_ids": row.input_ids, "labels": row.labels} for row in rows])
     lora = language_model.lora_config(r=config.r, alpha=config.alpha, dropout=config.dropout)
     return PackedTrainer(model=loaded.model, args=arguments, train_dataset=dataset, data_collator=collate,
@@ -478,7 +566,7 @@ def _callback(keeper: _Keeper) -> Any:
 
     class Callback(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            keeper.begin(state.global_step)
+            keeper.begin(state.global_step, args.device)
 
         def on_log(self, args: Any, state: Any, control: Any, **given: Any) -> None:
             logs = given["logs"]
@@ -486,8 +574,10 @@ def _callback(keeper: _Keeper) -> Any:
                 keeper.step(state.global_step, logs["loss"], logs["learning_rate"])
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
-            keeper.stop.asked = distributed.anyone(keeper.stop.asked, args.device)
-            if keeper.stop.asked:
+            keeper.look(args.device)
+            if keeper.is_scored and state.global_step % keeper.steps_per_epoch == 0:
+                control.should_save = True  # dev is scored next, and that may be as far as the cap or a kill lets it
+            if keeper.stop.asked or keeper.stop.is_over:
                 control.should_save = control.should_training_stop = True
             return control
 
@@ -499,9 +589,8 @@ def _callback(keeper: _Keeper) -> Any:
             distributed.wait_for_all()
 
         def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if not keeper.stop.asked:
-                keeper.end_epoch(state.global_step)
-            distributed.wait_for_all()
+            if not (keeper.stop.asked or keeper.stop.is_over):
+                keeper.end_epoch_together(state.global_step, args.device)
 
     return Callback()
 
@@ -525,8 +614,8 @@ def _result(folder: Path, log: MetricsLog, encoded: encoding.Encoded, model: Pat
     steps = log.steps
     return {"steps": steps[-1]["step"], "train_seconds": steps[-1]["seconds"], "tokens": steps[-1]["tokens"],
             "dev_seconds": sum(row["seconds"] for row in log.epochs),
-            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            "loss_first": steps[0]["loss"], "loss_last": steps[-1]["loss"], "adapter": "adapter/", "files": files,
+            "peak_mb": language_model.peak_mb(), "loss_first": steps[0]["loss"],
+            "loss_last": steps[-1]["loss"], "adapter": "adapter/", "files": files,
             "n_rows": len(encoded.rows), "refused": [list(pair) for pair in encoded.refused],
             "resumed_from": checkpoints.checkpoint_step(checkpoint) if checkpoint else 0,
             "best_step": best["step"], "chosen_by": chosen_by, "epochs": log.epochs}
@@ -540,6 +629,14 @@ def best_epoch(epochs: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], str]:
     chosen_by = next((name for name in CHOSEN_BY if name in epochs[0]), "step")
     sign = -1 if chosen_by == "dev_loss" else 1
     return max(epochs, key=lambda row: (sign * row[chosen_by], row["step"])), chosen_by
+
+
+def _stopped_at_cap(log: MetricsLog, total: int, spent: Spent) -> dict[str, Any]:
+    spent.write()
+    best, chosen_by = best_epoch(log.epochs) if log.epochs else ({}, "")
+    return {"stopped_at_cap": True, "steps": log.steps[-1]["step"] if log.steps else 0, "n_steps": total,
+            "n_epochs": len(log.epochs), "best_dev": best.get(chosen_by), "chosen_by": chosen_by,
+            "peak_mb": language_model.peak_mb(), **spent.to_json()}
 
 
 def _publish(kept: Path, adapter: Path, identity: str) -> dict[str, str]:
@@ -557,11 +654,11 @@ def _publish(kept: Path, adapter: Path, identity: str) -> dict[str, str]:
     return {name: language_model.file_sha256(adapter / name) for name in checkpoints.ADAPTER_FILES}
 
 
-def _read_rows(path: str) -> list[dict[str, Any]]:
+def read_rows(path: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path(path).read_text().split("\n") if line.strip()]
 
 
-def _check_dev(dev: Sequence[dict[str, Any]], prompt: Prompt) -> None:
+def check_dev(dev: Sequence[dict[str, Any]], prompt: Prompt) -> None:
     if len(dev) < 2:
         raise ValueError(f"There must be at least 2 dev rows to choose the best epoch on, there are {len(dev)}.")
     unknown = sorted({row["label"] for row in dev} - {label.name for label in prompt.labels})

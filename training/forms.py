@@ -1,16 +1,20 @@
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any, cast
+from typing import Any
 
 from django import forms
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
+from django.core.validators import MaxValueValidator, MinValueValidator
 
 from curation.models import ExperimentArm
+from projects.wording import duration_words
 from training.elsewhere import RESULT_FILES
 from training.finetune import TrainingConfig
+from training.models import Price, ProjectEconomics, Quote, Run
 from training.services.arms import MAX_SEEDS, MIN_SEEDS, default_steps
 from training.services.executors import Executor, offered
+from training.services.prices import prices
 
 # field of TrainingConfig → its label and what it does, in the order of the page
 KNOBS = {
@@ -52,46 +56,241 @@ def checked_config(form: forms.Form, values: dict[str, Any]) -> dict[str, Any]:
 
 
 class TrainingForm(forms.Form):
-    """A training run's settings, all with defaults; a written reason where the gate objects."""
+    """A training run's settings, all with defaults: what a quote is made for."""
 
-    override_reason = forms.CharField(
-        max_length=2000, label="Why train all the same?",
-        help_text="It stays with the run, its model card and the audit log.", widget=forms.Textarea(attrs={"rows": 3}))
-
-    executor = forms.ChoiceField(
-        label="Where it is trained", required=False, help_text="Each place ends in the same evaluation here.")
-
-    def __init__(self, *args: Any, needs_reason: bool, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if not needs_reason:
-            del self.fields["override_reason"]
-        places = offered()
-        field = cast(forms.ChoiceField, self.fields["executor"])
-        field.choices = [(name, place.label) for name, place in places.items()]
-        field.initial = next(iter(places), "")
         self.fields.update({name: knob(name) for name in KNOBS})
 
     def clean(self) -> dict[str, Any]:
-        values = super().clean() or {}
-        return {"override_reason": values.get("override_reason", ""), "config": checked_config(self, values),
-                "executor": values.get("executor") or self.fields["executor"].initial}
+        return checked_config(self, super().clean() or {})
+
+    @property
+    def knobs(self) -> list[forms.BoundField]:
+        return [self[name] for name in KNOBS]
+
+
+class CapForm(forms.Form):
+    """Where a run stops."""
+
+    cap_minutes = forms.FloatField(label="Stop after, in minutes", min_value=0.1)
+
+    @property
+    def seconds(self) -> float:
+        return float(60 * self.cleaned_data["cap_minutes"])
+
+
+def reason_field() -> forms.CharField:
+    return forms.CharField(
+        max_length=2000, label="Why train all the same?",
+        help_text="It stays with the run, its model card and the audit log.", widget=forms.Textarea(attrs={"rows": 3}))
+
+
+class StartForm(forms.Form):
+    """The start of a quoted training: where on this machine, its cap, and a written reason where the gate objects."""
+
+    override_reason = reason_field()
+    executor = forms.ChoiceField(label="How it is trained", required=False, help_text="The quote is for one process; "
+                                 "several share its steps, so they take less.")
+    cap_minutes = forms.FloatField(label="Stop after, in minutes", min_value=0.1, required=False)
+    cap_money = forms.FloatField(label="Stop at, in money", min_value=0.01, required=False)
+
+    def __init__(self, *args: Any, needs_reason: bool, quote: Quote | None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not needs_reason:
+            del self.fields["override_reason"]
+        self.places = [name for name in offered() if name in Run.HERE]
+        _offer(self.fields["executor"], self.places)
+        if len(self.places) < 2:
+            del self.fields["executor"]
+        if quote is not None:
+            self.fields["cap_minutes"].help_text = (
+                f"Left empty: {duration_words(quote.cap_seconds)}, half as much again as the quote's upper end.")
+        if quote is None or quote.machine is None:
+            del self.fields["cap_money"]
+        else:
+            self.fields["cap_money"].help_text = f"In {quote.currency}. Whichever comes first stops it."
 
     @property
     def reason(self) -> forms.BoundField | None:
         return self["override_reason"] if "override_reason" in self.fields else None
 
     @property
-    def places(self) -> list[Executor]:
-        """What the page says of each place, in the order of the choice."""
-        return list(offered().values())
+    def choices(self) -> list[forms.BoundField]:
+        return [self[name] for name in ("executor", "cap_minutes", "cap_money") if name in self.fields]
 
     @property
-    def knobs(self) -> list[forms.BoundField]:
-        return [self[name] for name in KNOBS]
+    def asked(self) -> dict[str, Any]:
+        """As `start_training` wants it."""
+        given, minutes = self.cleaned_data, self.cleaned_data.get("cap_minutes")
+        return {"override_reason": given.get("override_reason", ""), "cap_money": given.get("cap_money"),
+                "cap_seconds": None if minutes is None else 60 * minutes,
+                "executor": given.get("executor") or next(iter(self.places), "local")}
+
+
+class ElsewhereForm(TrainingForm):
+    """The start of a training on another machine, about which a quote of this one says nothing."""
+
+    override_reason = reason_field()
+    executor = forms.ChoiceField(label="Where it is trained", help_text="Each place ends in the same evaluation here.")
+    cap_minutes = forms.FloatField(label="Stop after, in minutes", min_value=0.1, required=False,
+                                   help_text="Left empty: it has no cap.")
+
+    def __init__(self, *args: Any, needs_reason: bool, **kwargs: Any) -> None:
+        super().__init__(*args, auto_id="elsewhere_%s", **kwargs)
+        if not needs_reason:
+            del self.fields["override_reason"]
+        _offer(self.fields["executor"], [name for name in offered() if name not in Run.HERE])
+
+    def clean(self) -> dict[str, Any]:
+        """The arguments of `start_training`."""
+        minutes = self.cleaned_data.get("cap_minutes")
+        given = {name: self.cleaned_data.get(name, "") for name in ("override_reason", "executor")}
+        return {**given, "cap_seconds": None if minutes is None else 60 * minutes, "config": super().clean()}
+
+    @property
+    def places(self) -> list[Executor]:
+        """What the page says of each place, in the order of the choice."""
+        return [place for name, place in offered().items() if name not in Run.HERE]
 
     @property
     def has_knob_errors(self) -> bool:
-        return any(name in self.errors for name in (*KNOBS, "executor"))
+        return any(name in self.errors for name in KNOBS)
+
+
+def _offer(field: forms.Field, places: Sequence[str]) -> None:
+    """Let a choice be among these executors, the first unless somebody says otherwise."""
+    assert isinstance(field, forms.ChoiceField)
+    field.choices = [(name, offered()[name].label) for name in places]
+    field.initial = next(iter(places), "")
+
+
+class EconomicsForm(forms.ModelForm):
+    """What answers are worth and cost. Nothing is required, nothing has a default; shares are asked for in per cent."""
+
+    SHARES = ("realised", "realised_low", "realised_high", "cached_share", "cached_discount")
+    MAIN = ("requests", "months", "value", "machine")
+    FOLDS = (
+        ("Not sure? Say a range", ("requests_low", "requests_high", "value_low", "value_high", "realised",
+                                   "realised_low", "realised_high")),
+        ("What the prompt costs", ("prompt_price", "tokens_in", "tokens_out", "cached_share", "cached_discount")),
+        ("What the trained model costs", ("hosting", "retrainings", "trained_price", "trained_tokens_in",
+                                          "label_price")))
+    RANGES = (("requests", "requests"), ("value", "worth"), ("realised", "share"))
+
+    class Meta:
+        model = ProjectEconomics
+        exclude = ("project", "currency", "created_by")
+        labels = {
+            "requests": "Requests a month", "requests_low": "Requests a month, at least",
+            "requests_high": "Requests a month, at most", "months": "Months of use",
+            "value": "Worth of a right answer", "value_low": "Worth, at least", "value_high": "Worth, at most",
+            "realised": "What arrives of it, per cent", "realised_low": "What arrives, at least",
+            "realised_high": "What arrives, at most", "machine": "This machine",
+            "prompt_price": "Model that the prompt asks",
+            "trained_price": "Model that is trained, by tokens", "tokens_in": "Tokens read for an answer",
+            "tokens_out": "Tokens written for an answer", "trained_tokens_in": "Tokens the trained model reads",
+            "cached_share": "Of them from a cache, per cent", "cached_discount": "Which are cheaper by, per cent",
+            "hosting": "Hosting the trained model, a month", "retrainings": "Retrainings a year",
+            "label_price": "Price of one label"}
+        help_texts = {
+            "requests": "that the prompt or the model answers", "requests_low": "", "requests_high": "",
+            "months": "before something else takes its place", "value_low": "", "value_high": "",
+            "value": "in place of a wrong one: what a mistake costs you", "realised_low": "", "realised_high": "",
+            "realised": "100 where every right answer saves what it is worth",
+            "machine": "what its hour costs turns time into money", "prompt_price": "", "trained_price": "",
+            "tokens_in": "empty: as measured by the baseline", "tokens_out": "empty: as in the training rows",
+            "trained_tokens_in": "empty: as in the training rows", "cached_share": "", "cached_discount": "",
+            "hosting": "of a machine that waits, too", "retrainings": "each costs what one training costs",
+            "label_price": "empty: measured time times the wage in the rules of labelling"}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        table = prices(currency=self.instance.currency)
+        for name, kind in (("machine", Price.Kind.machine), ("prompt_price", Price.Kind.tokens),
+                           ("trained_price", Price.Kind.tokens)):
+            rows = [row.pk for row in table if row.kind == kind]
+            kept = getattr(self.instance, f"{name}_id")
+            field = self.fields[name]
+            field.queryset = Price.objects.filter(pk__in=[*rows, *([kept] if kept else [])])  # type: ignore[attr-defined]
+            field.empty_label = "not said"  # type: ignore[attr-defined]
+            field.label_from_instance = price_words  # type: ignore[attr-defined]
+        for name, field in self.fields.items():
+            if isinstance(field, forms.FloatField):
+                if (stored := self.initial.get(name)) is not None:
+                    self.initial[name] = f"{stored * (100 if name in self.SHARES else 1):.10g}"  # 20000, not 20000.0
+                field.min_value = 0
+                field.validators.append(MinValueValidator(0))
+            if name in self.SHARES:
+                field.validators.append(MaxValueValidator(100))
+
+    @property
+    def main(self) -> list[forms.BoundField]:
+        return [self[name] for name in self.MAIN]
+
+    @property
+    def folds(self) -> list[tuple[str, bool, list[forms.BoundField]]]:
+        """Title, whether something is said or wrong in it, and its fields."""
+        return [(title, any(self[name].value() not in (None, "") or name in self.errors for name in names),
+                 [self[name] for name in names]) for title, names in self.FOLDS]
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        for name, what in self.RANGES:
+            low, likely, high = (values.get(f"{name}{end}") for end in ("_low", "", "_high"))
+            if likely is None and (low is not None or high is not None):
+                self.add_error(name, f"Say the likeliest {what} between the two ends.")
+            elif likely is not None and not (likely if low is None else low) <= likely <= (
+                    likely if high is None else high):
+                self.add_error(name, "This has to lie between the least and the most.")
+        if values.get("months") == 0:
+            self.add_error("months", "This has to be above 0.")
+        return values | {name: values[name] / 100 for name in self.SHARES if values.get(name) is not None}
+
+
+def price_words(price: Price) -> str:
+    """“H100 80 GB, rented: 2.95 USD an hour (since 2026-11-26)”."""
+    costs = (f"{price.per_hour:g} {price.currency} an hour" if price.kind == Price.Kind.machine else
+             f"{price.per_million_in:g} and {price.per_million_out:g} {price.currency} a million tokens read and "
+             "written")
+    return f"{price.name}: {costs} (since {price.since})"
+
+
+class PriceForm(forms.ModelForm):
+    """A new row of the price table."""
+
+    class Meta:
+        model = Price
+        fields = ("kind", "name", "currency", "per_hour", "memory_gb", "teraflops", "per_million_in",
+                  "per_million_out", "since", "source")
+        labels = {"kind": "What is it?", "per_hour": "Price an hour", "memory_gb": "Memory of its GPU, GB",
+                  "teraflops": "Teraflops of its GPU", "per_million_in": "Price of a million tokens read",
+                  "per_million_out": "Price of a million tokens written", "since": "Since", "source": "Where it stands"}
+        help_texts = {"per_hour": "for a machine", "memory_gb": "for advice whether a training fits",
+                      "teraflops": "peak in 16 bits, dense: for advice how long it takes",
+                      "per_million_in": "for a model", "per_million_out": "for a model",
+                      "since": "from when it holds, or the day you saw it",
+                      "source": "a bill, a contract, an address: so that others can check it",
+                      "name": "a row of the same name replaces the earlier one", "currency": "three letters"}
+        widgets = {"since": forms.DateInput(attrs={"type": "date"})}
+
+    def clean_currency(self) -> str:
+        currency = str(self.cleaned_data["currency"]).upper()
+        if len(currency) != 3 or not currency.isalpha():
+            raise forms.ValidationError("Three letters, such as EUR or USD.")
+        return currency
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        needed = (("per_hour",) if values.get("kind") == Price.Kind.machine else
+                  ("per_million_in", "per_million_out"))
+        for name in needed:
+            if name not in self.errors and values.get(name) is None:
+                self.add_error(name, "This is what the row is for.")
+        for name in ("per_hour", "memory_gb", "teraflops", "per_million_in", "per_million_out"):
+            if (values.get(name) or 0) < 0:
+                self.add_error(name, "This cannot be below 0.")
+        return values
 
 
 class SeveralFilesInput(forms.ClearableFileInput):

@@ -9,6 +9,7 @@ import ctypes
 import hashlib
 import json
 import os
+import resource
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -98,6 +99,15 @@ def load(folder: Path, *, adapter: Path | None = None) -> LoadedModel:
         model = PeftModel.from_pretrained(model, str(adapter), local_files_only=True)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     return LoadedModel(model.eval(), tokenizer)
+
+
+def peak_mb() -> float:
+    """Most memory that this process has had so far, in MB of 2^20 bytes: of its GPU if it has one, else of its own."""
+    import torch
+
+    if torch.cuda.is_available():
+        return float(torch.cuda.max_memory_reserved()) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def lora_config(*, r: int, alpha: int, dropout: float) -> Any:

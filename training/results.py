@@ -22,7 +22,7 @@ MAX_RECEIPT_BYTES = 4 << 20
 MAX_WORD = 200  # characters of a text in the learning curve
 _LORA_NAME = re.compile(r"\.lora_(A|B|embedding_A|embedding_B)(\.\w+)?(\.weight)?$")
 NUMBERS = ("steps", "train_seconds", "dev_seconds", "tokens", "peak_mb", "loss_first", "loss_last", "n_rows",
-           "best_step", "resumed_from")
+           "best_step", "resumed_from", "spent_seconds", "cpu_seconds")
 
 
 @dataclass(frozen=True)

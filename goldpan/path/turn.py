@@ -192,11 +192,11 @@ def _decide(facts: Facts) -> Turn | None:
         return None
     read = Action("Read the evidence", facts.comparison_url, "e")
     if verdict.outcome == Verdict.Outcome.prompt_ok:
-        return Turn("Prompt", verdict.words, verdict.next_step, read, is_end=True)
+        return Turn("Prompt", verdict.words, verdict.step, read, is_end=True)
     if facts.may("train"):
-        return Turn("Train", verdict.words, verdict.next_step,
+        return Turn("Train", verdict.words, verdict.step,
                     Action("Train an adapter", reverse("training:train", args=[verdict.snapshot_id]), "t"), read)
-    return Turn("Train", verdict.words, f"{verdict.next_step} An admin starts the training.", read)
+    return Turn("Train", verdict.words, f"{verdict.step} An admin starts the training.", read)
 
 
 def _train(facts: Facts) -> Turn | None:

@@ -33,6 +33,7 @@ from labeling.task_types.classification import to_result
 from projects.models import Project, Role
 from projects.services import add_member, create_project
 from training.models import Adapter
+from training.services.quotes import start_quote
 from training.services.runs import start_training
 
 LABELS = {"negative": ("broken", "late", "refund", "angry", "lost"),
@@ -119,8 +120,10 @@ def approved_snapshot(project: int, size: int) -> int:
 
 
 def queue_training(snapshot: int, config: dict[str, Any]) -> int:
-    """Queue a LoRA run; return its job's id."""
-    run = start_training(Snapshot.objects.get(pk=snapshot), by=_user("alice"), config=config,
+    """Quote and queue a LoRA run; return its job's id."""
+    its = Snapshot.objects.get(pk=snapshot)
+    _run(start_quote(its, by=_user("alice"), config=config, wake=False).pk)
+    run = start_training(its, by=_user("alice"), config=config,
                          override_reason="A drill needs no gate.")
     return int(run.job_id)
 

@@ -14,10 +14,10 @@ from django.contrib.auth.models import User
 from jobs.models import Job
 from tests.drill.installation import VERDICTS
 from tests.training.kinds import KINDS, approved
+from tests.training.story import start_quoted
 from training.models import Adapter, Evaluation, Verdict
 from training.services.baseline import start_baseline
 from training.services.comparison import compare
-from training.services.runs import start_training
 from training.services.scoring import read_predictions
 
 pytestmark = pytest.mark.drill
@@ -38,7 +38,7 @@ def test_the_whole_path_ends_in_an_honest_verdict(name: str, alice: User, bob: U
     measured = prompt.measured
     assert verdict.outcome == ("PROMPT_OK" if measured.lower >= 0.8 else "FINE_TUNE" if measured.upper < 0.8 else
                                "INCONCLUSIVE")
-    run = start_training(snapshot, by=alice, config={"epochs": 4}, override_reason="A drill.")
+    run = start_quoted(snapshot, by=alice, config={"epochs": 4}, override_reason="A drill.")
     run_jobs()
     failed = [job.error for job in Job.objects.exclude(state=Job.State.succeeded)]
     assert not failed

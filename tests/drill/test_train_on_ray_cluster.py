@@ -57,9 +57,9 @@ def trained_here(run: Any, folder: Path) -> dict[str, Any]:
     from training.services.bundles import split_rows
 
     folder.mkdir()
-    for split, rows in split_rows(run).items():
+    for split, rows in split_rows(run.snapshot).items():
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return run_child("training.finetune", finetune_spec(run, folder), folder=folder / "work")
+    return run_child("training.finetune", finetune_spec(run.config, folder), folder=folder / "work")
 
 
 def test_the_cluster_trains_the_same_adapter(cluster: Any, run: Any, tmp_path: Path) -> None:

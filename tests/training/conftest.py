@@ -9,11 +9,10 @@ from curation.encoder import embed_file
 from curation.models import Snapshot
 from jobs.progress import Progress
 from projects.models import Project
-from tests.training.story import FakeModel, approved_snapshot
+from tests.training.story import FakeModel, approved_snapshot, start_quoted
 from tests.training.tiny_model import write_tiny_model
 from training.models import Adapter, Run
 from training.services.baseline import start_baseline
-from training.services.runs import start_training
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +27,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
     monkeypatch.setattr("training.services.scoring.run_child", fake)
     monkeypatch.setattr("training.arms.run_child", fake)
     monkeypatch.setattr("training.services.executors.run_child", fake)
+    monkeypatch.setattr("training.services.quotes.run_child", fake)
     monkeypatch.setattr("curation.services.embeddings.run_child", encode_here)
     return fake
 
@@ -58,6 +58,6 @@ def adapter(judged: Snapshot, alice: User, run_jobs: Callable[[], None]) -> Adap
 
 
 def trained(snapshot: Snapshot, by: User, run_jobs: Callable[[], None], **config: int) -> Adapter:
-    run: Run = start_training(snapshot, by=by, config=config)
+    run: Run = start_quoted(snapshot, by=by, config=config)
     run_jobs()
     return Adapter.objects.get(run=run)

@@ -18,6 +18,7 @@ MISSING_THERE = ("django", "celery", "goldpan", "curation", "labeling", "project
 def receipt_of(**changes: Any) -> dict[str, Any]:
     return {"steps": 2, "train_seconds": 60.0, "dev_seconds": 3.0, "tokens": 4321, "peak_mb": 1234.5, "loss_first": 2.5,
             "loss_last": 1.25, "adapter": "adapter/", "n_rows": 30, "best_step": 2, "refused": [], "resumed_from": 0,
+            "spent_seconds": 70.0, "cpu_seconds": 90.0,
             "epochs": [{"step": 2, "dev_accuracy": 0.875}], "versions": {"Python": "3.12"}, "processes": 1} | changes
 
 

@@ -21,6 +21,9 @@ from jobs.progress import Progress, silent
 from labeling.models import Annotation, Annotator, Example
 from projects.models import Project
 from projects.objects import put_object
+from training.models import Quote, Run
+from training.services.quotes import start_quote
+from training.services.runs import start_training
 
 WORDS = {"negative": "awful", "neutral": "ordinary", "positive": "lovely"}
 N_POOL, N_DEV, N_TEST = 30, 9, 60
@@ -112,10 +115,35 @@ def _text(project: Project, key: str, split: str, number: int) -> Example:
         split=split, content_sha256=hashlib.sha256(key.encode()).hexdigest(), group=key)
 
 
+TRIAL = {  # 12 steps of 5 s on average, three times 9 dev rows at half a second
+    "load_seconds": 4.0, "start_seconds": 1.0, "load_cpu": 3.0, "steps": [4.0, 5.0, 5.0, 5.0, 6.0],
+    "steps_cpu": [8.0, 8.0, 8.0, 8.0, 8.0], "save_seconds": 0.5, "dev_seconds": 0.5, "dev_cpu": 0.5, "n_dev": N_DEV,
+    "answer_seconds": 0.0, "answer_cpu": 0.0, "n_answers": 0,
+    "n_rows": N_POOL, "refused": [], "tokens": 3_000, "longest": 120, "completion_tokens": 3.0, "prompt_tokens": 97.0,
+    "peak_mb": 1200.0, "model": "tiny@sha256:00",
+    "shape": {"num_hidden_layers": 30, "hidden_size": 576, "intermediate_size": 1536, "num_attention_heads": 9,
+              "num_key_value_heads": 3, "vocab_size": 49_152, "tie_word_embeddings": True}}
+
+
+def quoted(snapshot: Snapshot, by: User, **config: Any) -> Quote:
+    """A quote for a training with these settings, made here and now."""
+    job = start_quote(snapshot, by=by, config=config, wake=False)
+    jobs.run(job.pk, heartbeat=False)
+    job.refresh_from_db()
+    return Quote.objects.get(pk=job.result["quote"])
+
+
+def start_quoted(snapshot: Snapshot, *, by: User, config: dict[str, Any] | None = None, **more: Any) -> Run:
+    """Start a training by a quote made for it."""
+    quoted(snapshot, by, **(config or {}))
+    return start_training(snapshot, by=by, config=config, **more)
+
+
 class FakeModel:
     """Stands in for `run_child` of scoring and training: it knows every label and errs where it is told to.
 
     prompt_errs, adapter_errs: whether the bare model, or one with an adapter, is wrong on the row of a number.
+    takes: seconds of a training. n_epochs: scored by the time at which a run stops at its cap.
     """
 
     def __init__(self) -> None:
@@ -123,12 +151,17 @@ class FakeModel:
         self.adapter_errs: Callable[[int], bool] = lambda number: number % 20 == 0
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.refused: list[list[str]] = []
+        self.takes, self.n_epochs = 80.0, 1
 
     def __call__(self, module: str, spec: dict[str, Any], *, folder: Path,
                  progress: Progress = silent) -> dict[str, Any]:
         self.asked.append((module, spec))
         folder.mkdir(parents=True, exist_ok=True)
-        return {"training.label_scoring": self._score, "training.finetune": self._train}[module](spec, folder)
+        return {"training.label_scoring": self._score, "training.finetune": self._train,
+                "training.trial": self._try}[module](spec, folder)
+
+    def _try(self, spec: dict[str, Any], folder: Path) -> dict[str, Any]:
+        return dict(TRIAL)
 
     def _score(self, spec: dict[str, Any], folder: Path) -> dict[str, Any]:
         texts = [json.loads(line)["text"] for line in Path(spec["texts_file"]).read_text().splitlines()]
@@ -147,6 +180,10 @@ class FakeModel:
         return {"prompts": answers, "model": "tiny@sha256:00"}
 
     def _train(self, spec: dict[str, Any], folder: Path) -> dict[str, Any]:
+        if (spec.get("cap_seconds") or self.takes) < self.takes and not spec.get("finish"):
+            return {"stopped_at_cap": True, "steps": 1, "n_steps": 12, "n_epochs": self.n_epochs,
+                    "best_dev": 0.75 if self.n_epochs else None, "chosen_by": "dev_calibrated", "peak_mb": 1234.5,
+                    "spent_seconds": spec["cap_seconds"], "cpu_seconds": 20.0}
         lines = [{"step": 1, "loss": 2.5}, {"step": 2, "loss": 1.25},
                  {"step": 2, "epoch": 1, "dev_accuracy": 0.875, "dev_loss": 1.5, "n_dev": 9}]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -157,4 +194,4 @@ class FakeModel:
         return {"steps": 2, "train_seconds": 60.0, "dev_seconds": 3.0, "tokens": 4321, "peak_mb": 1234.5,
                 "loss_first": 2.5, "loss_last": 1.25, "adapter": "adapter/", "n_rows": N_POOL, "best_step": 2,
                 "files": {"adapter_model.safetensors": "", "adapter_config.json": ""}, "refused": self.refused,
-                "resumed_from": 0, "epochs": lines[2:]}
+                "resumed_from": 0, "epochs": lines[2:], "spent_seconds": self.takes, "cpu_seconds": 100.0}

@@ -69,7 +69,7 @@ def test_imports_are_found_wherever_they_stand():
 def test_no_secret_and_no_held_out_row_is_in_it():
     about = json.loads(make_bundle(RUN).files["bundle.json"])
     assert set(about) == {"format", "run", "snapshot_sha256", "config_sha256", "base_model", "rows", "processes",
-                          "spec"}
+                          "spec", "cap_seconds"}
     assert about["rows"] == {"train": 24, "dev": 9}
     assert not [path for path in make_bundle(RUN).files if "test" in path]
 

@@ -5,7 +5,7 @@ from django.urls import reverse
 from curation.models import SnapshotRow
 from projects.objects import object_path
 from tests.training.conftest import trained
-from training.services.runs import start_training
+from tests.training.story import start_quoted
 
 WEIGHTS = "adapter_model.safetensors"
 
@@ -71,7 +71,7 @@ def test_a_card_speaks_of_its_own_run(adapter, alice, client_of, model, run_jobs
 
 def test_the_card_names_what_speaks_against_it(snapshot, alice, client_of, model, run_jobs):
     model.refused = [["e004", "The row has 600 tokens, more than 512."]]
-    run = start_training(snapshot, by=alice, override_reason="There was no time.")
+    run = start_quoted(snapshot, by=alice, override_reason="There was no time.")
     run_jobs()
     text = card(client_of(alice), run.adapter).content.decode()
     assert "It was started against the gate's advice, because: There was no time." in text

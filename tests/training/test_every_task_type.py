@@ -16,11 +16,11 @@ from jobs.progress import Progress, silent
 from projects.schema import METRICS, TASK_TYPES
 from tests.training.conftest import encode_here
 from tests.training.kinds import KINDS, approved, completion, letter
-from training.models import Adapter, Evaluation, Run, TestLook, Verdict
+from tests.training.story import TRIAL, start_quoted
+from training.models import Adapter, Evaluation, Quote, Run, TestLook, Verdict
 from training.services.baseline import NO_PROBE, start_baseline
 from training.services.comparison import compare, flips, lower_bound
 from training.services.promotion import promote, standing
-from training.services.runs import start_training
 from training.services.scoring import read_predictions
 
 N_POOL, N_DEV, N_TEST = 12, 6, 24
@@ -39,7 +39,12 @@ class FakeModel:
         self.asked.append((module, spec))
         folder.mkdir(parents=True, exist_ok=True)
         return {"training.label_scoring": self._score, "training.generation": self._write,
-                "training.finetune": self._train}[module](spec, folder)
+                "training.finetune": self._train, "training.trial": self._try}[module](spec, folder)
+
+    def _try(self, spec: dict[str, Any], folder: Path) -> dict[str, Any]:
+        rows = [json.loads(line) for line in Path(spec["rows_file"]).read_text().splitlines()]
+        assert all(row.get("data", {}) == self.kind.data(NUMBER_OF[row["text"]]) for row in rows)
+        return dict(TRIAL)
 
     def _numbers(self, spec: dict[str, Any]) -> list[int]:
         rows = [json.loads(line) for line in Path(spec["texts_file"]).read_text().splitlines()]
@@ -76,14 +81,15 @@ class FakeModel:
         return {"steps": 1, "train_seconds": 60.0, "dev_seconds": 3.0, "tokens": 4321, "peak_mb": 1234.5,
                 "loss_first": 2.5, "loss_last": 1.25, "adapter": "adapter/", "n_rows": len(rows), "best_step": 1,
                 "files": {"adapter_model.safetensors": "", "adapter_config.json": ""}, "refused": [],
-                "resumed_from": 0, "epochs": [], "chosen_by": "dev_loss"}
+                "resumed_from": 0, "epochs": [], "chosen_by": "dev_loss", "spent_seconds": 70.0, "cpu_seconds": 90.0}
 
 
 @pytest.fixture(params=TASK_TYPES)
 def model(request, monkeypatch) -> FakeModel:
     fake = FakeModel(request.param)
     monkeypatch.setattr("training.services.scoring.run_child", fake)
-    monkeypatch.setattr("training.services.runs.run_child", fake)
+    monkeypatch.setattr("training.services.executors.run_child", fake)
+    monkeypatch.setattr("training.services.quotes.run_child", fake)
     monkeypatch.setattr("curation.services.embeddings.run_child", encode_here)
     return fake
 
@@ -110,9 +116,12 @@ def test_from_the_prompt_to_the_champion(snapshot, model, alice, bob, run_jobs, 
     assert (prompt.n_right is None) == is_written
     assert f"{100 * prompt.measured.value:.1f} %" in verdict.words
 
-    run = start_training(snapshot, by=alice, override_reason="To see.")
+    run = start_quoted(snapshot, by=alice, override_reason="To see.")
     run_jobs()
     run.refresh_from_db()
+    assert Quote.objects.get().config == run.config and verdict.weighing.outcome == verdict.outcome
+    assert ("not weighed here" in " ".join(verdict.weighing.words)) == (
+        is_written and verdict.outcome != Verdict.Outcome.prompt_ok)
     (trained,) = (spec for module, spec in model.asked if module == "training.finetune")
     asked = model.asked[-1][1]
     assert asked["adapter"] and trained["prompt"] == run.config["prompt"]

@@ -26,6 +26,8 @@ from training.finetune import (
     pack,
     shared_length,
 )
+from training.quote import estimate
+from training.trial import N_STEPS
 
 EMBEDDED = Path("var/models/smollm2-135m-instruct")
 PROMPT = prompts.short(SCHEMA)
@@ -276,6 +278,38 @@ def test_a_killed_run_resumes_to_the_same_losses_in_another_folder(unbroken, tin
     assert losses(after) == pytest.approx(losses(unbroken[0]), abs=1e-4)
     assert [row["step"] for row in metrics_of(after) if "dev_accuracy" in row] == [10, 20, 30]
     assert result["best_step"] == unbroken[1]["best_step"] and result["tokens"] == unbroken[1]["tokens"]
+
+
+def test_a_run_stops_at_its_cap_with_a_checkpoint_and_goes_on_to_the_same_losses(unbroken, tiny_folder, tmp_path):
+    capped = run_child("training.finetune", spec_of(tmp_path, tiny_folder) | {"cap_seconds": 0.01}, folder=tmp_path)
+    assert capped["stopped_at_cap"] and (capped["steps"], capped["n_steps"], capped["n_epochs"]) == (1, 30, 0)
+    result = run_child("training.finetune", spec_of(tmp_path, tiny_folder), folder=tmp_path)
+    assert result["resumed_from"] == 1 and "stopped_at_cap" not in result
+    assert losses(tmp_path) == pytest.approx(losses(unbroken[0]), abs=1e-4)
+    assert result["spent_seconds"] > capped["spent_seconds"] > 0 and result["cpu_seconds"] > capped["cpu_seconds"]
+
+
+def test_a_stopped_run_can_be_ended_with_its_best_epoch_so_far(unbroken, tiny_folder, tmp_path):
+    kept = tmp_path / "checkpoints"
+    shutil.copytree(unbroken[0] / "checkpoints", kept)
+    lines = [row for row in metrics_of(unbroken[0]) if row["step"] <= 20]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
+    for beyond in ("checkpoint-25", "checkpoint-30"):
+        shutil.rmtree(kept / beyond, ignore_errors=True)
+    shutil.rmtree(kept / "epoch-30")
+    result = run_child("training.finetune", spec_of(tmp_path, tiny_folder) | {"finish": True}, folder=tmp_path)
+    assert result["steps"] == 20 and result["best_step"] in (10, 20) and len(result["epochs"]) == 2
+    assert set(result["files"]) == {path.name for path in (tmp_path / "adapter").iterdir()}
+
+
+def test_a_trial_measures_the_steps_of_the_same_run(unbroken, tiny_folder, tmp_path):
+    spec = spec_of(tmp_path, tiny_folder)
+    found = run_child("training.trial", spec, folder=tmp_path)
+    assert len(found["steps"]) == N_STEPS and min(found["steps"]) > 0 and found["save_seconds"] > 0
+    assert (found["n_rows"], found["n_dev"], found["refused"]) == (40, 9, []) and found["dev_seconds"] > 0
+    assert found["longest"] > found["prompt_tokens"] > found["completion_tokens"] > 1
+    assert found["peak_mb"] == pytest.approx(unbroken[1]["peak_mb"], rel=0.15)
+    assert estimate(found, TrainingConfig(**CONFIG)).n_steps == unbroken[1]["steps"]
 
 
 @pytest.mark.drill

@@ -5,8 +5,8 @@ from jobs import services as jobs
 from jobs.models import Job
 from projects.models import AuditEvent
 from tests.training.conftest import trained
+from tests.training.story import start_quoted
 from training.models import Adapter, Evaluation
-from training.services.runs import start_training
 
 Stage = Adapter.Stage
 
@@ -87,7 +87,7 @@ def test_an_unproven_adapter_takes_a_written_reason(judged, alice, bob, client_o
 
 
 def test_an_adapter_that_nobody_has_judged_is_not_promoted(judged, alice, client_of):
-    start_training(judged, by=alice)
+    start_quoted(judged, by=alice)
     jobs.run(Job.objects.get(kind="train").pk, heartbeat=False)
     adapter = Adapter.objects.get()
     assert not Evaluation.objects.filter(run=adapter.run).exists()

@@ -9,8 +9,8 @@ from jobs import services as jobs
 from jobs.models import Job
 from jobs.progress import silent
 from projects.errors import UserError
+from tests.training.story import start_quoted
 from training.services.reports import require_allowed
-from training.services.runs import start_training
 from training.trackers import KEYS, TRACKERS, mirror, numbers_of
 
 LINES = [{"step": 1, "loss": 2.5, "metric": "accuracy"}, {"step": 2, "loss": 1.25},
@@ -126,7 +126,7 @@ def asked(monkeypatch):
 
 
 def trained(judged, alice, run_jobs):
-    run = start_training(judged, by=alice)
+    run = start_quoted(judged, by=alice)
     run_jobs()
     return run
 

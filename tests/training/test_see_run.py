@@ -6,8 +6,8 @@ from django.urls import reverse
 
 from jobs import services as jobs
 from jobs.models import Job
+from tests.training.story import start_quoted
 from training.models import Run
-from training.services.runs import start_training
 
 
 def page(client, run):
@@ -21,7 +21,7 @@ def live(client, run):
 @pytest.fixture
 def running(judged, alice):
     """A LoRA run in the middle: two whole lines of metrics, a third half written, and a log."""
-    run = start_training(judged, by=alice)
+    run = start_quoted(judged, by=alice)
     job = jobs.claim(run.job_id)
     jobs.progress_of(job)("Training", 2, 12)
     folder = settings.GOLDPAN_JOBS / str(job.pk) / str(job.fence)
@@ -56,7 +56,7 @@ def test_live_parts_ask_anew_only_while_it_runs(running, bob, client_of):
 
 
 def test_a_waiting_run_says_that_nothing_is_logged(judged, alice, client_of):
-    run = start_training(judged, by=alice)
+    run = start_quoted(judged, by=alice)
     html = page(client_of(alice), run)
     assert "waiting for a worker" in html and "No step has been logged yet." in html
 
@@ -73,7 +73,7 @@ def test_a_finished_run_shows_receipt_evaluation_and_adapter(adapter, bob, clien
 
 def test_refused_rows_are_named(judged, alice, client_of, model, run_jobs):
     model.refused = [["e004", "The row has 600 tokens, more than 512."]]
-    run = start_training(judged, by=alice)
+    run = start_quoted(judged, by=alice)
     run_jobs()
     html = page(client_of(alice), run)
     assert "1 refused" in html and "e004" in html and "The row has 600 tokens" in html
@@ -97,13 +97,13 @@ def test_the_best_prompt_and_the_one_that_lost_are_told_apart(judged, bob, clien
 
 
 def test_other_peoples_words_are_data(snapshot, alice, client_of):
-    run = start_training(snapshot, by=alice, override_reason="<b>bold</b>\u202eevil")
+    run = start_quoted(snapshot, by=alice, override_reason="<b>bold</b>\u202eevil")
     html = page(client_of(alice), run)
     assert "<b>bold</b>" not in html and "&lt;b&gt;bold&lt;/b&gt;" in html and "⟨U+202E⟩" in html
 
 
 def test_a_failed_run_says_why_and_leads_to_its_job(judged, alice, client_of, model, run_jobs):
-    run = start_training(judged, by=alice)
+    run = start_quoted(judged, by=alice)
     model.refused = None
     model._train = lambda spec, folder: {}  # the child comes back with nothing
     run_jobs()

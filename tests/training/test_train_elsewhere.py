@@ -14,11 +14,14 @@ from jobs import services as jobs
 from jobs.models import Job
 from projects.errors import UserError
 from projects.models import AuditEvent
+from projects.wording import UNKNOWN
 from tests.training.elsewhere import HEX, receipt_of, sealed, write_result
+from tests.training.story import quoted, start_quoted
 from tests.training.test_start_training import filled
 from training.bundle import config_sha256
-from training.models import Adapter, Evaluation, Run, Submission
-from training.services.bundles import download, import_result
+from training.models import Adapter, Evaluation, Quote, Receipt, Run, Submission
+from training.services.bundles import bundle_of, download, import_result
+from training.services.receipts import receipt_lines
 from training.services.runs import start_training
 
 ALL = ["local", "accelerate", "ray", "bundle", "skypilot", "replicate"]
@@ -52,26 +55,60 @@ def posted(folder):
 
 # Starting
 
-def test_the_choice_stands_behind_the_fold_and_starts_such_a_run(judged, alice, client_of):
+def start(client, snapshot, **changes):
+    return client.post(reverse("training:train-elsewhere", args=[snapshot.pk]), filled(**changes))
+
+
+def test_the_choice_stands_behind_the_fold_and_starts_such_a_run_without_a_quote(judged, alice, client_of):
     client = client_of(alice)
     html = client.get(reverse("training:train", args=[judged.pk])).content.decode()
-    assert "Where it is trained" in html and "Another machine, by hand" in html
-    client.post(reverse("training:train", args=[judged.pk]), filled(executor="bundle"))
+    assert "Where it is trained" in html and "Another machine, by hand" in html and "No quote is needed" in html
+    start(client, judged, executor="bundle", epochs=1)
     run = Run.objects.get(kind="lora")
-    assert (run.executor, run.job.exclusive) == ("bundle", "")
+    assert (run.executor, run.job.exclusive, run.config["training"]["epochs"]) == ("bundle", "", 1)
     assert AuditEvent.objects.get(what="train").detail["executor"] == "bundle"
+    assert not Quote.objects.exists() and not run.caps.exists()
+
+
+def test_a_wrong_setting_is_said_at_its_field(judged, alice, client_of):
+    response = start(client_of(alice), judged, executor="bundle", r=0)
+    assert response.status_code == 422 and "This must be between 1 and 256" in response.content.decode()
+    assert not Run.objects.filter(kind="lora").exists()
+
+
+def test_against_the_gate_it_takes_a_written_reason_too(snapshot, alice, client_of):
+    assert start(client_of(alice), snapshot, executor="bundle").status_code == 422
+    start(client_of(alice), snapshot, executor="bundle", override_reason="The prompt was tried elsewhere.")
+    assert Run.objects.get().override_reason == "The prompt was tried elsewhere."
+
+
+def test_its_cap_goes_with_the_files(judged, alice, client_of, run_jobs):
+    start(client_of(alice), judged, executor="bundle", cap_minutes="90")
+    run_jobs()
+    run = Run.objects.get(kind="lora")
+    assert (run.caps.get().seconds, run.caps.get().quote) == (5400, None)
+    files = bundle_of(run).files
+    assert json.loads(files["bundle.json"])["cap_seconds"] == 5400
+    assert b"It stops at its cap of 90.0 minutes" in files["README.md"]
+
+
+def test_a_cap_in_money_is_not_taken_where_no_price_is_known(judged, alice):
+    with pytest.raises(UserError, match="give the cap as time"):
+        start_training(judged, by=alice, executor="bundle", cap_money=9.0)
+    assert not Run.objects.filter(kind="lora").exists()
 
 
 def test_only_what_the_settings_offer_can_be_chosen(judged, alice, client_of, settings):
     settings.GOLDPAN_EXECUTORS = ["local"]
     client = client_of(alice)
     assert "Where it is trained" not in client.get(reverse("training:train", args=[judged.pk])).content.decode()
-    assert client.post(reverse("training:train", args=[judged.pk]), filled(executor="ray")).status_code == 422
+    assert start(client, judged, executor="ray").status_code == 422
     with pytest.raises(UserError, match="“ray” is no place to train here: GOLDPAN_EXECUTORS offers local"):
         start_training(judged, by=alice, executor="ray")
 
 
-def test_several_gpus_train_by_accelerate_and_one_does_not(judged, alice, settings, model, run_jobs, monkeypatch):
+def test_several_gpus_train_by_accelerate_and_one_does_not(judged, alice, settings, model, run_jobs, monkeypatch,
+                                                           client_of):
     asked = []
     settings.GOLDPAN_GPUS = 2
 
@@ -80,12 +117,17 @@ def test_several_gpus_train_by_accelerate_and_one_does_not(judged, alice, settin
         return model("training.finetune" if module == "training.distributed" else module, spec, **given)
 
     monkeypatch.setattr("training.services.executors.run_child", child)
-    start_training(judged, by=alice, executor="accelerate")
+    quote = quoted(judged, alice)
+    client = client_of(alice)
+    assert "How it is trained" in client.get(reverse("training:train", args=[judged.pk])).content.decode()
+    client.post(reverse("training:train", args=[judged.pk]), {"quote": quote.pk, "executor": "accelerate"})
     run_jobs()
+    [receipt] = Receipt.objects.all()
+    assert receipt.quote == quote and {line.error for line in receipt_lines(receipt)} == {UNKNOWN}
     assert asked == [("training.distributed", 2)]
     assert Adapter.objects.get().receipt["processes"] == 2
     settings.GOLDPAN_GPUS = 1
-    start_training(judged, by=alice, executor="accelerate", config={"seed": 2})
+    start_quoted(judged, by=alice, executor="accelerate", config={"seed": 2})
     run_jobs()
     assert asked[-1] == ("training.finetune", None)
 
@@ -166,6 +208,13 @@ def test_a_result_becomes_an_adapter_and_is_evaluated_like_any_other(handed, ali
     html = client_of(alice).get(reverse("training:run", args=[handed.pk])).content.decode()
     assert "% right." in html and "from 2.50 to 1.25" in html and "Train it elsewhere" not in html
     assert AuditEvent.objects.get(what="result imported").who == "alice"
+    receipt = Receipt.objects.get(run=handed)
+    assert (receipt.quote, receipt.seconds, receipt.is_whole) == (None, 70, True)
+
+
+def test_a_result_that_was_ended_there_is_told_from_a_whole_one(handed, alice, tmp_path):
+    import_result(handed, result_of(handed, tmp_path / "result", receipt=receipt_of(finish=True)), by=alice)
+    assert not Receipt.objects.get(run=handed).is_whole
 
 
 @pytest.mark.parametrize(("who", "status"), [("bob", 403), ("charlie", 403), ("dora", 404)])

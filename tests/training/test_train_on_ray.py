@@ -9,10 +9,12 @@ from jobs import services as jobs
 from jobs.models import Job
 from tests.training.elsewhere import HEX, receipt_of, write_result
 from training.bundle import SUMS
+from training.elsewhere import AT_CAP
 from training.language_model import file_sha256
 from training.models import Adapter, Run
 from training.ray_jobs import Look
-from training.services.runs import live_metrics, log_tail, start_training
+from training.services.bundles import bundle_of
+from training.services.runs import keep_best, live_metrics, log_tail, raise_cap, start_training
 
 
 class FakeCluster:
@@ -178,3 +180,40 @@ def test_a_result_that_was_changed_in_the_shared_folder_is_not_taken(run, cluste
     cluster.leave_result = tampered
     job = work(run)
     assert job.state == "failed" and "metrics.jsonl: not the bytes" in job.error and not Adapter.objects.exists()
+
+
+def stopped_at_cap(cluster):
+    """Looks of a job that stops at its cap, and what it leaves in its folder then."""
+    def leave(look):
+        if look.exit_code == AT_CAP:
+            (cluster.folder / "work").mkdir(exist_ok=True)
+            (cluster.folder / "work" / "result.json").write_text(json.dumps({"result": {
+                "stopped_at_cap": True, "steps": 1, "n_steps": 12, "n_epochs": 1, "best_dev": 0.75,
+                "chosen_by": "dev_calibrated", "peak_mb": 99.0, "spent_seconds": 60.0, "cpu_seconds": 50.0}}))
+
+    cluster.looks, cluster.on_look = [Look("failed", exit_code=AT_CAP)], leave
+
+
+def test_a_run_stops_there_at_its_cap_and_goes_on_with_a_higher_one(judged, alice, cluster):
+    run = start_training(judged, by=alice, executor="ray", cap_seconds=60)
+    stopped_at_cap(cluster)
+    job = work(run)
+    assert job.state == "failed" and job.error.startswith("Stopped at its cap of") and len(cluster.submitted) == 1
+    run = Run.objects.get(pk=run.pk)
+    raise_cap(run, by=alice, seconds=600)
+    cluster.looks, cluster.on_look = [Look("failed", exit_code=AT_CAP), Look("succeeded", exit_code=0)], None
+    assert work(run).state == "succeeded"
+    assert json.loads(bundle_of(run).files["bundle.json"])["cap_seconds"] == 600
+    assert len(set(run.submissions.values_list("bundle_id", flat=True))) == 2  # the cap is in the bundle
+    assert [(one.quote, one.is_whole) for one in run.receipts.all()] == [(None, True), (None, False)]
+
+
+def test_or_its_best_epoch_there_is_kept(judged, alice, cluster):
+    run = start_training(judged, by=alice, executor="ray", cap_seconds=60)
+    stopped_at_cap(cluster)
+    work(run)
+    run = Run.objects.get(pk=run.pk)
+    keep_best(run, by=alice)
+    cluster.looks, cluster.on_look = [Look("failed", exit_code=AT_CAP), Look("succeeded", exit_code=0)], None
+    assert work(run).state == "succeeded" and cluster.submitted[-1][1][-1] == "--finish"
+    assert not run.receipts.first().is_whole

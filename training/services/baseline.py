@@ -2,7 +2,8 @@
 
 1. Every prompt arm is scored on dev, each with every calibration; the best pair is chosen there.
 2. That one and the linear probe look at the test rows once; the looks are logged.
-3. The gate turns the prompt's test score into a verdict against the project's target.
+3. The gate turns the prompt's test score into a verdict against the project's target; what is known beside it is
+   weighed.
 """
 
 from dataclasses import asdict, dataclass
@@ -35,6 +36,7 @@ from training.prompts import (
     prompt_to_json,
     zero_shot,
 )
+from training.services.economics import weigh_verdict
 from training.services.endpoint import answer_rows
 from training.services.scoring import (
     Calibration,
@@ -311,7 +313,9 @@ def _evaluate(run: Run, split: str, judged: Judged, seconds: float, calibration:
 def _write_verdict(best_run: Run, evaluation: Evaluation) -> Verdict:
     project = best_run.project
     found = gate(evaluation.measured, project.target_value)
-    return Verdict.objects.create(
+    verdict = Verdict.objects.create(
         snapshot=best_run.snapshot, best_prompt=best_run, outcome=found.outcome, target_metric=project.target_metric,
         target_value=project.target_value, lower=found.lower, upper=found.upper, words=found.words,
         next_step=found.next_step)
+    weigh_verdict(verdict)
+    return verdict

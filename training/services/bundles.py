@@ -5,8 +5,10 @@
 3. `import_result` takes what came back if it proves to be this run's, and queues the evaluation as for any other run.
 """
 
+import json
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +19,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Max
 
-from curation.models import Erasure
+from curation.models import Erasure, Snapshot
 from curation.services.snapshots import read_rows, require_approved
 from jobs.models import Job
 from jobs.services import completing
@@ -31,22 +33,33 @@ from training.elsewhere import RESULT_FILES
 from training.models import Adapter, Run, Submission
 from training.results import Result, expect, read_result
 from training.services.evaluation import queue_evaluation
+from training.services.receipts import write_receipt
 from training.services.reports import queue_report
 
 
-def finetune_spec(run: Run, folder: Path) -> dict[str, Any]:
-    """What `training.finetune` is told for this run, with the rows below `folder` and the model of this machine."""
+def finetune_spec(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """What `training.finetune` is told of a run's config, with the rows below `folder` and the model of this machine.
+
+    The process that starts now counts its time from here.
+    """
     return {"model": str(settings.GOLDPAN_BASE_MODEL), "rows_file": str(folder / "train.jsonl"),
-            "dev_file": str(folder / "dev.jsonl"), **_portable_spec(run)}
+            "dev_file": str(folder / "dev.jsonl"), "prompt": config["prompt"], "config": config["training"],
+            "started_at": time.time()}
 
 
 def _portable_spec(run: Run) -> dict[str, Any]:
     return {"prompt": run.config["prompt"], "config": run.config["training"]}
 
 
-def split_rows(run: Run) -> dict[str, list[dict[str, Any]]]:
-    """The run's train and dev rows as training reads them; the test rows stay where they are."""
-    rows = read_rows(run.snapshot)
+def write_splits(snapshot: Snapshot, folder: Path) -> None:
+    """What a training reads here: train.jsonl and dev.jsonl below `folder`, hashes checked."""
+    for split, rows in split_rows(snapshot).items():
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def split_rows(snapshot: Snapshot) -> dict[str, list[dict[str, Any]]]:
+    """The snapshot's train and dev rows as training reads them; the test rows stay where they are."""
+    rows = read_rows(snapshot)
     return {split: [{"key": row.key, "text": row.text, "label": row.label, **({"data": row.data} if row.data else {})}
                     for row in rows if row.split == split] for split in ("train", "dev")}
 
@@ -54,13 +67,13 @@ def split_rows(run: Run) -> dict[str, list[dict[str, Any]]]:
 def bundle_of(run: Run) -> Bundle:
     """The run's bundle as this version of Goldpan makes it. Raises UserError if the snapshot may not be trained on."""
     require_approved(run.snapshot)
-    rows, spec = split_rows(run), _portable_spec(run)
+    rows, spec, cap = split_rows(run.snapshot), _portable_spec(run), run.caps.first()
     extra = {"skypilot": clouds.sky_files(str(run.pk), settings.GOLDPAN_CLOUD_GPUS),
              "replicate": clouds.cog_files(str(run.pk))}.get(run.executor)
     return make_bundle(RunToBundle(
         run=str(run.pk), title=f"{run} on {run.snapshot}", snapshot_sha256=run.snapshot.sha256,
         config_sha256=config_sha256(spec), base_model=language_model.model_identity(settings.GOLDPAN_BASE_MODEL),
-        source=settings.GOLDPAN_BASE_MODEL_SOURCE, spec=spec,
+        source=settings.GOLDPAN_BASE_MODEL_SOURCE, spec=spec, cap_seconds=cap.seconds if cap else None,
         processes=max(1, settings.GOLDPAN_GPUS) if run.executor == "ray" else 1, train=rows["train"], dev=rows["dev"]),
         extra=extra)
 
@@ -165,14 +178,18 @@ def import_result(run: Run, folder: Path, *, by: User, wake: bool = True) -> tup
         if Adapter.objects.filter(run=run).exists():
             raise UserError(f"{run} has its result already. Start another run to train again.")
         return record_adapter(run, by=by, files=files, receipt=receipt, metrics_sha256=metrics_sha256,
-                              what="result imported", wake=wake)
+                              what="result imported", is_whole=not receipt.get("finish", False), wake=wake)
 
 
 def record_adapter(run: Run, *, by: User, files: Mapping[str, str], receipt: Mapping[str, Any], metrics_sha256: str,
-                   what: str, wake: bool = True) -> tuple[Adapter, Job]:
-    """Insert the adapter, queue its evaluation and note both, in the caller's transaction."""
+                   what: str, is_whole: bool = True, wake: bool = True) -> tuple[Adapter, Job]:
+    """Insert the adapter and its receipt, queue the evaluation and note all, in the caller's transaction.
+
+    is_whole: the training ended by itself, not at somebody's word.
+    """
     adapter = Adapter.objects.create(project=run.project, run=run, files=dict(files), receipt=dict(receipt),
                                      metrics_sha256=metrics_sha256)
+    write_receipt(run, receipt, is_whole=is_whole)
     evaluation = queue_evaluation(run, by=run.created_by, wake=wake)
     queue_report(run, wake=wake)
     audit(run.project, by, what, {"run": run.pk, "adapter": adapter.pk, "files": dict(files)})

@@ -311,7 +311,7 @@ def _words(snapshot: Snapshot, verdict: Verdict | None, rivals: list[Rival], lor
     if verdict is None or prompt is None:
         return "No prompt has been tried yet.", "Run the baseline: it is what any training has to beat."
     if lora is None or lora.against_prompt is None:
-        return verdict.get_outcome_display() + ".", f"{verdict.words} {verdict.next_step}"
+        return verdict.advice_words + ".", f"{verdict.all_words} {verdict.step}"
     probe = next((rival for rival in rivals if rival.run.kind == Run.Kind.probe), None)
     return compare_words(prompt.measured, lora.measured, probe.measured if probe else None, lora.against_prompt,
                          snapshot.project.target_value)

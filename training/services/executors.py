@@ -4,6 +4,7 @@ An executor trains a run in the job's folder and returns its receipt, or None wh
 States, progress, log and cancelling are those of the job, whoever trains.
 """
 
+import json
 import shutil
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from jobs.progress import Cancelled, Progress
 from projects.errors import UserError
 from training import ray_jobs
 from training.bundle import Bundle, write_bundle
+from training.elsewhere import AT_CAP
 from training.finetune import config_from_json, n_steps
 from training.models import Run, Submission
 from training.results import Result
@@ -58,14 +60,24 @@ def require_offered(name: str) -> Executor:
 
 
 def _here(run: Run, job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
-    return run_child("training.finetune", finetune_spec(run, folder), folder=folder, progress=progress)
+    return run_child("training.finetune", _spec(run, job, folder), folder=folder, progress=progress)
+
+
+def _spec(run: Run, job: Job, folder: Path) -> dict[str, Any]:
+    cap = run.caps.first()
+    return {**finetune_spec(run.config, folder), "cap_seconds": cap.seconds if cap else None, "finish": _finish(job)}
+
+
+def _finish(job: Job) -> bool:
+    """Whether somebody has ended the run: no step more, its best epoch so far is kept."""
+    return bool(job.params.get("finish", False))
 
 
 def _several(run: Run, job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
     processes = max(1, settings.GOLDPAN_GPUS)
     if processes == 1:
         return _here(run, job, folder, progress)
-    spec = {**finetune_spec(run, folder), "processes": processes}
+    spec = {**_spec(run, job, folder), "processes": processes}
     return run_child("training.distributed", spec, folder=folder, progress=progress) | {"processes": processes}
 
 
@@ -89,10 +101,12 @@ def _on_ray(run: Run, job: Job, folder: Path, progress: Progress) -> dict[str, A
     look = cluster.look(name) if name else ray_jobs.Look("absent")
     for _ in range(RAY_TRIES):
         if look.state in ("absent", "failed"):
-            name = _submit(cluster, run, bundle, shared)
+            name = _submit(cluster, run, bundle, shared, finish=_finish(job))
         look = _follow(cluster, name, run, shared, folder, progress)
         if look.state == "succeeded":
             return _fetched(run, shared / "result", folder)
+        if look.exit_code == AT_CAP:
+            return dict(json.loads((shared / "work" / "result.json").read_text())["result"])
         if not look.was_lost:
             break
     tail = "\n".join(cluster.log(name).splitlines()[-20:])
@@ -101,14 +115,15 @@ def _on_ray(run: Run, job: Job, folder: Path, progress: Progress) -> dict[str, A
     raise ChildFailed(f"Ray job {name}: {look.message}\n{tail}")
 
 
-def _submit(cluster: ray_jobs.Cluster, run: Run, bundle: Bundle, shared: Path) -> str:
+def _submit(cluster: ray_jobs.Cluster, run: Run, bundle: Bundle, shared: Path, *, finish: bool) -> str:
     write_bundle(bundle, shared)
     number = Submission.objects.filter(run=run).exclude(remote_id="").count() + 1
     name = f"goldpan-run-{run.pk}-{bundle.id[:8]}-{number}"
     Submission.objects.create(run=run, bundle_id=bundle.id, remote_id=name)  # first: no job there is unknown here
     model = [] if settings.GOLDPAN_BASE_MODEL_SOURCE else ["--model", str(settings.GOLDPAN_BASE_MODEL)]
     processes = max(1, settings.GOLDPAN_GPUS)
-    cluster.submit(name, shared, [*model, "--processes", str(processes)], gpus=settings.GOLDPAN_GPUS,
+    cluster.submit(name, shared, [*model, "--processes", str(processes), *(["--finish"] if finish else [])],
+                   gpus=settings.GOLDPAN_GPUS,
                    cpus=1 if settings.GOLDPAN_GPUS else run.config["training"]["threads"])
     return name
 

@@ -7,10 +7,11 @@ from curation.models import Approval, Snapshot
 from jobs.models import Job
 from projects.models import Project
 from stats.intervals import Interval
-from training.models import Adapter, Evaluation, Run, Verdict
+from training.models import Adapter, Evaluation, Run, Verdict, Weighing
 
 KINDS = {  # kind of job → what is said while it waits or runs, and when it has failed
     "baseline": ("Prompts are being tried; the verdict follows.", "Trying the prompts failed"),
+    "quote": ("A few steps are tried for a quote.", "The quote failed"),
     "train": ("An adapter is being trained; its evaluation follows.", "The training failed"),
     "evaluate": ("The adapter is being evaluated on the test rows.", "The evaluation failed"),
 }
@@ -56,6 +57,10 @@ def states_of(project: Project, snapshots: Sequence[Snapshot]) -> list[SnapshotS
     tested = {e.run_id: e for e in Evaluation.objects.filter(run__in=runs, split="test").only(
         "run_id", "n", "n_right", "metric", "metrics")}
     verdicts = {verdict.snapshot_id: verdict for verdict in Verdict.objects.filter(snapshot__in=snapshots)}
+    weighings = Weighing.objects.filter(verdict__in=list(verdicts.values())).order_by("pk")
+    newest = {weighing.verdict_id: weighing for weighing in weighings}
+    for verdict in verdicts.values():
+        verdict.weighing = newest.get(verdict.pk)
     approvals = {approval.snapshot_id: approval
                  for approval in Approval.objects.filter(snapshot__in=snapshots).select_related("approver")}
     jobs = _open_jobs(project, runs)
@@ -87,7 +92,7 @@ def _next_step(approval: Approval | None, verdict: Verdict | None, lines: Sequen
         return "Try the prompt first: it is what any training has to beat."
     newest = next((line for line in lines if line.adapter), None)
     if newest is None:
-        return f"{verdict.words} {verdict.next_step}"
+        return f"{verdict.words} {verdict.step}"
     if newest.score is None:
         return f"{newest.adapter} has not been evaluated yet."
     assert newest.adapter is not None

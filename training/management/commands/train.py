@@ -10,12 +10,13 @@ from training.services.runs import start_training
 
 
 class Command(GoldpanCommand):
-    help = "Train a LoRA adapter on an approved snapshot. Its evaluation is queued when it ends."
+    help = "Train a LoRA adapter on an approved snapshot that has a quote. Its evaluation is queued when it ends."
 
     def arguments(self, parser: ArgumentParser) -> None:
         add_snapshot(parser)
         parser.add_argument("--by", required=True, help="an admin of the project")
         parser.add_argument("--config", default="{}", help="JSON: values that differ from the defaults")
+        parser.add_argument("--cap-minutes", type=float, help="where it stops; the quote's cap if left out")
         parser.add_argument("--override", default="", metavar="REASON", help="why to train against the gate's advice")
         parser.add_argument("--executor", default="local", help="where: a name that GOLDPAN_EXECUTORS offers")
         add_worker(parser)
@@ -28,6 +29,8 @@ class Command(GoldpanCommand):
             config = json.loads(options["config"])
         except ValueError as error:
             raise UserError(f"--config is no JSON: {error}.") from None
+        minutes = options["cap_minutes"]
         run = start_training(snapshot_of(project, options["snapshot"]), by=by, config=config,
-                             override_reason=options["override"], executor=options["executor"], wake=options["worker"])
+                             override_reason=options["override"], executor=options["executor"],
+                             cap_seconds=60 * minutes if minutes else None, wake=options["worker"])
         return self.finish(run.job, on_worker=options["worker"]).result

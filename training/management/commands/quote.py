@@ -1,0 +1,30 @@
+import json
+from argparse import ArgumentParser
+from typing import Any
+
+from curation.management.base import add_snapshot, snapshot_of
+from jobs.management.base import GoldpanCommand, add_worker, project_of, user_of
+from projects.errors import UserError
+from projects.rights import can
+from training.services.quotes import start_quote
+
+
+class Command(GoldpanCommand):
+    help = "Try a few real steps and say what a LoRA training would take: time, memory, money. It trains nothing."
+
+    def arguments(self, parser: ArgumentParser) -> None:
+        add_snapshot(parser)
+        parser.add_argument("--by", required=True, help="an admin of the project")
+        parser.add_argument("--config", default="{}", help="JSON: values that differ from the defaults")
+        add_worker(parser)
+
+    def work(self, **options: Any) -> dict[str, Any]:
+        project, by = project_of(options["project"]), user_of(options["by"])
+        if not can(by, "train", project):
+            raise UserError(f"Only an admin of “{project}” asks for a quote; {by} is none.")
+        try:
+            config = json.loads(options["config"])
+        except ValueError as error:
+            raise UserError(f"--config is no JSON: {error}.") from None
+        job = start_quote(snapshot_of(project, options["snapshot"]), by=by, config=config, wake=options["worker"])
+        return self.finish(job, on_worker=options["worker"]).result

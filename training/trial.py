@@ -1,0 +1,167 @@
+"""A few real steps before a training, in a subprocess: `python -m training.trial <folder>`.
+
+1. Load and encode as the training does.
+2. Of the batches that the run may draw, take some that are spread evenly from the largest to the smallest, and do a
+   real optimiser step on each. The largest comes first: it takes the most memory and warms up, so its time is left out.
+3. Write one checkpoint, and judge some dev rows with the adapter on, as the training does after every epoch.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jobs.child import child_main
+from jobs.progress import Progress
+from training import checkpoints, encoding, finetune, language_model, prompts
+from training.encoding import EncodedRow
+from training.finetune import KEPT, LabelJudge, Spent, TrainingConfig, WrittenJudge
+from training.language_model import LoadedModel
+
+N_STEPS = 9  # measured, behind the one that warms up
+N_DEV = 64  # dev rows that are scored
+N_ANSWERS = 4  # answers that are written, where those choose the epoch
+
+
+def try_steps(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, Any]:
+    """The child's work: measure, in seconds, what the training of `finetune.train`'s spec would do again and again.
+
+    Raises ValueError in words if the training could not start.
+    """
+    spent = Spent(folder / "none", spec.get("started_at"))
+    config = finetune.config_from_json(spec["config"])
+    language_model.prepare_process(config.threads)
+    prompt = prompts.prompt_from_json(spec["prompt"])
+    rows, dev = finetune.read_rows(spec["rows_file"]), finetune.read_rows(spec["dev_file"])[: config.dev_rows]
+    finetune.check_dev(dev, prompt)
+    progress("Loading the model", 0, 1)
+    loaded = language_model.load(Path(spec["model"]))
+    encoded = encoding.encode_rows(loaded.tokenizer, prompt, rows, max_tokens=config.max_tokens)
+    if problems := encoding.preflight(encoded, len(rows)):
+        raise ValueError(" ".join(problems))
+    batches = spread_batches(encoded.rows, config, pad_token=loaded.tokenizer.eos_token_id)
+    trainer = finetune.build_trainer(loaded, [encoded.rows[row] for batch in batches for row in batch], config,
+                                     folder / KEPT, len(batches), in_order=True)
+    watch = _Watch(len(batches), progress)
+    trainer.args.save_steps = len(batches)
+    trainer.add_callback(_callback(watch, folder / KEPT))
+    before = spent.to_json()
+    trainer.train()
+    trainer.model.eval()
+    timed = _time_judging(finetune.judge_of(prompt, rows, dev, loaded, config),
+                          LoadedModel(trainer.model, loaded.tokenizer), progress)
+    lengths = [len(row.input_ids) for row in encoded.rows]
+    return {"load_seconds": before["spent_seconds"], "load_cpu": before["cpu_seconds"],
+            "start_seconds": watch.start_seconds, "steps": watch.steps[1:] or watch.steps,
+            "steps_cpu": watch.steps_cpu[1:] or watch.steps_cpu, "save_seconds": watch.save_seconds,
+            "dev_seconds": timed.row[0], "dev_cpu": timed.row[1], "n_dev": len(dev),
+            "answer_seconds": timed.answer[0], "answer_cpu": timed.answer[1],
+            "n_answers": 0 if prompt.has_labels else min(len(dev), config.dev_answers),
+            "n_rows": len(encoded.rows), "refused": [list(pair) for pair in encoded.refused],
+            "tokens": sum(lengths), "longest": max(lengths),
+            "completion_tokens": float(np.mean([row.n_completion for row in encoded.rows])),
+            "prompt_tokens": float(np.mean([len(row.input_ids) - row.n_completion for row in encoded.rows])),
+            "peak_mb": language_model.peak_mb(),
+            "model": language_model.model_identity(Path(spec["model"])),
+            "shape": json.loads((Path(spec["model"]) / "config.json").read_text())}
+
+
+def spread_batches(rows: Sequence[EncodedRow], config: TrainingConfig, *, pad_token: int) -> list[list[int]]:
+    """Row numbers of N_STEPS + 1 batches (fewer if there are fewer), evenly spread by size, the largest first.
+
+    They are drawn from as many batches as the run will have, in orders like the run's; size counts the tokens of the
+    packed batch, padding included.
+    """
+    random, drawn = np.random.default_rng(config.seed), []
+    for _ in range(config.epochs):
+        order = random.permutation(len(rows))
+        drawn += [[int(row) for row in order[start:start + config.batch_size]]
+                  for start in range(0, len(rows) - len(rows) % config.batch_size, config.batch_size)]
+    drawn = drawn or [list(range(len(rows)))]
+    n_shared = finetune.shared_length(rows)
+    sizes = [finetune.pack([(rows[row].input_ids, rows[row].labels) for row in batch], n_shared,
+                           pad_token).input_ids.size for batch in drawn]
+    by_size = [drawn[place] for place in np.argsort(sizes, kind="stable")]
+    if len(by_size) <= N_STEPS + 1:
+        return by_size[::-1]
+    places = np.round((np.arange(N_STEPS) + 0.5) / N_STEPS * len(by_size) - 0.5).astype(int)
+    return [by_size[-1], *(by_size[place] for place in places)]
+
+
+class _Watch:
+    """Times every step, on the clock and of the processor, and the checkpoint behind the last."""
+
+    def __init__(self, n_steps: int, progress: Progress) -> None:
+        self.n_steps, self.progress = n_steps, progress
+        self.steps: list[float] = []
+        self.steps_cpu: list[float] = []
+        self.start_seconds, self.save_seconds = 0.0, 0.0
+        self.built = self.clock = time.perf_counter()
+        self.cpu = time.process_time()
+
+    def begin(self) -> None:
+        self.start_seconds = time.perf_counter() - self.built
+        self.clock, self.cpu = time.perf_counter(), time.process_time()
+
+    def step(self) -> None:
+        now, cpu = time.perf_counter(), time.process_time()
+        self.steps.append(now - self.clock)
+        self.steps_cpu.append(cpu - self.cpu)
+        self.clock, self.cpu = now, cpu
+        self.progress("Trying steps", len(self.steps), self.n_steps)
+
+    def saved(self) -> None:
+        self.save_seconds = time.perf_counter() - self.clock
+
+
+def _callback(watch: _Watch, kept: Path) -> Any:
+    from transformers import TrainerCallback
+
+    class Callback(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            watch.begin()
+
+        def on_log(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+            if "loss" in given["logs"]:
+                watch.step()
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            checkpoints.write_manifest(kept / f"checkpoint-{state.global_step}")
+            watch.saved()
+
+    return Callback()
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """Seconds on the clock and of the processor for one dev row, and for one answer; 0 where none is written."""
+
+    row: tuple[float, float]
+    answer: tuple[float, float]
+
+
+def _time_judging(judge: LabelJudge | WrittenJudge, loaded: LoadedModel, progress: Progress) -> _Timed:
+    """Time the judge on dev rows taken evenly from all of them; where it writes answers, on a few of those."""
+    some = judge.dev[::max(1, len(judge.dev) // N_DEV)]
+    if isinstance(judge, LabelJudge):
+        return _Timed(_per_row(replace(judge, dev=some), len(some), loaded, progress), (0.0, 0.0))
+    row = _per_row(replace(judge, dev=some, n_answers=0), len(some), loaded, progress)
+    if not judge.n_answers:
+        return _Timed(row, (0.0, 0.0))
+    few = some[:N_ANSWERS]
+    both = _per_row(replace(judge, dev=few, n_answers=len(few)), len(few), loaded, progress)
+    return _Timed(row, (max(0.0, both[0] - row[0]), max(0.0, both[1] - row[1])))
+
+
+def _per_row(judge: LabelJudge | WrittenJudge, n: int, loaded: LoadedModel, progress: Progress) -> tuple[float, float]:
+    clock, cpu = time.perf_counter(), time.process_time()
+    judge.metrics(loaded, progress)
+    return (time.perf_counter() - clock) / n, (time.process_time() - cpu) / n
+
+
+if __name__ == "__main__":
+    child_main(try_steps)

@@ -1,0 +1,1 @@
+"""A module per subject: `page` is what they share."""

@@ -1,0 +1,78 @@
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import FileResponse, Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.text import slugify
+from django.views.decorators.http import require_GET, require_POST
+
+from projects.errors import UserError
+from projects.objects import object_exists, object_is_sound, object_path, open_object
+from projects.rights import on
+from projects.views import Request
+from training.forms import PromotionForm
+from training.models import Adapter
+from training.services.cards import base_model_of, card_of, lineage_of
+from training.services.lineage import stale
+from training.services.promotion import promote, standing
+from training.views.page import may
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of an adapter; `size` in bytes, None where the file is gone from the store."""
+
+    name: str
+    sha256: str
+    size: int | None
+
+
+@on(Adapter, "see_runs")
+@require_GET
+def adapter_detail(request: Request, adapter: Adapter) -> HttpResponse:
+    return _adapter_page(request, adapter, PromotionForm())
+
+
+def _adapter_page(request: Request, adapter: Adapter, form: PromotionForm) -> HttpResponse:
+    lineage, store = lineage_of(adapter), settings.GOLDPAN_OBJECTS
+    return render(request, "training/adapter_detail.html", {
+        "project": adapter.project, "nav": "training:run-list", "adapter": adapter, "run": adapter.run,
+        "snapshot": adapter.run.snapshot,
+        "lineage": lineage, "stale": stale([adapter.run.snapshot]), "standing": standing(adapter), "form": form,
+        "card": card_of(adapter, lineage), "base": base_model_of(adapter), "target": adapter.project.target_value,
+        "champion": Adapter.objects.filter(project=adapter.project).champion(),
+        "may": may(request, adapter.project), "files": [
+            File(name, sha256, object_path(store, sha256).stat().st_size if object_exists(store, sha256) else None)
+            for name, sha256 in adapter.files.items()]}, status=422 if form.is_bound else 200)
+
+
+@on(Adapter, "promote")
+@require_POST
+def adapter_promote(request: Request, adapter: Adapter) -> HttpResponse:
+    form = PromotionForm(request.POST)
+    if "override_reason" in request.POST and not form.is_valid():
+        return _adapter_page(request, adapter, form)
+    promote(adapter, by=request.user, override_reason=request.POST.get("override_reason", ""))
+    messages.success(request, f"{adapter} is the champion now.")
+    return redirect("training:adapter", adapter.pk)
+
+
+@on(Adapter, "see_runs")
+@require_GET
+def adapter_card(request: Request, adapter: Adapter) -> HttpResponse:
+    name = f"{slugify(adapter.project.name) or 'project'}-adapter-{adapter.pk}.md"
+    return HttpResponse(card_of(adapter, lineage_of(adapter)), content_type="text/markdown; charset=utf-8",
+                        headers={"Content-Disposition": f'attachment; filename="{name}"'})
+
+
+@on(Adapter, "see_runs")  # type: ignore[arg-type]  # a FileResponse is a response, too
+@require_GET
+def adapter_file(request: Request, adapter: Adapter, name: str) -> FileResponse:
+    """One of the adapter's own files, hashed before it leaves; the browser never looks into it."""
+    if name not in adapter.files:
+        raise Http404(f"{adapter} has no file {name}")
+    if not object_is_sound(settings.GOLDPAN_OBJECTS, adapter.files[name]):
+        raise UserError(f"{name} of {adapter} is missing or has changed on the disk. Restore it from a backup.")
+    return FileResponse(open_object(settings.GOLDPAN_OBJECTS, adapter.files[name]), as_attachment=True, filename=name,
+                        content_type="application/octet-stream", headers={"X-Content-Type-Options": "nosniff"})

@@ -1,0 +1,44 @@
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from curation.models import Snapshot
+from projects.models import Project
+from projects.rights import on
+from projects.views import Request
+from training.models import Adapter
+from training.services.baseline import NO_PROBE, start_baseline
+from training.services.comparison import MAX_LOOKS, compare
+from training.services.overview import states_of
+from training.services.promotion import standing
+from training.services.suggestions import start_suggest
+from training.views.page import may
+
+
+@on(Project, "run_labeling")
+@require_POST
+def suggest(request: Request, project: Project) -> HttpResponse:
+    """Let the best model so far suggest labels for what people will get next."""
+    job = start_suggest(project, by=request.user)
+    messages.success(request, f"{job.title}. What is on desks already stays as it is.")
+    return redirect("labeling:board", project.pk)
+
+
+@on(Snapshot, "see_runs")
+@require_GET
+def comparison(request: Request, snapshot: Snapshot) -> HttpResponse:
+    project, found = snapshot.project, compare(snapshot)
+    adapter = found.lora.adapter if found.lora else None
+    return render(request, "training/comparison.html", {
+        "project": project, "nav": "training:run-list", "snapshot": snapshot, "comparison": found,
+        "state": states_of(project, [snapshot])[0], "may": may(request, project), "adapter": adapter,
+        "standing": standing(adapter) if adapter and adapter.stage != Adapter.Stage.champion else None,
+        "target": project.target_value, "max_looks": MAX_LOOKS, "no_probe": NO_PROBE.get(project.task_type, "")})
+
+
+@on(Snapshot, "run_baseline")
+@require_POST
+def baseline_start(request: Request, snapshot: Snapshot) -> HttpResponse:
+    start_baseline(snapshot, by=request.user)
+    return redirect("training:comparison", snapshot.pk)

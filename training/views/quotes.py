@@ -1,0 +1,95 @@
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
+
+from curation.models import Snapshot
+from jobs.models import Job
+from projects.errors import UserError
+from projects.rights import on
+from projects.views import Request
+from training.forms import CapForm, ElsewhereForm, StartForm, TrainingForm
+from training.models import Quote, Run
+from training.services.comparison import compare
+from training.services.quotes import details_of, is_stale, start_quote
+from training.services.runs import gate_objection, keep_best, raise_cap, start_training
+
+
+@on(Snapshot, "train")
+@require_http_methods(["GET", "POST"])
+def training_start(request: Request, snapshot: Snapshot) -> HttpResponse:
+    """What a training takes, may bring and what stops it; its start, by the quote that is shown."""
+    objection, quote = gate_objection(snapshot), _quote_shown(request, snapshot)
+    form = StartForm(request.POST if request.method == "POST" else None, needs_reason=bool(objection), quote=quote)
+    if request.method == "POST" and form.is_valid():
+        run = start_training(snapshot, by=request.user, config=quote.config["training"] if quote else None,
+                             **form.asked)
+        return redirect("training:run", run.pk)
+    return _training_page(request, snapshot, quote, objection, form=form)
+
+
+@on(Snapshot, "train")
+@require_POST
+def training_elsewhere(request: Request, snapshot: Snapshot) -> HttpResponse:
+    """The start of a training on another machine, which needs no quote."""
+    objection = gate_objection(snapshot)
+    form = ElsewhereForm(request.POST, needs_reason=bool(objection))
+    if not form.is_valid():
+        return _training_page(request, snapshot, _quote_shown(request, snapshot), objection, elsewhere=form)
+    return redirect("training:run", start_training(snapshot, by=request.user, **form.cleaned_data).pk)
+
+
+@on(Snapshot, "train")
+@require_POST
+def quote_start(request: Request, snapshot: Snapshot) -> HttpResponse:
+    knobs = TrainingForm(request.POST)
+    if not knobs.is_valid():
+        return _training_page(request, snapshot, None, gate_objection(snapshot), knobs=knobs)
+    start_quote(snapshot, by=request.user, config=knobs.cleaned_data)
+    return redirect("training:train", snapshot.pk)
+
+
+def _quote_shown(request: Request, snapshot: Snapshot) -> Quote | None:
+    """The quote that the address or the form names, else the newest."""
+    quotes = Quote.objects.filter(snapshot=snapshot).select_related("machine")
+    named = request.POST.get("quote") or request.GET.get("quote") or ""
+    return get_object_or_404(quotes, pk=named) if named.isdecimal() else quotes.first()
+
+
+def _training_page(request: Request, snapshot: Snapshot, quote: Quote | None, objection: str, *,
+                   form: StartForm | None = None, knobs: TrainingForm | None = None,
+                   elsewhere: ElsewhereForm | None = None) -> HttpResponse:
+    found = compare(snapshot)
+    job = Job.objects.filter(project=snapshot.project, kind="quote", params__snapshot=snapshot.pk).first()
+    is_bound = any(one is not None and one.is_bound for one in (form, knobs, elsewhere))
+    initial = quote.config["training"] if quote else None
+    return render(request, "training/train.html", {
+        "project": snapshot.project, "nav": "training:run-list", "snapshot": snapshot, "quote": quote,
+        "form": form or StartForm(needs_reason=bool(objection), quote=quote),
+        "knobs": knobs or TrainingForm(initial=initial),
+        "elsewhere": elsewhere or ElsewhereForm(needs_reason=bool(objection), initial=initial),
+        "is_stale": quote is not None and is_stale(quote), "details": details_of(quote) if quote else None,
+        "weighing": found.verdict.weighing if found.verdict else None, "objection": objection,
+        "verdict": found.verdict, "comparison": found, "target": snapshot.project.target_value,
+        "is_approved": snapshot.is_approved, "labels": snapshot.counts["labels"]["train"].items(),
+        "job": job if job is not None and (job.is_active or job.state == Job.State.failed) else None},
+        status=422 if is_bound else 200)
+
+
+@on(Run, "train")
+@require_POST
+def run_raise_cap(request: Request, run: Run) -> HttpResponse:
+    form = CapForm(request.POST)
+    if not form.is_valid():
+        raise UserError("Say the new cap in minutes, such as 30.")
+    raise_cap(run, by=request.user, seconds=form.seconds)
+    messages.success(request, "It goes on from its last checkpoint.")
+    return redirect("training:run", run.pk)
+
+
+@on(Run, "train")
+@require_POST
+def run_keep_best(request: Request, run: Run) -> HttpResponse:
+    keep_best(run, by=request.user)
+    messages.success(request, "The best epoch so far becomes the adapter.")
+    return redirect("training:run", run.pk)

@@ -1,0 +1,141 @@
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from curation.models import Snapshot
+from jobs.models import Job
+from labeling.task_types import task_type
+from projects.errors import UserError
+from projects.models import Project
+from projects.rights import on
+from projects.views import Request
+from stats.intervals import Interval
+from training.forms import KNOBS, CapForm
+from training.models import Adapter, Evaluation, Run, Verdict
+from training.prompts import Prompt, prompt_from_json, prompt_sha256
+from training.services.comparison import flips
+from training.services.executors import EXECUTORS
+from training.services.overview import states_of
+from training.services.quoting import has_lost_a_quote
+from training.services.receipts import receipt_lines
+from training.services.runs import live_metrics, log_tail, stopped_at_cap
+from training.views.page import may
+
+SNAPSHOTS_PER_PAGE = 10
+FLIPS_PER_PAGE = 50
+LOG_LINES = 12
+
+
+@on(Project, "see_runs")
+@require_GET
+def run_list(request: Request, project: Project) -> HttpResponse:
+    snapshots = Snapshot.objects.filter(project=project)
+    page = Paginator(snapshots, SNAPSHOTS_PER_PAGE).get_page(request.GET.get("page"))
+    return render(request, "training/run_list.html", {
+        "project": project, "page": page, "states": states_of(project, list(page)),
+        "champion": Adapter.objects.filter(project=project).champion()})
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a run got on a split, as the page shows it."""
+
+    split: str
+    evaluation: Evaluation
+
+    @property
+    def score(self) -> Interval:
+        return self.evaluation.measured.interval
+
+
+@on(Run, "see_runs")
+@require_GET
+def run_detail(request: Request, run: Run) -> HttpResponse:
+    verdict = Verdict.objects.filter(snapshot=run.snapshot).select_related("best_prompt").first()
+    judged = {e.split: Judged(e.split, e) for e in run.evaluations.order_by("-split")}
+    test = judged.get("test")
+    evaluate_job = Job.objects.filter(project=run.project, kind="evaluate", params__run=run.pk).first()
+    return render(request, "training/run_detail.html", {
+        "project": run.project, "nav": "training:run-list", "run": run, "job": run.job, "verdict": verdict,
+        "adapter": Adapter.objects.filter(run=run).first(), "judged": judged.values(), "test": test,
+        "scores": [one.score for one in judged.values()], "target": run.project.target_value,
+        "metric": run.project.get_target_metric_display(),
+        "evaluate_job": None if test else evaluate_job, "settings_of_run": _settings_of(run),
+        "may": may(request, run.project), "submission": run.submissions.last(),
+        **_prompt_context(run), **_live_context(run), **_cap_context(run),
+        "is_best_prompt": verdict is not None and verdict.best_prompt_id == run.pk,
+        "has_flips": test is not None and verdict is not None and verdict.best_prompt_id != run.pk})
+
+
+@on(Run, "see_runs")
+@require_GET
+def run_live(request: Request, run: Run) -> HttpResponse:
+    return render(request, "training/_run_live.html", {"run": run, **_live_context(run)})
+
+
+def _settings_of(run: Run) -> list[tuple[str, Any]]:
+    """What the run depended on beside its snapshot and its prompt, by the names that people see."""
+    config = run.config
+    if run.kind == Run.Kind.lora:
+        place = EXECUTORS[run.executor].label if run.executor in EXECUTORS else run.executor
+        known = [(label, config["training"][name]) for name, (label, _) in KNOBS.items() if name in config["training"]]
+        return [("Where it trains", place), *known]
+    model, _, digest = config.get("model", "").partition("@sha256:")
+    named = {"Model": model or None, "Model's hash": digest[:16] or None,
+             "Balance of labels": config.get("calibration", {}).get("kind"),
+             "Embeddings": config.get("encoder"), "Inverse regularisation": config.get("inverse_regularisation"),
+             "Tokens read on dev": config.get("prompt_tokens"), "Tokens written on dev": config.get("answer_tokens"),
+             "Longest answer, in tokens": config.get("max_new_tokens"), "Answers cut off on dev": config.get("n_cut"),
+             "Seed": run.seed}
+    return [(name, value) for name, value in named.items() if value is not None]
+
+
+def _live_context(run: Run) -> dict[str, Any]:
+    if run.kind != Run.Kind.lora:
+        return {}
+    metric = "dev_accuracy" if task_type(run.project.task_type).HAS_LABELS else "dev_score"
+    return {"points": live_metrics(run), "dev_metric": metric, "is_live": run.job.is_active,
+            "log": log_tail(run, LOG_LINES)}
+
+
+def _cap_context(run: Run) -> dict[str, Any]:
+    if run.kind != Run.Kind.lora:
+        return {}
+    cap, stopped = run.caps.select_related("quote__machine").first(), stopped_at_cap(run)
+    receipt = run.receipts.select_related("quote").first()
+    return {"cap": cap, "stopped": stopped, "receipt": receipt, "receipt_lines": receipt_lines(receipt),
+            "cap_form": CapForm(initial={"cap_minutes": round(2 * cap.seconds / 60, 1)}) if stopped and cap else None}
+
+
+def _prompt_context(run: Run) -> dict[str, Any]:
+    if "prompt" not in run.config:
+        return {}
+    prompt: Prompt = prompt_from_json(run.config["prompt"])
+    return {"prompt": prompt, "prompt_sha256": run.config.get("prompt_sha256") or prompt_sha256(prompt),
+            "has_lost_a_quote": has_lost_a_quote(run)}
+
+
+@on(Run, "see_runs")
+@require_GET
+def run_flips(request: Request, run: Run) -> HttpResponse:
+    """The test rows that one of the best prompt and this run answers better than the other."""
+    verdict = Verdict.objects.filter(snapshot=run.snapshot).select_related("best_prompt").first()
+    tested = {e.run_id: e for e in Evaluation.objects.filter(snapshot=run.snapshot, split="test")}
+    if verdict is None or run.pk not in tested:
+        raise UserError(f"{run} has not been compared with a prompt on the test rows yet.")
+    if run == verdict.best_prompt:
+        raise UserError(f"{run} is the best prompt, which the other runs are compared with. Open one of those.")
+    found = flips(tested[verdict.best_prompt_id], tested[run.pk])
+    label = request.GET.get("label", "")
+    shown = [flip for flip in found if not label or label in flip.names]
+    return render(request, "training/flips.html", {
+        "project": run.project, "nav": "training:run-list", "run": run, "prompt_run": verdict.best_prompt,
+        "n": tested[run.pk].n, "n_won": sum(flip.is_second_better for flip in shown),
+        "n_lost": sum(not flip.is_second_better for flip in shown), "label": label,
+        "labels": sorted({name for flip in found for name in flip.names}),
+        "is_whole": tested[run.pk].n_right is not None, "metric": run.project.get_target_metric_display(),
+        "page": Paginator(shown, FLIPS_PER_PAGE).get_page(request.GET.get("page"))})
