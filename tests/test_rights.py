@@ -53,6 +53,7 @@ from tests.training.story import new_experiment
 from training.models import Adapter, Run, RunQuerySet, Verdict
 from training.prompts import prompt_to_json, short, zero_shot
 from training.services.scoring import judge, write_evaluation
+from training.services.written_prompts import starting_words, write_prompt
 
 ROOT = Path(__file__).resolve().parent.parent
 CALLERS = ("anonymous", "charlie", "bob", "alice", "dora")  # nobody, annotator, curator, admin, a curator elsewhere
@@ -256,6 +257,18 @@ training:baseline            untried    GET     log-in    403     405  405   404
 training:baseline            untried    POST    log-in    403     302  302   404
 training:train               snapshot   GET     log-in    403     403  200   404
 training:train               snapshot   POST    log-in    403     403  302   404
+training:prompt-list         project    GET     log-in    403     200  200   404
+training:prompt-list         project    POST    log-in    403     405  405   404
+training:prompt-new          project    GET     log-in    403     200  200   404
+training:prompt-new          project    POST    log-in    403     302  302   404
+training:prompt              prompt     GET     log-in    403     200  200   404
+training:prompt              prompt     POST    log-in    403     405  405   404
+training:prompt-change       prompt     GET     log-in    403     200  200   404
+training:prompt-change       prompt     POST    log-in    403     302  302   404
+training:prompt-differences  prompt     GET     log-in    403     200  200   404
+training:prompt-differences  prompt     POST    log-in    403     405  405   404
+training:prompt-try          prompt     GET     log-in    403     405  405   404
+training:prompt-try          prompt     POST    log-in    403     302  302   404
 training:run                 run        GET     log-in    403     200  200   404
 training:run                 run        POST    log-in    403     405  405   404
 training:run-live            run        GET     log-in    403     200  200   404
@@ -419,6 +432,7 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
         project=project, kind="export", title="Exported", state="succeeded", finished_at=timezone.now(),
         params={"snapshot": snapshot.pk, "format": "csv"}, result={"sha256": put_object(
             settings.GOLDPAN_OBJECTS, b"a file")})
+    prompt = write_prompt(project, name="tone", words=starting_words(project), note="", by=bob)
     experiment = new_experiment(project, by=bob, report=report)
     publish_guideline(project, text="Say the mood you hear.", note="Tone.", by=bob, seen=1, changes_all=True)
     return World(
@@ -428,7 +442,7 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
                  "job": job.pk, "failed_job": failed.pk, "snapshot": snapshot.pk, "untried": untried.pk,
                  "open": still_open.pk, "unlabelled": unlabelled.pk, "export": export.pk, "map": drawn.pk,
                  "selection": picked.pk, "experiment": experiment.pk, "run": run.pk, "adapter": adapter.pk,
-                 "carried": carried.pk, "view": view.pk, "bulk": bulk.pk},
+                 "carried": carried.pk, "prompt": prompt.pk, "view": view.pk, "bulk": bulk.pk},
         posts={
             "projects:members": {"name": "dora", "role": "annotator"},
             "labeling:upload-import": {"skip_bad": "on"},
@@ -460,6 +474,9 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
             "curation:snapshot-approve": {"sha256": still_open.sha256, "decision": "refused", "comment": "Not yet."},
             "training:train": {"override_reason": "why not"} | training_defaults(),
             "training:arms-start": {"arms": [0, 1], "n_seeds": 3, "budget": "steps", "steps": 60} | training_defaults(),
+            "training:prompt-new": {"name": "mine", "system": "Say it.", "instruction": "{text}", "examples": "none"},
+            "training:prompt-change": {"system": "Say it well.", "instruction": "{text}", "examples": "none",
+                                       "note": "Shorter."},
             "training:promote": {"override_reason": "why not"}})
 
 

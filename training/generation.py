@@ -53,8 +53,8 @@ def write_answers(loaded: LoadedModel, prompt: Prompt, rows: Sequence[Mapping[st
                   batch_size: int = 16, progress: Progress = silent, stage: str = "Answering") -> list[Written]:
     """Return the model's answer to each row, in the rows' order; equal calls give equal answers.
 
-    rows: each with "text", where the task shows more "data", and "shots" of its own if it has some. batch_size: fewer where texts are long. Padding is
-    masked, so it changes rounding only.
+    rows: each with "text", where the task shows more "data", and "shots" of its own if it has some. batch_size: fewer
+    where texts are long. Padding is masked, so it changes rounding only.
     Raises ValueError if a row and its answer do not fit into the model's context.
     """
     if not rows:

@@ -37,8 +37,8 @@ def label_log_likelihoods(loaded: LoadedModel, prompt: Prompt, texts: Sequence[s
 
     A label's score is the sum over its completion's tokens and the token that ends the turn, so it is the
     logarithm of the probability that the model answers exactly that; the K of them sum to less than 1.
-    data: what the task shows beside each text; only preference has some. shots: solved examples of each text's own; they
-    are no part of the shared beginning, so each text pays for its own.
+    data: what the task shows beside each text; only preference has some. shots: solved examples of each text's own;
+    they are no part of the shared beginning, so each text pays for its own.
     batch_size: texts per forward pass; fewer where they are long. Padding is masked, so it changes rounding only.
     Raises ValueError if a text does not fit into the model's context, or the model does not attend to everything.
     """
@@ -209,8 +209,8 @@ def score_files(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[
     """The child's work: score every prompt of `spec` on its texts and write `scores-<n>.npy`, (n, K) float64.
 
     spec: "model" and "adapter" (folder or null), "prompts" (list of `prompt_to_json`), "texts_file" (JSON lines
-    with "text" and perhaps "data" and "shots"), optional "batch_size", "threads". `content-free-<n>.npy` holds the scores of
-    `CONTENT_FREE`.
+    with "text" and perhaps "data" and "shots"), optional "batch_size", "threads". `content-free-<n>.npy` holds the
+    scores of `CONTENT_FREE`.
     """
     language_model.prepare_process(int(spec.get("threads") or len(os.sched_getaffinity(0))))
     rows = [json.loads(line) for line in Path(spec["texts_file"]).read_text().split("\n") if line]

@@ -19,11 +19,11 @@ from projects.objects import object_exists, object_is_sound, object_path, open_o
 from projects.rights import MAY, on, role_in
 from projects.views import Request
 from stats.intervals import Interval
-from training.forms import KNOBS, ArmsForm, PromotionForm, ResultForm, TrainingForm
-from training.models import Adapter, ArmTraining, ArmVerdict, Evaluation, Run, Verdict
+from training.forms import KNOBS, ArmsForm, BaselineForm, PromotionForm, PromptForm, ResultForm, TrainingForm
+from training.models import Adapter, ArmTraining, ArmVerdict, Evaluation, PromptVersion, Run, Verdict
 from training.prompts import Prompt, prompt_from_json, prompt_sha256
 from training.services.arms import arms_obstacle, forecast_of, plan_of, start_arms
-from training.services.baseline import NO_PROBE, start_baseline
+from training.services.baseline import NO_PROBE, offered_arms, start_baseline
 from training.services.bundles import download, import_result, uploaded
 from training.services.cards import base_model_of, card_of, lineage_of
 from training.services.comparison import MAX_LOOKS, compare, flips, n_looks
@@ -34,6 +34,20 @@ from training.services.promotion import promote, standing
 from training.services.quoting import has_lost_a_quote
 from training.services.runs import forecast, gate_objection, live_metrics, log_tail, start_training
 from training.services.suggestions import start_suggest
+from training.services.written_prompts import (
+    MANY_LOOKS,
+    change_prompt,
+    compare_versions,
+    dev_score,
+    n_dev_looks,
+    newest_prompts,
+    start_try,
+    starting_words,
+    tries_of,
+    trying_obstacle,
+    words_of,
+    write_prompt,
+)
 
 SNAPSHOTS_PER_PAGE = 10
 FLIPS_PER_PAGE = 50
@@ -43,7 +57,7 @@ LOG_LINES = 12
 def _may(request: HttpRequest, project: Project) -> dict[str, bool]:
     """Which of the actions that these pages offer the person has in the project."""
     role = role_in(request.user, project)
-    return {action: role in MAY[action] for action in ("run_baseline", "train", "promote")}
+    return {action: role in MAY[action] for action in ("run_baseline", "train", "promote", "write_prompts")}
 
 
 # Runs and the comparison
@@ -76,13 +90,18 @@ def comparison(request: Request, snapshot: Snapshot) -> HttpResponse:
         "project": project, "nav": "training:run-list", "snapshot": snapshot, "comparison": found,
         "state": states_of(project, [snapshot])[0], "may": _may(request, project), "adapter": adapter,
         "standing": standing(adapter) if adapter and adapter.stage != Adapter.Stage.champion else None,
+        "arms": [] if found.verdict else offered_arms(snapshot), "has_costs": any(
+            rival.cost_per_thousand is not None for rival in found.rivals),
         "target": project.target_value, "max_looks": MAX_LOOKS, "no_probe": NO_PROBE.get(project.task_type, "")})
 
 
 @on(Snapshot, "run_baseline")
 @require_POST
 def baseline_start(request: Request, snapshot: Snapshot) -> HttpResponse:
-    start_baseline(snapshot, by=request.user)
+    form = BaselineForm(request.POST, offers=offered_arms(snapshot))
+    if not form.is_valid():
+        raise UserError("One of the prompts on your page is not offered any more. Reload the page and choose again.")
+    start_baseline(snapshot, by=request.user, arms=form.cleaned_data["arms"] if "choice" in request.POST else None)
     return redirect("training:comparison", snapshot.pk)
 
 
@@ -148,11 +167,15 @@ def _settings_of(run: Run) -> list[tuple[str, Any]]:
         place = EXECUTORS[run.executor].label if run.executor in EXECUTORS else run.executor
         known = [(label, config["training"][name]) for name, (label, _) in KNOBS.items() if name in config["training"]]
         return [("Where it trains", place), *known]
+    usage = config.get("usage", {})
     model, _, digest = config.get("model", "").partition("@sha256:")
     named = {"Model": model or None, "Model's hash": digest[:16] or None,
              "Balance of labels": config.get("calibration", {}).get("kind"),
              "Embeddings": config.get("encoder"), "Inverse regularisation": config.get("inverse_regularisation"),
-             "Tokens read on dev": config.get("prompt_tokens"), "Tokens written on dev": config.get("answer_tokens"),
+             "Tokens read on dev": usage.get("prompt_tokens", config.get("prompt_tokens")),
+             "Tokens written on dev": usage.get("answer_tokens", config.get("answer_tokens")),
+             "Answers known before": usage.get("n_cached"), "Answers whose tokens nobody counted":
+                 usage.get("n_uncounted") or None, "Cost on dev, by the price of tokens": usage.get("cost"),
              "Longest answer, in tokens": config.get("max_new_tokens"), "Answers cut off on dev": config.get("n_cut"),
              "Seed": run.seed}
     return [(name, value) for name, value in named.items() if value is not None]
@@ -373,3 +396,109 @@ def adapter_file(request: Request, adapter: Adapter, name: str) -> FileResponse:
         raise UserError(f"{name} of {adapter} is missing or has changed on the disk. Restore it from a backup.")
     return FileResponse(open_object(settings.GOLDPAN_OBJECTS, adapter.files[name]), as_attachment=True, filename=name,
                         content_type="application/octet-stream", headers={"X-Content-Type-Options": "nosniff"})
+
+
+# Prompts in somebody's own words
+
+@dataclass(frozen=True)
+class VersionLine:
+    """A version of a prompt in a list, with its newest figure on dev, None where it was never tried."""
+
+    version: PromptVersion
+    tried: Evaluation | None
+
+    @property
+    def score(self) -> Interval | None:
+        return dev_score(self.tried) if self.tried else None
+
+
+@on(Project, "see_runs")
+@require_GET
+def prompt_list(request: Request, project: Project) -> HttpResponse:
+    """Every prompt that somebody wrote, and beside them what the baseline of the newest snapshot tried on dev."""
+    snapshot = Snapshot.objects.filter(project=project).first()
+    newest = newest_prompts(project)
+    tries = tries_of(newest)
+    lines = [VersionLine(version, next(iter(tries[version.pk]), None)) for version in newest]
+    automatic = [(e.run, dev_score(e)) for e in Evaluation.objects.filter(
+        snapshot=snapshot, split="dev", run__kind__in=[kind for kind in Run.PROMPTS if kind != Run.Kind.by_hand])
+        .select_related("run__snapshot").order_by("pk")] if snapshot else []
+    return render(request, "training/prompt_list.html", {
+        "project": project, "nav": "training:run-list", "snapshot": snapshot, "lines": lines, "automatic": automatic,
+        "scores": [line.score for line in lines if line.score] + [score for _, score in automatic],
+        "target": project.target_value, "metric": project.get_target_metric_display(),
+        "n_looks": n_dev_looks(snapshot) if snapshot else 0, "many_looks": MANY_LOOKS, "may": _may(request, project)})
+
+
+@on(Project, "write_prompts")
+@require_http_methods(["GET", "POST"])
+def prompt_new(request: Request, project: Project) -> HttpResponse:
+    words = starting_words(project)
+    form = PromptForm(request.POST or None, is_new=True, initial=vars(words))
+    if request.method == "POST" and form.is_valid():
+        try:
+            version = write_prompt(project, name=form.cleaned_data["name"], words=form.words, note="", by=request.user)
+        except UserError as error:
+            form.add_error(None, str(error))  # what was written stays in the form
+        else:
+            return redirect("training:prompt", version.pk)
+    return render(request, "training/prompt_edit.html", {
+        "project": project, "nav": "training:run-list", "form": form}, status=422 if form.is_bound else 200)
+
+
+@on(PromptVersion, "see_runs")
+@require_GET
+def prompt_detail(request: Request, version: PromptVersion) -> HttpResponse:
+    project = version.project
+    versions = list(PromptVersion.objects.filter(project=project, name=version.name).select_related("created_by"))
+    tries = tries_of(versions)
+    lines = [VersionLine(one, next(iter(tries[one.pk]), None)) for one in versions]
+    snapshot = Snapshot.objects.filter(project=project).first()
+    job = Job.objects.filter(project=project, kind="try_prompt", params__prompt_version=version.pk).first()
+    return render(request, "training/prompt_detail.html", {
+        "project": project, "nav": "training:run-list", "version": version, "newest": versions[0], "lines": lines,
+        "tries": [(one, dev_score(one)) for one in tries[version.pk]], "snapshot": snapshot,
+        "scores": [dev_score(one) for one in tries[version.pk]], "obstacle": trying_obstacle(version),
+        "target": project.target_value, "metric": project.get_target_metric_display(),
+        "job": job if job and (job.is_active or job.state == Job.State.failed) else None,
+        "n_looks": n_dev_looks(snapshot) if snapshot else 0, "many_looks": MANY_LOOKS, "may": _may(request, project)})
+
+
+@on(PromptVersion, "write_prompts")
+@require_http_methods(["GET", "POST"])
+def prompt_change(request: Request, version: PromptVersion) -> HttpResponse:
+    form = PromptForm(request.POST or None, is_new=False, initial=vars(words_of(version)))
+    if request.method == "POST" and form.is_valid():
+        try:
+            changed = change_prompt(version, words=form.words, note=form.cleaned_data["note"], by=request.user)
+        except UserError as error:
+            form.add_error(None, str(error))
+        else:
+            return redirect("training:prompt", changed.pk)
+    return render(request, "training/prompt_edit.html", {
+        "project": version.project, "nav": "training:run-list", "form": form, "version": version},
+        status=422 if form.is_bound else 200)
+
+
+@on(PromptVersion, "see_runs")
+@require_GET
+def prompt_differences(request: Request, version: PromptVersion) -> HttpResponse:
+    """What this version says differently from another, by default the one before, and what that did on dev."""
+    versions = list(PromptVersion.objects.filter(project=version.project_id).order_by("name", "-version"))
+    asked = request.GET.get("from", "")
+    before = next((one for one in versions if asked and str(one.pk) == asked), None)
+    if asked and before is None:
+        raise Http404(f"there is no prompt {asked} in this project")
+    if before is None:
+        before = next((one for one in versions if one.name == version.name and one.version < version.version), version)
+    return render(request, "training/prompt_differences.html", {
+        "project": version.project, "nav": "training:run-list", "before": before, "after": version,
+        "versions": versions, "found": (found := compare_versions(before, version)),
+        "tried": [(one, dev_score(one)) for one in (found.before, found.after) if one]})
+
+
+@on(PromptVersion, "run_baseline")
+@require_POST
+def prompt_try(request: Request, version: PromptVersion) -> HttpResponse:
+    start_try(version, by=request.user)
+    return redirect("training:prompt", version.pk)

@@ -69,8 +69,8 @@ def offered_arms(snapshot: Snapshot) -> list[ArmOffer]:
                  True),
         ArmOffer("few_shot", f"With {N_SHOTS} examples", "The same solved ones for every text: balanced between labels, "
                  "and those that best stand for the others.", True),
-        ArmOffer("nearest", f"With the {N_SHOTS} nearest examples", f"For each text the training rows most like it. "
-                 f"{cost}", has_time)]
+        ArmOffer("nearest", f"With the {N_SHOTS} nearest examples",
+                 f"For each text the training rows most like it. {cost}", has_time)]
     versions = newest_versions(snapshot.project)
     return offers + [ArmOffer(_key(version), str(version), version.note, n < MOST_BY_HAND)
                      for n, version in enumerate(versions)]

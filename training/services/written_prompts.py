@@ -19,6 +19,7 @@ from projects.errors import UserError
 from projects.models import Project
 from projects.services import audit
 from projects.word_diff import Piece, word_diff
+from stats.intervals import Interval, wilson
 from stats.paired import PairedComparison, PairedScores
 from training.models import Evaluation, PromptVersion, Run
 from training.prompts import TEXT, Prompt, by_hand, zero_shot
@@ -104,12 +105,17 @@ def _write(project: Project, name: str, number: int, words: Words, note: str, by
     return version
 
 
-def newest_versions(project: Project) -> list[PromptVersion]:
-    """The newest version of every prompt that can still be asked, the last written first."""
+def newest_prompts(project: Project) -> list[PromptVersion]:
+    """The newest version of every prompt, the last written first."""
     newest: dict[str, PromptVersion] = {}
     for version in PromptVersion.objects.filter(project=project).select_related("created_by"):
         newest.setdefault(version.name, version)
-    return [version for version in newest.values() if not has_lost_words(version)]
+    return list(newest.values())
+
+
+def newest_versions(project: Project) -> list[PromptVersion]:
+    """The newest version of every prompt that can still be asked, the last written first."""
+    return [version for version in newest_prompts(project) if not has_lost_words(version)]
 
 
 def candidate_of(version: PromptVersion, shown: Showable) -> Candidate:
@@ -136,15 +142,25 @@ def snapshot_to_try(project: Project) -> Snapshot:
     return snapshot
 
 
+def trying_obstacle(version: PromptVersion) -> str:
+    """Why it cannot be tried now, in words; "" where it can."""
+    if has_lost_words(version):
+        return f"{version} lost words when an example was erased, so it is not asked any more. Write a new version."
+    try:
+        snapshot_to_try(version.project)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
 def start_try(version: PromptVersion, *, by: User, wake: bool = True) -> Job:
     """Queue asking a version about the dev rows of the newest snapshot; a try that waits or runs is returned.
 
     Raises UserError if there is no approved snapshot, or the version lost words by an erasure.
     """
+    if obstacle := trying_obstacle(version):
+        raise UserError(obstacle)
     snapshot = snapshot_to_try(version.project)
-    if has_lost_words(version):
-        raise UserError(f"{version} lost words when an example was erased, so it is not asked any more. Write a new "
-                        "version.")
     waiting = Job.objects.active().filter(project=version.project_id, kind="try_prompt",
                                           params__prompt_version=version.pk)
     return waiting.first() or enqueue(
@@ -182,6 +198,14 @@ def tries_of(versions: Sequence[PromptVersion]) -> dict[int, list[Evaluation]]:
     for evaluation in evaluations:
         found[evaluation.run.config["prompt_version"]].append(evaluation)
     return found
+
+
+def dev_score(evaluation: Evaluation) -> Interval:
+    """What a prompt got on dev; where labels were balanced by those very rows, as judged by cross-fitting."""
+    calibration = evaluation.run.config.get("calibration")
+    if not calibration:
+        return evaluation.measured.interval
+    return wilson(round(calibration["dev_accuracy"] * evaluation.n), evaluation.n)
 
 
 @dataclass(frozen=True)
