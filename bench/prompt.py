@@ -1,8 +1,9 @@
 """What a prompt's label scores cost: Goldpan's shared work beside naive scoring, on the embedded 135M model.
 
 `python -m bench.prompt [texts]`, about ten minutes, nearly all of them for naive scoring: 6 real tweets, 20 labels, a
-prompt with eight solved examples. The more texts, the larger the ratio, as they share what comes before them. All sides score the same requests with the same loaded model and threads, taking turns; seconds are of the
-processor, so other work on the machine changes them little.
+prompt with eight solved examples. The more texts, the larger the ratio, as they share what comes before them. All sides
+score the same requests with the same loaded model and threads, one after the other; seconds are of the processor, so
+other work on the machine changes them little.
 - naive: every text with every label goes through the whole model by itself, as one would ask an endpoint that gives
   log-probabilities.
 - batched: the same, the 20 labels of a text as one padded batch.
@@ -26,9 +27,9 @@ from training.prompts import Prompt, Shot
 MODEL, TWEETS = Path("var/models/smollm2-135m-instruct"), Path("var/downloads") / SDIST
 N_TEXTS, THREADS = 6, 1
 MIN_RATIO, MAX_DIFFERENCE = 20.0, 1e-4
-NAMES = ("delay", "cancellation", "lost luggage", "damaged luggage", "refund", "booking problem", "rude staff", "praise",
-         "seat", "food", "entertainment on board", "check-in", "security line", "connection missed", "upgrade",
-         "loyalty points", "price", "website or app", "question", "something else")
+NAMES = ("delay", "cancellation", "lost luggage", "damaged luggage", "refund", "booking problem", "rude staff",
+         "praise", "seat", "food", "entertainment on board", "check-in", "security line", "connection missed",
+         "upgrade", "loyalty points", "price", "website or app", "question", "something else")
 Side = Callable[[Prompt, Sequence[str]], np.ndarray]
 
 

@@ -268,7 +268,7 @@ training:prompt-change       prompt     POST    log-in    403     302  302   404
 training:prompt-differences  prompt     GET     log-in    403     200  200   404
 training:prompt-differences  prompt     POST    log-in    403     405  405   404
 training:prompt-try          prompt     GET     log-in    403     405  405   404
-training:prompt-try          prompt     POST    log-in    403     302  302   404
+training:prompt-try          prompt     POST    log-in    403     400  400   404
 training:run                 run        GET     log-in    403     200  200   404
 training:run                 run        POST    log-in    403     405  405   404
 training:run-live            run        GET     log-in    403     200  200   404

@@ -192,7 +192,7 @@ class PromptForm(forms.Form):
         help_text=f"What it is asked about each text, which goes where {TEXT} stands. Often that is all of it.")
     examples = forms.ChoiceField(
         choices=PromptVersion.Examples.choices, widget=forms.RadioSelect, label="Solved examples",
-        help_text="From the training rows of the snapshot it is tried on, never one that nearly repeats a held-out row.")
+        help_text="Training rows of the snapshot it is tried on, never one that nearly repeats a held-out row.")
     note = forms.CharField(max_length=500, label="What changed, and why?", widget=forms.Textarea(attrs={"rows": 2}),
                            help_text="Whoever compares the versions reads it.")
 

@@ -67,8 +67,8 @@ def offered_arms(snapshot: Snapshot) -> list[ArmOffer]:
         ArmOffer("zero_shot", "Zero-shot", "The first paragraph of the guideline and the names of the answers.", True),
         ArmOffer("defined", "With definitions", "The whole guideline, with its edge cases, and what each label means.",
                  True),
-        ArmOffer("few_shot", f"With {N_SHOTS} examples", "The same solved ones for every text: balanced between labels, "
-                 "and those that best stand for the others.", True),
+        ArmOffer("few_shot", f"With {N_SHOTS} examples", "The same solved ones for every text: balanced between "
+                 "labels, and those that best stand for the others.", True),
         ArmOffer("nearest", f"With the {N_SHOTS} nearest examples",
                  f"For each text the training rows most like it. {cost}", has_time)]
     versions = newest_versions(snapshot.project)
