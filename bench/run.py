@@ -8,7 +8,7 @@ import sys
 import time
 
 BENCHES = ("import_examples", "ingest", "embed", "dedup", "cluster", "find_planted_errors", "predprobs",
-           "gold_selection", "crowd", "truth_finding", "label_studio_sync", "snapshot", "pages", "gate",
+           "gold_selection", "prompt", "crowd", "truth_finding", "label_studio_sync", "snapshot", "pages", "gate",
            "quote")
 
 

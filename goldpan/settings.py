@@ -138,6 +138,7 @@ JOB_KINDS = {
     "experiment": "curation.services.experiments.run_experiment",
     "forecast": "curation.services.forecasts.run_forecast",
     "baseline": "training.services.baseline.run_baseline",
+    "try_prompt": "training.services.written_prompts.run_try",
     "quote": "training.services.quotes.run_quote",
     "train": "training.services.runs.run_train",
     "evaluate": "training.services.evaluation.run_evaluate",
@@ -167,6 +168,10 @@ GOLDPAN_BASE_MODEL = Path(env("GOLDPAN_BASE_MODEL", default=str(BASE_DIR / "var"
 GOLDPAN_LLM_URL = env("GOLDPAN_LLM_URL", default="")  # an OpenAI-compatible endpoint instead of the embedded model
 GOLDPAN_LLM_MODEL = env("GOLDPAN_LLM_MODEL", default="")
 GOLDPAN_LLM_KEY = env("GOLDPAN_LLM_KEY", default="")
+GOLDPAN_LLM_REQUESTS_PER_MINUTE = env.int("GOLDPAN_LLM_REQUESTS_PER_MINUTE", default=0)  # 0: no limit
+GOLDPAN_LLM_TOKENS_PER_MINUTE = env.int("GOLDPAN_LLM_TOKENS_PER_MINUTE", default=0)
+GOLDPAN_LLM_PRICE_INPUT = env.float("GOLDPAN_LLM_PRICE_INPUT", default=0.0)  # of a million tokens read
+GOLDPAN_LLM_PRICE_OUTPUT = env.float("GOLDPAN_LLM_PRICE_OUTPUT", default=0.0)  # of a million tokens written
 GOLDPAN_ALLOWED_ORIGINS = env.list("GOLDPAN_ALLOWED_ORIGINS", default=[])  # where requests may go, beside Label Studio
 GOLDPAN_BACKENDS = env("GOLDPAN_BACKENDS", default="curation.shards.here")  # what spreads work over machines
 GOLDPAN_THREADS = env.int("GOLDPAN_THREADS", default=2)  # of one model subprocess

@@ -55,6 +55,7 @@ from training.prompts import prompt_to_json, short, zero_shot
 from training.services.prices import prices
 from training.services.quotes import config_sha256, run_config
 from training.services.scoring import judge, write_evaluation
+from training.services.written_prompts import starting_words, write_prompt
 
 ROOT = Path(__file__).resolve().parent.parent
 CALLERS = ("anonymous", "charlie", "bob", "alice", "dora")  # nobody, annotator, curator, admin, a curator elsewhere
@@ -268,6 +269,18 @@ training:train               snapshot   GET     log-in    403     403  200   404
 training:train               snapshot   POST    log-in    403     403  302   404
 training:train-elsewhere     snapshot   GET     log-in    403     403  405   404
 training:train-elsewhere     snapshot   POST    log-in    403     403  302   404
+training:prompt-list         project    GET     log-in    403     200  200   404
+training:prompt-list         project    POST    log-in    403     405  405   404
+training:prompt-new          project    GET     log-in    403     200  200   404
+training:prompt-new          project    POST    log-in    403     302  302   404
+training:prompt              prompt     GET     log-in    403     200  200   404
+training:prompt              prompt     POST    log-in    403     405  405   404
+training:prompt-change       prompt     GET     log-in    403     200  200   404
+training:prompt-change       prompt     POST    log-in    403     302  302   404
+training:prompt-differences  prompt     GET     log-in    403     200  200   404
+training:prompt-differences  prompt     POST    log-in    403     405  405   404
+training:prompt-try          prompt     GET     log-in    403     405  405   404
+training:prompt-try          prompt     POST    log-in    403     400  400   404
 training:run                 run        GET     log-in    403     200  200   404
 training:run                 run        POST    log-in    403     405  405   404
 training:run-live            run        GET     log-in    403     200  200   404
@@ -435,6 +448,7 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
         project=project, kind="export", title="Exported", state="succeeded", finished_at=timezone.now(),
         params={"snapshot": snapshot.pk, "format": "csv"}, result={"sha256": put_object(
             settings.GOLDPAN_OBJECTS, b"a file")})
+    prompt = write_prompt(project, name="tone", words=starting_words(project), note="", by=bob)
     experiment = new_experiment(project, by=bob, report=report)
     publish_guideline(project, text="Say the mood you hear.", note="Tone.", by=bob, seen=1, changes_all=True)
     return World(
@@ -444,7 +458,7 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
                  "job": job.pk, "failed_job": failed.pk, "snapshot": snapshot.pk, "untried": untried.pk,
                  "open": still_open.pk, "unlabelled": unlabelled.pk, "export": export.pk, "map": drawn.pk,
                  "selection": picked.pk, "experiment": experiment.pk, "run": run.pk, "adapter": adapter.pk,
-                 "carried": carried.pk, "view": view.pk, "bulk": bulk.pk},
+                 "carried": carried.pk, "prompt": prompt.pk, "view": view.pk, "bulk": bulk.pk},
         posts={
             "projects:members": {"name": "dora", "role": "annotator"},
             "labeling:upload-import": {"skip_bad": "on"},
@@ -482,6 +496,9 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
             "training:train-elsewhere": {"override_reason": "why not", "executor": "bundle"} | training_defaults(),
             "training:raise-cap": {"cap_minutes": "9"},
             "training:arms-start": {"arms": [0, 1], "n_seeds": 3, "budget": "steps", "steps": 60} | training_defaults(),
+            "training:prompt-new": {"name": "mine", "system": "Say it.", "instruction": "{text}", "examples": "none"},
+            "training:prompt-change": {"system": "Say it well.", "instruction": "{text}", "examples": "none",
+                                       "note": "Shorter."},
             "training:promote": {"override_reason": "why not"}})
 
 

@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.conf import settings
@@ -11,10 +11,13 @@ from curation.models import ExperimentArm
 from projects.wording import duration_words
 from training.elsewhere import RESULT_FILES
 from training.finetune import TrainingConfig
-from training.models import Price, ProjectEconomics, Quote, Run
+from training.models import Price, ProjectEconomics, PromptVersion, Quote, Run
+from training.prompts import TEXT
 from training.services.arms import MAX_SEEDS, MIN_SEEDS, default_steps
+from training.services.baseline import ArmOffer
 from training.services.executors import Executor, offered
 from training.services.prices import prices
+from training.services.written_prompts import MAX_CHARS, Words
 
 # field of TrainingConfig → its label and what it does, in the order of the page
 KNOBS = {
@@ -361,6 +364,50 @@ class ArmsForm(forms.Form):
     @property
     def has_advanced_errors(self) -> bool:
         return any(name in self.errors for name in self.ADVANCED)
+
+
+class BaselineForm(forms.Form):
+    """Which prompts the baseline tries; without the field, those that it tries by default."""
+
+    arms = forms.MultipleChoiceField(required=False)
+
+    def __init__(self, *args: Any, offers: Sequence[ArmOffer], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        cast(forms.MultipleChoiceField, self.fields["arms"]).choices = [(offer.key, offer.name) for offer in offers]
+
+
+class PromptForm(forms.Form):
+    """A prompt in somebody's own words; a change says what changed, a new one has a name."""
+
+    name = forms.CharField(max_length=60, label="Name", help_text="What it tries, in a few words: “with edge cases”.")
+    system = forms.CharField(
+        max_length=MAX_CHARS, required=False, strip=False, label="System message", widget=forms.Textarea(
+            attrs={"rows": 12, "data-key": "t", "data-key-label": "Write in the system message"}),
+        help_text="What the model is told once: what counts as what, edge cases, and how it has to answer.")
+    instruction = forms.CharField(
+        max_length=MAX_CHARS, strip=False, label="Question", widget=forms.Textarea(attrs={"rows": 3}),
+        help_text=f"What it is asked about each text, which goes where {TEXT} stands. Often that is all of it.")
+    examples = forms.ChoiceField(
+        choices=PromptVersion.Examples.choices, widget=forms.RadioSelect, label="Solved examples",
+        help_text="Training rows of the snapshot it is tried on, never one that nearly repeats a held-out row.")
+    note = forms.CharField(max_length=500, label="What changed, and why?", widget=forms.Textarea(attrs={"rows": 2}),
+                           help_text="Whoever compares the versions reads it.")
+
+    def __init__(self, *args: Any, is_new: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        del self.fields["note" if is_new else "name"]
+
+    @property
+    def words(self) -> Words:
+        given = self.cleaned_data
+        return Words(given["system"], given["instruction"], PromptVersion.Examples(given["examples"]))
+
+    def clean_instruction(self) -> str:
+        text = str(self.cleaned_data["instruction"])
+        if text.count(TEXT) != 1:
+            raise forms.ValidationError(f"Say {TEXT} once, where the text goes; here it stands {text.count(TEXT)} "
+                                        "times.")
+        return text
 
 
 class PromotionForm(forms.Form):

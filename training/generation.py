@@ -53,14 +53,14 @@ def write_answers(loaded: LoadedModel, prompt: Prompt, rows: Sequence[Mapping[st
                   batch_size: int = 16, progress: Progress = silent, stage: str = "Answering") -> list[Written]:
     """Return the model's answer to each row, in the rows' order; equal calls give equal answers.
 
-    rows: each with "text" and, where the task shows more, "data". batch_size: fewer where texts are long. Padding is
-    masked, so it changes rounding only.
+    rows: each with "text", where the task shows more "data", and "shots" of its own if it has some. batch_size: fewer
+    where texts are long. Padding is masked, so it changes rounding only.
     Raises ValueError if a row and its answer do not fit into the model's context.
     """
     if not rows:
         return []
-    asked = [language_model.encode_messages(loaded.tokenizer, prompts.render(prompt, row["text"], row.get("data")))
-             for row in rows]
+    asked = [language_model.encode_messages(loaded.tokenizer, prompts.render(
+        prompt, row["text"], row.get("data"), prompts.shots_from_json(row.get("shots", ())))) for row in rows]
     _check_lengths(asked, max_new_tokens, loaded.model.config.max_position_embeddings)
     n_shared = shared_length(asked)
     grammar = _Grammar(loaded, prompt.answer_schema) if prompt.answer_schema else None

@@ -22,7 +22,7 @@ from jobs.child import child_main
 from jobs.progress import Progress, silent
 from training import language_model, prompts
 from training.language_model import LoadedModel
-from training.prompts import Prompt
+from training.prompts import Prompt, Shot
 
 CONTENT_FREE = ("N/A", "", "[MASK]")  # Source: Zhao et al. 2021, Calibrate Before Use, ICML
 EMPTY_SIDES = {"left": "N/A", "right": "N/A"}  # what is compared where a preference prompt is asked about nothing
@@ -30,13 +30,15 @@ ROW_TOKENS = 4096  # at most this many tokens in a batch, so that long texts do 
 
 
 def label_log_likelihoods(loaded: LoadedModel, prompt: Prompt, texts: Sequence[str], *,
-                          data: Sequence[Mapping[str, Any]] | None = None, batch_size: int = 16,
+                          data: Sequence[Mapping[str, Any]] | None = None,
+                          shots: Sequence[Sequence[Shot]] | None = None, batch_size: int = 16,
                           progress: Progress = silent, stage: str = "Scoring") -> np.ndarray:
     """Return the (n, K) float64 log-likelihoods of the prompt's K labels, columns in the prompt's order.
 
     A label's score is the sum over its completion's tokens and the token that ends the turn, so it is the
     logarithm of the probability that the model answers exactly that; the K of them sum to less than 1.
-    data: what the task shows beside each text; only preference has some.
+    data: what the task shows beside each text; only preference has some. shots: solved examples of each text's own;
+    they are no part of the shared beginning, so each text pays for its own.
     batch_size: texts per forward pass; fewer where they are long. Padding is masked, so it changes rounding only.
     Raises ValueError if a text does not fit into the model's context, or the model does not attend to everything.
     """
@@ -44,7 +46,7 @@ def label_log_likelihoods(loaded: LoadedModel, prompt: Prompt, texts: Sequence[s
         return np.zeros((0, len(prompt.labels)))
     _check_attention(loaded.model.config)
     completions = [language_model.encode_completion(loaded.tokenizer, label.completion) for label in prompt.labels]
-    rows = _asked(loaded, prompt, texts, data)
+    rows = _asked(loaded, prompt, texts, data, shots)
     _check_lengths(rows, completions, loaded.model.config.max_position_embeddings)
     shared = shared_length(rows)
     scores = np.empty((len(rows), len(completions)))
@@ -62,15 +64,17 @@ def label_log_likelihoods(loaded: LoadedModel, prompt: Prompt, texts: Sequence[s
 
 
 def n_tokens(loaded: LoadedModel, prompt: Prompt, texts: Sequence[str],
-             data: Sequence[Mapping[str, Any]] | None = None) -> int:
+             data: Sequence[Mapping[str, Any]] | None = None,
+             shots: Sequence[Sequence[Shot]] | None = None) -> int:
     """Tokens of all prompts without their answers: what a paid endpoint would count as input."""
-    return sum(map(len, _asked(loaded, prompt, texts, data)))
+    return sum(map(len, _asked(loaded, prompt, texts, data, shots)))
 
 
 def _asked(loaded: LoadedModel, prompt: Prompt, texts: Sequence[str],
-           data: Sequence[Mapping[str, Any]] | None) -> list[list[int]]:
-    return [language_model.encode_messages(loaded.tokenizer, prompts.render(prompt, text, shown))
-            for text, shown in zip(texts, data or [{}] * len(texts), strict=True)]
+           data: Sequence[Mapping[str, Any]] | None,
+           shots: Sequence[Sequence[Shot]] | None) -> list[list[int]]:
+    return [language_model.encode_messages(loaded.tokenizer, prompts.render(prompt, text, shown, solved))
+            for text, shown, solved in zip(texts, data or [{}] * len(texts), shots or [()] * len(texts), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -205,12 +209,13 @@ def score_files(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[
     """The child's work: score every prompt of `spec` on its texts and write `scores-<n>.npy`, (n, K) float64.
 
     spec: "model" and "adapter" (folder or null), "prompts" (list of `prompt_to_json`), "texts_file" (JSON lines
-    with "text" and perhaps "data"), optional "batch_size", "threads". `content-free-<n>.npy` holds the scores of
-    `CONTENT_FREE`.
+    with "text" and perhaps "data" and "shots"), optional "batch_size", "threads". `content-free-<n>.npy` holds the
+    scores of `CONTENT_FREE`.
     """
     language_model.prepare_process(int(spec.get("threads") or len(os.sched_getaffinity(0))))
     rows = [json.loads(line) for line in Path(spec["texts_file"]).read_text().split("\n") if line]
     texts, shown = [row["text"] for row in rows], [row.get("data", {}) for row in rows]
+    shots = [prompts.shots_from_json(row.get("shots", ())) for row in rows]
     progress("Loading the model", 0, 1)
     model_folder = Path(spec["model"])
     loaded = language_model.load(model_folder, adapter=Path(spec["adapter"]) if spec.get("adapter") else None)
@@ -218,8 +223,8 @@ def score_files(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[
     for n, data in enumerate(spec["prompts"]):
         prompt, started = prompts.prompt_from_json(data), time.perf_counter()
         batch_size = int(spec.get("batch_size") or 16)
-        scores = label_log_likelihoods(loaded, prompt, texts, data=shown, batch_size=batch_size, progress=progress,
-                                       stage=f"Scoring “{prompt.name}”")
+        scores = label_log_likelihoods(loaded, prompt, texts, data=shown, shots=shots, batch_size=batch_size,
+                                       progress=progress, stage=f"Scoring “{prompt.name}”")
         seconds = time.perf_counter() - started
         np.save(folder / f"scores-{n}.npy", scores)
         np.save(folder / f"content-free-{n}.npy", label_log_likelihoods(
@@ -227,7 +232,7 @@ def score_files(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[
         answers.append({"name": prompt.name, "sha256": prompts.prompt_sha256(prompt), "seconds": seconds,
                         "scores": f"scores-{n}.npy", "content_free": f"content-free-{n}.npy",
                         "labels": [label.name for label in prompt.labels],
-                        "prompt_tokens": n_tokens(loaded, prompt, texts, shown)})
+                        "prompt_tokens": n_tokens(loaded, prompt, texts, shown, shots)})
     return {"prompts": answers, "model": language_model.model_identity(model_folder), "n_texts": len(texts),
             "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 

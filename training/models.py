@@ -22,11 +22,14 @@ class Run(models.Model):
 
     class Kind(models.TextChoices):
         zero_shot = "zero_shot", "Prompt, zero-shot"
+        defined = "defined", "Prompt with definitions"
         few_shot = "few_shot", "Prompt with examples"
+        nearest = "nearest", "Prompt with nearest examples"
+        by_hand = "by_hand", "Prompt by hand"
         probe = "probe", "Linear probe on embeddings, no LLM"
         lora = "lora", "LoRA"
 
-    PROMPTS = (Kind.zero_shot, Kind.few_shot)
+    PROMPTS = (Kind.zero_shot, Kind.defined, Kind.few_shot, Kind.nearest, Kind.by_hand)
     HERE = ("local", "accelerate")  # executors on this machine: one training at a time, and by a quote
     CARRIED = ("bundle", "skypilot", "replicate")  # executors that end when the bundle is made
 
@@ -51,6 +54,11 @@ class Run(models.Model):
     @property
     def project(self) -> Project:
         return self.snapshot.project
+
+    @property
+    def title(self) -> str:
+        """What it is, for a list: its kind, or the name and version that somebody gave their own prompt."""
+        return f"Prompt {self.config['prompt']['name']}" if self.kind == self.Kind.by_hand else self.get_kind_display()
 
     @property
     def is_carried(self) -> bool:
@@ -121,6 +129,63 @@ class TestLook(models.Model):
 
     def __str__(self) -> str:
         return f"{self.run}, {self.n} rows"
+
+
+class PromptVersion(models.Model):
+    """A prompt in a curator's own words, version by version. Never edited: a change is a further version."""
+
+    class Examples(models.TextChoices):
+        none = "none", "None"
+        spread = "spread", "The same 8 for every text"
+        nearest = "nearest", "The 8 most like each text"
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="prompt_versions")
+    name = models.CharField(max_length=60)
+    version = models.PositiveIntegerField()
+    content = models.JSONField(help_text='{"words": {"system": …, "instruction": …}, "examples": one of Examples}')
+    note = models.CharField(max_length=500, help_text="what changed, and why")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = OfProjectQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [models.UniqueConstraint(fields=["project", "name", "version"],
+                                               name="versions_of_a_prompt_are_numbered")]
+
+    def __str__(self) -> str:
+        return f"“{self.name}”, version {self.version}"
+
+    @property
+    def system(self) -> str:
+        return str(self.content["words"]["system"])
+
+    @property
+    def instruction(self) -> str:
+        return str(self.content["words"]["instruction"])
+
+    @property
+    def examples(self) -> "PromptVersion.Examples":
+        return self.Examples(self.content["examples"])
+
+
+class CachedAnswer(models.Model):
+    """What an endpoint has answered to a request: asked again, it costs nothing. An erasure empties it."""
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+")
+    request_sha256 = models.CharField(max_length=64, help_text="of address, model, messages and parameters")
+    answer = models.TextField()
+    prompt_tokens = models.PositiveIntegerField(null=True, help_text="null: the endpoint did not say")
+    answer_tokens = models.PositiveIntegerField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "request_sha256"],
+                                               name="a_request_is_cached_once_per_project")]
+
+    def __str__(self) -> str:
+        return f"Answer to {self.request_sha256[:12]}"
 
 
 class Verdict(models.Model):

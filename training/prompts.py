@@ -6,9 +6,9 @@ whether two numbers are about the same question.
 
 import hashlib
 import json
-import random
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from labeling.task_types import task_type
@@ -56,6 +56,8 @@ class Prompt:
     labels: what an answer can be, where it is one of a short list; () where it is written.
     task_type, schema: of the project; they say how an example is shown and an answer is read. A classification prompt
     needs no schema, its labels say it all.
+    neighbours: so many further examples are shown with each text, those training rows that are most like it; 0 for a
+    prompt that shows the same to all.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Prompt:
     labels: tuple[LabelText, ...]
     task_type: str = CLASSIFICATION
     schema: Mapping[str, Any] = field(default_factory=dict)
+    neighbours: int = 0
 
     def __post_init__(self) -> None:
         if self.instruction.count(TEXT) != 1:
@@ -114,14 +117,16 @@ class Prompt:
         return kind.to_completion(kind.parse_completion(answer, self.schema, source=text), source=text)
 
 
-def render(prompt: Prompt, text: str, data: Mapping[str, Any] | None = None) -> list[Message]:
+def render(prompt: Prompt, text: str, data: Mapping[str, Any] | None = None,
+           shots: Sequence[Shot] = ()) -> list[Message]:
     """The messages that ask `prompt` about an example: system, then the solved examples, then the example's turns.
 
     data: what the task shows beside the text; only preference and chat have some.
+    shots: shown for this text alone, behind the prompt's own.
     """
     turns = _turns(prompt, text, data or {})
     opening, turns = (turns[:1], turns[1:]) if turns[0]["role"] == "system" else ([], turns)
-    solved = [message for shot in prompt.shots for message in (
+    solved = [message for shot in (*prompt.shots, *shots) for message in (
         *(turn for turn in _turns(prompt, shot.text, shot.data) if turn["role"] != "system"),
         {"role": "assistant", "content": prompt.completion_of(shot.label)})]
     return conversation(prompt.system, [*opening, *solved, *turns])
@@ -135,23 +140,32 @@ def _turns(prompt: Prompt, text: str, data: Mapping[str, Any]) -> list[Message]:
 def prompt_to_json(prompt: Prompt) -> dict[str, Any]:
     """A JSON-able form, read back by `prompt_from_json`.
 
-    What a classification prompt does not need is left out, so that hashes from before the other types stay.
+    What a prompt does not need is left out, so that hashes from before there was such a thing stay.
     """
     data = asdict(prompt)
-    for shot in data["shots"]:
-        if not shot["data"]:
-            del shot["data"]
+    data["shots"] = [shot_to_json(shot) for shot in prompt.shots]
+    if not prompt.neighbours:
+        del data["neighbours"]
     if prompt.task_type == CLASSIFICATION:
         del data["task_type"], data["schema"]
     return data
 
 
+def shot_to_json(shot: Shot) -> dict[str, Any]:
+    return {"text": shot.text, "label": shot.label, **({"data": dict(shot.data)} if shot.data else {})}
+
+
+def shots_from_json(data: Sequence[Mapping[str, Any]]) -> tuple[Shot, ...]:
+    return tuple(Shot(**shot) for shot in data)
+
+
 def prompt_from_json(data: Mapping[str, Any]) -> Prompt:
     """The prompt that `prompt_to_json` wrote down; raises ValueError if it does not hold together."""
     return Prompt(name=data["name"], system=data["system"], instruction=data["instruction"],
-                  shots=tuple(Shot(**shot) for shot in data["shots"]),
+                  shots=shots_from_json(data["shots"]),
                   labels=tuple(LabelText(**label) for label in data["labels"]),
-                  task_type=data.get("task_type", CLASSIFICATION), schema=data.get("schema", {}))
+                  task_type=data.get("task_type", CLASSIFICATION), schema=data.get("schema", {}),
+                  neighbours=data.get("neighbours", 0))
 
 
 def prompt_sha256(prompt: Prompt) -> str:
@@ -188,10 +202,37 @@ def zero_shot(schema: Mapping[str, Any], instructions: str = "", task_type: str 
     return _prompt("zero-shot", schema, task_type, instructions)
 
 
+def bare(schema: Mapping[str, Any], instructions: str = "", task_type: str = CLASSIFICATION) -> Prompt:
+    """The question alone: the first paragraph of the instructions and the names of the answers, nothing defined."""
+    question = re.split(r"\n\s*\n", instructions.strip(), maxsplit=1)[0]
+    if "labels" not in schema:
+        return _prompt("zero-shot", schema, task_type, question)
+    undefined = {**schema, "labels": [{**label, "description": ""} for label in schema["labels"]]}
+    if task_type == CLASSIFICATION:
+        return _prompt("zero-shot", undefined, task_type, question)
+    said = _prompt("zero-shot", undefined, task_type, question)
+    return replace(said, schema=dict(schema))
+
+
 def few_shot(schema: Mapping[str, Any], instructions: str, shots: Sequence[Shot],
              task_type: str = CLASSIFICATION) -> Prompt:
     """The zero-shot prompt with solved examples before the question, in the order given."""
     return _prompt(f"few-shot, {len(shots)} examples", schema, task_type, instructions, shots=tuple(shots))
+
+
+def nearest_shots(schema: Mapping[str, Any], instructions: str, n: int, task_type: str = CLASSIFICATION) -> Prompt:
+    """The zero-shot prompt; with each text come the n training rows that are most like it, solved.
+
+    Source: Liu et al. 2022, What Makes Good In-Context Examples for GPT-3? (KATE), DeeLIO.
+    """
+    return replace(_prompt(f"few-shot, {n} nearest", schema, task_type, instructions), neighbours=n)
+
+
+def by_hand(schema: Mapping[str, Any], task_type: str, *, name: str, system: str, instruction: str,
+            shots: Sequence[Shot] = (), neighbours: int = 0) -> Prompt:
+    """A prompt in somebody's own words. Raises ValueError if {text} is not in the instruction once."""
+    return replace(_prompt(name, schema, task_type, ""), system=system, instruction=instruction, shots=tuple(shots),
+                   neighbours=neighbours)
 
 
 def _prompt(name: str, schema: Mapping[str, Any], kind: str, instructions: str, *, shots: tuple[Shot, ...] = (),
@@ -201,53 +242,6 @@ def _prompt(name: str, schema: Mapping[str, Any], kind: str, instructions: str, 
     if kind == CLASSIFICATION:
         return Prompt(name, _system(labels, instructions), TEXT, shots, labels)
     return Prompt(name, system or module.system(schema, instructions), TEXT, shots, labels, kind, dict(schema))
-
-
-def choose_shots(texts: Sequence[str], labels: Sequence[str], *, per_label: int, seed: int,
-                 max_characters: int = 400, data: Sequence[Mapping[str, Any]] | None = None) -> list[Shot]:
-    """Draw `per_label` examples of every label from training rows, labels taking turns.
-
-    texts, labels, data: rows of the training split only, equally long; the same text is drawn once.
-    max_characters: longer examples are not drawn, as every request would pay for them.
-    The last example of each round has another label each time, since small models repeat the last answer.
-    Raises ValueError if a label has too few such texts.
-    """
-    if len(texts) != len(labels):
-        raise ValueError(f"texts and labels must be equally long, got {len(texts)} and {len(labels)}")
-    draw = random.Random(seed)
-    names = sorted(set(labels))
-    rounds: list[list[Shot]] = [[] for _ in range(per_label)]
-    shown = dict(zip((text.strip() for text in texts), data or [{}] * len(texts), strict=True))
-    for name in names:
-        pool = sorted({text.strip() for text, label in zip(texts, labels, strict=True)
-                       if label == name and 0 < _size(text, shown[text.strip()]) <= max_characters})
-        if len(pool) < per_label:
-            raise ValueError(f"label {name!r} has {len(pool)} training texts of up to {max_characters} characters, "
-                             f"{per_label} are needed")
-        for turn, text in zip(rounds, draw.sample(pool, per_label), strict=True):
-            turn.append(Shot(text, name, shown[text]))
-    return [shot for n, turn in enumerate(rounds) for shot in turn[n % len(names):] + turn[:n % len(names)]]
-
-
-def choose_written_shots(texts: Sequence[str], answers: Sequence[str], *, n: int, seed: int,
-                         max_characters: int = 800, data: Sequence[Mapping[str, Any]] | None = None) -> list[Shot]:
-    """Draw up to n examples with written answers from training rows, no two with the same text or answer.
-
-    max_characters: of text, what is shown beside it and answer together; where none is so short, none is drawn.
-    """
-    rows = list(zip(texts, answers, data or [{}] * len(texts), strict=True))
-    random.Random(seed).shuffle(rows)
-    shots: dict[str, Shot] = {}
-    for text, answer, shown in rows:
-        is_new = text.strip() not in shots and all(shot.label != answer for shot in shots.values())
-        if is_new and 0 < _size(text, shown) + len(answer) <= max_characters and len(shots) < n:
-            shots[text.strip()] = Shot(text.strip(), answer, shown)
-    return list(shots.values())
-
-
-def _size(text: str, data: Mapping[str, Any]) -> int:
-    """Characters of an example as it is shown; 0 for an empty text."""
-    return len(text.strip()) + (len(json.dumps(data, ensure_ascii=False)) if data else 0) if text.strip() else 0
 
 
 def _system(labels: Sequence[LabelText], instructions: str) -> str:

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from training.views import adapters, arms, comparison, economics, elsewhere, lineage, quotes, runs
+from training.views import adapters, arms, comparison, economics, elsewhere, lineage, prompts, quotes, runs
 
 app_name = "training"
 urlpatterns = [
@@ -8,6 +8,12 @@ urlpatterns = [
     path("projects/<int:pk>/suggestions/", comparison.suggest, name="suggest"),
     path("snapshots/<int:pk>/comparison/", comparison.comparison, name="comparison"),
     path("snapshots/<int:pk>/baseline/", comparison.baseline_start, name="baseline"),
+    path("projects/<int:pk>/prompts/", prompts.prompt_list, name="prompt-list"),
+    path("projects/<int:pk>/prompts/new/", prompts.prompt_new, name="prompt-new"),
+    path("prompts/<int:pk>/", prompts.prompt_detail, name="prompt"),
+    path("prompts/<int:pk>/change/", prompts.prompt_change, name="prompt-change"),
+    path("prompts/<int:pk>/differences/", prompts.prompt_differences, name="prompt-differences"),
+    path("prompts/<int:pk>/try/", prompts.prompt_try, name="prompt-try"),
     path("projects/<int:pk>/economics/", economics.economics, name="economics"),
     path("projects/<int:pk>/prices/", economics.price_table, name="prices"),
     path("projects/<int:pk>/prices/withdraw/", economics.price_withdraw, name="price-withdraw"),

@@ -61,7 +61,7 @@ def test_a_prompt_with_a_hole_suggests_nothing_any_more(judged, quoting, quoted,
 def test_nothing_else_of_a_run_can_be_changed(quoting, quoted, alice, run_jobs):
     as_json = "::jsonb" if connection.vendor == "postgresql" else ""
     replacing = f"UPDATE training_run SET config = REPLACE(CAST(config AS TEXT), '{{}}', '{{}}'){as_json}"
-    quote, system = quoting.config["prompt"]["shots"][0]["text"], quoting.config["prompt"]["system"][:5]
+    quote, model = quoting.config["prompt"]["shots"][0]["text"], quoting.config["model"]
 
     def refuse(statements):
         for statement in statements:
@@ -72,5 +72,5 @@ def test_nothing_else_of_a_run_can_be_changed(quoting, quoted, alice, run_jobs):
     refuse([replacing.format(quote, "[erased]")])  # nothing in the project is erased yet
     erase([quoted], reason="Somebody asked.", by=alice)
     run_jobs()
-    refuse([replacing.format(system, "Other"), "UPDATE training_run SET seed = 7", "DELETE FROM training_run",
+    refuse([replacing.format(model, "Other"), "UPDATE training_run SET seed = 7", "DELETE FROM training_run",
             "UPDATE training_run SET config = '{}'"])

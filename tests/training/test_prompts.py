@@ -8,9 +8,10 @@ from training.prompts import (
     LabelText,
     Prompt,
     Shot,
-    choose_shots,
-    choose_written_shots,
+    bare,
+    by_hand,
     few_shot,
+    nearest_shots,
     prompt_from_json,
     prompt_sha256,
     prompt_to_json,
@@ -91,14 +92,6 @@ def test_every_type_of_task_has_prompts_that_ask_solve_and_read(kind):
     assert len({prompt_sha256(prompt) for prompt in (bare, asked)}) == 2
 
 
-def test_written_shots_are_short_different_and_repeatable():
-    texts, answers = [f"text {n}" for n in range(20)] + ["long " * 300], [f"answer {n % 3}" for n in range(20)] + ["x"]
-    shots = choose_written_shots(texts, answers, n=8, seed=1)
-    assert sorted(shot.label for shot in shots) == ["answer 0", "answer 1", "answer 2"]
-    assert shots == choose_written_shots(texts, answers, n=8, seed=1)
-    assert choose_written_shots(["long " * 300], ["x"], n=8, seed=1) == []
-
-
 def test_two_labels_that_read_alike_are_refused():
     with pytest.raises(ValueError, match="completion"):
         short({"labels": [{"name": "card_lost"}, {"name": "card lost"}]})
@@ -109,17 +102,39 @@ def test_a_shot_with_a_foreign_label_is_refused():
         few_shot(SCHEMA, "", [Shot("hello", "greeting")])
 
 
-def test_shots_are_balanced_and_repeatable():
-    texts = [f"text {n}" for n in range(30)]
-    labels = ["a", "b", "c"] * 10
-    shots = choose_shots(texts, labels, per_label=2, seed=3)
-    assert sorted(shot.label for shot in shots) == ["a", "a", "b", "b", "c", "c"]
-    assert {shot.label for shot in shots[:3]} == {"a", "b", "c"}
-    assert shots == choose_shots(texts, labels, per_label=2, seed=3)
-    assert shots != choose_shots(texts, labels, per_label=2, seed=4)
-    assert all(labels[texts.index(shot.text)] == shot.label for shot in shots)
+def test_the_bare_prompt_has_the_question_and_the_names_and_defines_nothing():
+    instructions = "What does the customer want?\n\nA lost card is no refund, even if money is asked for."
+    assert render(bare(SCHEMA, instructions), "My card!")[0]["content"] == (
+        "What does the customer want?\nAnswer with one of: card lost, refund.")
+    assert prompt_sha256(bare({"labels": [{"name": "a"}, {"name": "b"}]}, "Which?")) == prompt_sha256(
+        zero_shot({"labels": [{"name": "a"}, {"name": "b"}]}, "Which?")), "where nothing is defined the two are one"
 
 
-def test_the_same_or_a_long_text_is_not_drawn_twice_or_at_all():
-    with pytest.raises(ValueError, match="'b' has 1 training texts"):
-        choose_shots(["x", "y", "z", "z", "long" * 200], ["a", "a", "b", "b", "b"], per_label=2, seed=0)
+@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
+def test_every_type_can_be_asked_barely_and_read_as_before(kind):
+    prompt = bare(kind.schema, "Be kind.\n\nAnd careful.", kind.name)
+    text = letter(1)
+    said = render(prompt, text, kind.data(1))
+    assert "careful" not in said[0]["content"] and "Be kind." in said[0]["content"]
+    assert prompt.read(completion(kind, 1), text) == zero_shot(kind.schema, "", kind.name).read(
+        completion(kind, 1), text)
+
+
+def test_examples_of_a_texts_own_stand_behind_those_of_the_prompt():
+    prompt = few_shot(SCHEMA, "", [Shot("Money back", "refund")])
+    said = render(prompt, "My card!", shots=[Shot("Stolen", "card_lost")])
+    assert [message["content"] for message in said[1:]] == ["Money back", "refund", "Stolen", "card lost", "My card!"]
+
+
+def test_how_many_neighbours_are_shown_is_part_of_the_prompt():
+    eight = nearest_shots(SCHEMA, "What?", 8)
+    assert prompt_sha256(eight) != prompt_sha256(zero_shot(SCHEMA, "What?"))
+    assert prompt_from_json(json.loads(json.dumps(prompt_to_json(eight)))) == eight
+    assert "neighbours" not in prompt_to_json(zero_shot(SCHEMA, "What?")), "hashes from before stay"
+
+
+def test_a_prompt_by_hand_says_what_was_written():
+    prompt = by_hand(SCHEMA, "classification", name="mine", system="Sort it.", instruction="Customer: {text}")
+    assert [message["content"] for message in render(prompt, " Hi ")] == ["Sort it.", "Customer: Hi"]
+    with pytest.raises(ValueError, match="must contain"):
+        by_hand(SCHEMA, "classification", name="mine", system="", instruction="no place")

@@ -85,12 +85,12 @@ def test_the_prompt_is_shown_as_it_is(judged, bob, client_of):
     assert "Say the mood." in html and "Answer with one of: negative, neutral, positive." in html
     assert zero.config["prompt_sha256"] in html and "solved ones" not in html
     html = page(client_of(bob), few)
-    assert "6 solved ones" in html and few.config["prompt"]["shots"][0]["text"] in html
+    assert "8 solved ones" in html and few.config["prompt"]["shots"][0]["text"] in html
 
 
 def test_the_best_prompt_and_the_one_that_lost_are_told_apart(judged, bob, client_of):
     best = judged.verdict.best_prompt
-    other = Run.objects.filter(kind__in=Run.PROMPTS).exclude(pk=best.pk).get()
+    other = Run.objects.filter(kind__in=Run.PROMPTS).exclude(pk=best.pk)[0]
     assert "It is the best prompt: what every training has to beat." in page(client_of(bob), best)
     html = page(client_of(bob), other)
     assert "tried on dev only." in html and "never looked at the test rows" in html

@@ -6,8 +6,8 @@
    weighed.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from django.conf import settings
@@ -19,46 +19,24 @@ from curation.services.embeddings import encoder_name, ensure_embeddings, load_e
 from curation.services.snapshots import FrozenRow, read_rows, require_approved
 from jobs.models import Job
 from jobs.progress import Progress
-from jobs.services import completing, enqueue, work_folder
-from labeling.models import Example
-from labeling.task_types import task_type
+from jobs.services import completing, enqueue
 from projects.errors import UserError
 from projects.models import Project
 from projects.services import audit
-from training.models import Evaluation, Run, TestLook, Verdict
-from training.openai_endpoint import parse_label
-from training.prompts import (
-    Prompt,
-    choose_shots,
-    choose_written_shots,
-    few_shot,
-    prompt_sha256,
-    prompt_to_json,
-    zero_shot,
-)
+from training.models import Evaluation, PromptVersion, Run, TestLook, Verdict
+from training.prompts import bare, few_shot, nearest_shots, prompt_sha256
+from training.prompts import zero_shot as with_definitions
+from training.services.asking import Candidate, asker_for, write_tried
 from training.services.economics import weigh_verdict
-from training.services.endpoint import answer_rows
-from training.services.scoring import (
-    Calibration,
-    Judged,
-    Stopwatch,
-    WrittenAnswers,
-    best,
-    calibrations,
-    judge,
-    judge_scores,
-    read_answers,
-    score_rows,
-    write_evaluation,
-    write_rows,
-)
+from training.services.scoring import Judged, Stopwatch, judge, write_evaluation
+from training.services.showing import N_SHOTS, Showable, contents_of, showable
+from training.services.written_prompts import candidate_of, newest_versions
 from training.sets_probe import SetsProbe, fit_sets_probe
 from training.verdict import gate
 
-SHOTS_PER_LABEL = 2
-WRITTEN_SHOTS = 4  # solved examples where answers are written
-WRITTEN_DEV_ROWS = 100  # a written answer takes seconds without a GPU: prompts are chosen on at most so many
 SEED = 0
+NEAREST_DEV_ROWS = 100  # above, the embedded model tries nearest examples only if asked to
+MOST_BY_HAND = 3  # of the prompts that somebody wrote, so many are tried unless more are chosen
 NEED_TWO = ("classification", "multilabel", "preference")
 NO_PROBE = {  # why nothing cheap can rival the language model
     "response": "No linear probe stands beside the models: it can choose among answers, and not write one.",
@@ -71,18 +49,63 @@ NO_PROBE = {  # why nothing cheap can rival the language model
 NO_PROBE["chat"] = NO_PROBE["response"]
 
 
-def start_baseline(snapshot: Snapshot, *, by: User, wake: bool = True) -> Job:
+@dataclass(frozen=True)
+class ArmOffer:
+    """A prompt that the baseline can try; key: what the form sends. what: how it asks, and what it costs."""
+
+    key: str
+    name: str
+    what: str
+    is_default: bool
+
+
+def offered_arms(snapshot: Snapshot) -> list[ArmOffer]:
+    """What can be tried on the snapshot, in the order in which it is tried; of equally good ones the first wins."""
+    n_dev, is_embedded = snapshot.counts["dev"], not settings.GOLDPAN_LLM_URL
+    has_time = not is_embedded or n_dev <= NEAREST_DEV_ROWS
+    cost = (f"No text shares its examples with another, so each is read in full: many times as long as the others on "
+            f"{n_dev:,} dev rows." if is_embedded else f"The endpoint reads {N_SHOTS} examples with each text.")
+    offers = [
+        ArmOffer("zero_shot", "Zero-shot", "The first paragraph of the guideline and the names of the answers.", True),
+        ArmOffer("defined", "With definitions", "The whole guideline, with its edge cases, and what each label means.",
+                 True),
+        ArmOffer("few_shot", f"With {N_SHOTS} examples", "The same solved ones for every text: balanced between "
+                 "labels, and those that best stand for the others.", True),
+        ArmOffer("nearest", f"With the {N_SHOTS} nearest examples",
+                 f"For each text the training rows most like it. {cost}", has_time)]
+    versions = newest_versions(snapshot.project)
+    return offers + [ArmOffer(_key(version), str(version), version.note, n < MOST_BY_HAND)
+                     for n, version in enumerate(versions)]
+
+
+def default_arms(snapshot: Snapshot) -> list[str]:
+    return [offer.key for offer in offered_arms(snapshot) if offer.is_default]
+
+
+def _key(version: PromptVersion) -> str:
+    return f"by_hand-{version.pk}"
+
+
+def start_baseline(snapshot: Snapshot, *, by: User, arms: Sequence[str] | None = None, wake: bool = True) -> Job:
     """Queue the prompt baseline; one that waits or runs already is returned.
 
-    Raises UserError if the snapshot is not approved or has a verdict already, or its task is not classification.
+    arms: keys of `offered_arms` that are tried; those that are by default if left out.
+    Raises UserError if the snapshot is not approved or has a verdict already, or no arm or one that is not offered is
+    chosen.
     """
     require_trainable(snapshot.project)
     require_approved(snapshot)
     _check_unjudged(snapshot)
+    offered = [offer.key for offer in offered_arms(snapshot)]
+    chosen = default_arms(snapshot) if arms is None else list(arms)
+    if not chosen:
+        raise UserError("Choose at least one prompt to try.")
+    if unknown := [key for key in chosen if key not in offered]:
+        raise UserError(f"“{unknown[0]}” is no prompt that can be tried here. There are: {', '.join(offered)}.")
     waiting = Job.objects.active().filter(project=snapshot.project, kind="baseline", params__snapshot=snapshot.pk)
     return waiting.first() or enqueue(
         "baseline", snapshot.project, title=f"Trying prompts on {snapshot}", requested_by=by,
-        params={"snapshot": snapshot.pk}, exclusive=f"baseline:{snapshot.pk}", wake=wake)
+        params={"snapshot": snapshot.pk, "arms": chosen}, exclusive=f"baseline:{snapshot.pk}", wake=wake)
 
 
 def training_obstacle(project: Project) -> str:
@@ -104,41 +127,30 @@ def _check_unjudged(snapshot: Snapshot) -> None:
                         "question. Freeze a new snapshot to ask again.")
 
 
-@dataclass(frozen=True)
-class _Arm:
-    """A prompt tried on dev: how well its answers did there; calibration: how labels are balanced, where there are."""
-
-    kind: str
-    prompt: Prompt
-    dev: Judged
-    seconds: float
-    config: dict[str, Any]
-    calibration: Calibration | None = None
-
-    @property
-    def dev_score(self) -> float:
-        return self.calibration.dev_accuracy if self.calibration else self.dev.measured.value
-
-
 def run_baseline(job: Job, progress: Progress) -> None:
     snapshot = Snapshot.objects.select_related("project").get(pk=job.params["snapshot"])
     require_approved(snapshot)
     _check_unjudged(snapshot)
     rows = read_rows(snapshot)
     train, dev, test = ([row for row in rows if row.split == split] for split in ("train", "dev", "test"))
-    asker = _asker(job, progress, [row.label for row in train])
-    arms = [asker.try_on_dev(kind, prompt, dev) for kind, prompt in _prompts(snapshot, train)]
+    shown = showable(job, snapshot, progress, rows=rows)
+    asker = asker_for(job, shown, progress, [row.label for row in train])
+    candidates = _candidates(snapshot, shown, job.params.get("arms") or default_arms(snapshot))
+    if not candidates:
+        raise UserError("None of the chosen prompts can be tried: no training row is short enough to be shown as an "
+                        "example. Choose a prompt without examples.")
+    arms = [asker.try_on_dev(candidate, dev) for candidate in candidates]
     winner = max(arms, key=lambda arm: arm.dev_score)
-    tested, seconds = asker.look_at_test(winner, test)
+    tested = asker.look_at_test(winner, test)
     probe = None if job.project.task_type in NO_PROBE else _probe(job, train, dev, test, progress)
     with completing(job) as result:
         best_run = None
         for arm in arms:
-            run = _new_run(job, snapshot, arm.kind, arm.config)
-            _evaluate(run, "dev", arm.dev, arm.seconds, arm.calibration)
+            run = write_tried(job, snapshot, arm, seed=SEED)
             if arm is winner:
                 best_run = run
-                evaluation = _evaluate(run, "test", tested, seconds, arm.calibration)
+                evaluation = write_evaluation(run, "test", tested.judged, seconds=tested.seconds, extra=tested.extra)
+                TestLook.objects.create(project=snapshot.project, run=run, n=evaluation.n)
         if probe:
             _write_probe(job, snapshot, probe)
         assert best_run is not None
@@ -148,109 +160,19 @@ def run_baseline(job: Job, progress: Progress) -> None:
         result |= {"verdict": verdict.outcome, "best_prompt": best_run.pk, "words": verdict.words}
 
 
-def _prompts(snapshot: Snapshot, train: list[FrozenRow]) -> list[tuple[str, Prompt]]:
+def _candidates(snapshot: Snapshot, shown: Showable, keys: Sequence[str]) -> list[Candidate]:
+    """The prompts of these arms, in the fixed order; one that says the same as an earlier one is left out."""
     project = snapshot.project
-    kind, schema, instructions = project.task_type, project.schema, project.instructions
-    arms = [(Run.Kind.zero_shot.value, zero_shot(schema, instructions, kind))]
-    texts, labels, data = [row.text for row in train], [row.label for row in train], [row.data for row in train]
-    try:
-        shots = choose_shots(texts, labels, per_label=SHOTS_PER_LABEL, seed=SEED, data=data) \
-            if kind == "classification" else choose_written_shots(texts, labels, n=WRITTEN_SHOTS, seed=SEED, data=data)
-    except ValueError as error:
-        raise UserError(f"No prompt with examples can be made: {error}. Add gold rows of that label.") from None
-    return [*arms, (Run.Kind.few_shot.value, few_shot(schema, instructions, shots, kind))] if shots else arms
-
-
-class _Asker(Protocol):
-    """Asks a model about rows: first on dev, under a prompt of a kind, then once on the test rows."""
-
-    def try_on_dev(self, kind: str, prompt: Prompt, dev: list[FrozenRow]) -> _Arm: ...
-
-    def look_at_test(self, arm: _Arm, test: list[FrozenRow]) -> tuple[Judged, float]:
-        """Return how well it did, and the seconds that it took."""
-
-
-def _asker(job: Job, progress: Progress, completions: list[str]) -> _Asker:
-    if settings.GOLDPAN_LLM_URL:
-        return _Endpoint(job, progress, completions)
-    has_labels = task_type(job.project.task_type).HAS_LABELS
-    return _Scorer(job, progress) if has_labels else _Writer(job, progress, completions)
-
-
-class _Scorer:
-    """Asks the embedded model, in a subprocess, for the likelihood of every label."""
-
-    def __init__(self, job: Job, progress: Progress) -> None:
-        self.project, self.folder, self.progress = job.project, work_folder(job), progress
-
-    def try_on_dev(self, kind: str, prompt: Prompt, dev: list[FrozenRow]) -> _Arm:
-        labels = self.project.labels
-        said = score_rows(dev, [prompt], folder=self.folder / f"dev-{kind}", progress=self.progress)[0]
-        gold = np.array([labels.index(row.label) for row in dev])
-        choices = calibrations(said, gold, [row.group for row in dev])
-        calibration = best(choices)
-        config = {"prompt": prompt_to_json(prompt), "prompt_sha256": prompt_sha256(prompt), "model": said.model,
-                  "calibration": asdict(calibration), "prompt_tokens": said.prompt_tokens,
-                  "calibrations": {choice.kind: choice.dev_accuracy for choice in choices}}
-        return _Arm(kind, prompt, judge_scores(self.project, dev, said.scores, calibration), said.seconds, config,
-                    calibration)
-
-    def look_at_test(self, arm: _Arm, test: list[FrozenRow]) -> tuple[Judged, float]:
-        said = score_rows(test, [arm.prompt], folder=self.folder / "test", progress=self.progress)[0]
-        assert arm.calibration is not None
-        return judge_scores(self.project, test, said.scores, arm.calibration), said.seconds
-
-
-class _Writer:
-    """Lets the embedded model write its answers, in a subprocess; one that cannot be read counts as wrong."""
-
-    def __init__(self, job: Job, progress: Progress, completions: list[str]) -> None:
-        self.project, self.folder, self.progress = job.project, work_folder(job), progress
-        self.completions = completions
-
-    def try_on_dev(self, kind: str, prompt: Prompt, dev: list[FrozenRow]) -> _Arm:
-        judged, said = self._write(f"dev-{kind}", prompt, dev[:WRITTEN_DEV_ROWS])
-        config = {"prompt": prompt_to_json(prompt), "prompt_sha256": prompt_sha256(prompt), "model": said.model,
-                  "prompt_tokens": said.prompt_tokens, "answer_tokens": said.answer_tokens, "n_cut": said.n_cut,
-                  "max_new_tokens": said.max_new_tokens}
-        return _Arm(kind, prompt, judged, said.seconds, config)
-
-    def look_at_test(self, arm: _Arm, test: list[FrozenRow]) -> tuple[Judged, float]:
-        judged, said = self._write("test", arm.prompt, test)
-        return judged, said.seconds
-
-    def _write(self, name: str, prompt: Prompt, rows: list[FrozenRow]) -> tuple[Judged, WrittenAnswers]:
-        [said] = write_rows(rows, [prompt], completions=self.completions, folder=self.folder / name,
-                            progress=self.progress)
-        return judge(self.project, rows, read_answers(prompt, rows, said.answers), answers=said.answers), said
-
-
-class _Endpoint:
-    """Asks an OpenAI-compatible endpoint for the answer itself; one that cannot be read counts as wrong."""
-
-    def __init__(self, job: Job, progress: Progress, completions: list[str]) -> None:
-        self.project, self.progress, self.longest = job.project, progress, max(map(len, completions), default=0)
-
-    def try_on_dev(self, kind: str, prompt: Prompt, dev: list[FrozenRow]) -> _Arm:
-        watch = Stopwatch()
-        judged = self._ask(prompt, dev, "Asking the endpoint about dev rows")
-        config: dict[str, Any] = {"prompt": prompt_to_json(prompt), "prompt_sha256": prompt_sha256(prompt),
-                                  "model": settings.GOLDPAN_LLM_MODEL}
-        calibration = None
-        if prompt.has_labels:
-            calibration = Calibration("as it is", (0.0,) * len(prompt.labels), judged.measured.value)
-            config |= {"calibration": asdict(calibration), "calibrations": {calibration.kind: judged.measured.value}}
-        return _Arm(kind, prompt, judged, watch.seconds, config, calibration)
-
-    def look_at_test(self, arm: _Arm, test: list[FrozenRow]) -> tuple[Judged, float]:
-        watch = Stopwatch()
-        return self._ask(arm.prompt, test, "Asking the endpoint about test rows"), watch.seconds
-
-    def _ask(self, prompt: Prompt, rows: list[FrozenRow], stage: str) -> Judged:
-        answers = answer_rows(prompt, rows, longest=self.longest, progress=self.progress, stage=stage)
-        said = [parse_label(answer, prompt) for answer in answers] if prompt.has_labels else read_answers(
-            prompt, rows, answers)
-        return judge(self.project, rows, said, answers=answers)
+    about = project.schema, project.instructions
+    kind, shots = project.task_type, shown.spread()
+    found = [Candidate(Run.Kind.zero_shot, bare(*about, kind)),
+             Candidate(Run.Kind.defined, with_definitions(*about, kind))]
+    if shots:
+        found.append(Candidate(Run.Kind.few_shot, few_shot(*about, shots, kind)))
+        found.append(Candidate(Run.Kind.nearest, nearest_shots(*about, N_SHOTS, kind)))
+    chosen = [candidate for candidate in found if candidate.kind in keys]
+    chosen += [candidate_of(version, shown) for version in newest_versions(project) if _key(version) in keys]
+    return list({prompt_sha256(candidate.prompt): candidate for candidate in reversed(chosen)}.values())[::-1]
 
 
 @dataclass(frozen=True)
@@ -266,8 +188,7 @@ class _Probed:
 def _probe(job: Job, train: list[FrozenRow], dev: list[FrozenRow], test: list[FrozenRow],
            progress: Progress) -> _Probed:
     progress("Fitting the probe", 0, 1)
-    contents = dict(Example.objects.filter(project=job.project, snapshot_rows__snapshot_id=job.params["snapshot"])
-                    .values_list("key", "content_sha256"))
+    contents = contents_of(job.project, [*train, *dev, *test])
     ensure_embeddings(job, {contents[row.key]: row.text for row in (*train, *dev, *test)}, progress)
 
     def vectors(rows: list[FrozenRow]) -> np.ndarray:
@@ -291,23 +212,13 @@ def _probe(job: Job, train: list[FrozenRow], dev: list[FrozenRow], test: list[Fr
 
 
 def _write_probe(job: Job, snapshot: Snapshot, probed: _Probed) -> None:
-    run = _new_run(job, snapshot, Run.Kind.probe, {"inverse_regularisation": probed.inverse_regularisation,
-                                                   "encoder": encoder_name(settings.GOLDPAN_ENCODER)})
+    run = Run.objects.create(
+        snapshot=snapshot, kind=Run.Kind.probe, seed=SEED, job=job, created_by=job.requested_by or snapshot.created_by,
+        config={"inverse_regularisation": probed.inverse_regularisation,
+                "encoder": encoder_name(settings.GOLDPAN_ENCODER)})
     for split, (judged, seconds) in (("dev", probed.dev), ("test", probed.test)):
         write_evaluation(run, split, judged, seconds=seconds, extra={"fit_seconds": probed.fit_seconds})
     TestLook.objects.create(project=snapshot.project, run=run, n=len(probed.test[0].predictions))
-
-
-def _new_run(job: Job, snapshot: Snapshot, kind: str, config: dict[str, Any]) -> Run:
-    return Run.objects.create(snapshot=snapshot, kind=kind, config=config, seed=SEED, job=job,
-                              created_by=job.requested_by or snapshot.created_by)
-
-
-def _evaluate(run: Run, split: str, judged: Judged, seconds: float, calibration: Calibration | None) -> Evaluation:
-    if split == "test":
-        TestLook.objects.create(project=run.project, run=run, n=len(judged.predictions))
-    extra = {"calibration": calibration.kind} if calibration else {}
-    return write_evaluation(run, split, judged, seconds=seconds, extra=extra)
 
 
 def _write_verdict(best_run: Run, evaluation: Evaluation) -> Verdict:

@@ -49,7 +49,7 @@ class Rival:
 
     @property
     def name(self) -> str:
-        return self.run.get_kind_display()
+        return self.run.title
 
     @property
     def is_lora(self) -> bool:
@@ -95,9 +95,17 @@ class Rival:
         return str(self.evaluation.metrics.get("calibration", ""))
 
     @property
-    def seconds_per_thousand(self) -> float:
-        """Wall time of answering 1,000 rows on this machine."""
-        return 1000 * self.evaluation.seconds / self.evaluation.n
+    def seconds_per_thousand(self) -> float | None:
+        """Wall time of answering 1,000 rows on this machine; None where an endpoint's answers were all known."""
+        n = self.evaluation.n - self.evaluation.metrics.get("usage", {}).get("n_cached", 0)
+        return 1000 * self.evaluation.seconds / n if n else None
+
+    @property
+    def cost_per_thousand(self) -> float | None:
+        """What 1,000 answers cost at the endpoint, by its price of tokens; None where there is no price."""
+        usage = self.evaluation.metrics.get("usage") or {}
+        n = self.evaluation.n - usage.get("n_cached", 0)
+        return 1000 * usage["cost"] / n if n and usage.get("cost") is not None else None
 
 
 def _range(interval: Interval, unit: str) -> str:

@@ -1,31 +1,104 @@
+"""The configured endpoint: what it is asked, what it has answered before, and what that costs."""
+
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 
 from curation.services.snapshots import FrozenRow
 from jobs.progress import Progress, silent
+from labeling.services.bulk import CHUNK
 from projects.errors import UserError
-from training.openai_endpoint import EndpointFailed, answer, parse_label
+from projects.models import Project
+from training.models import CachedAnswer
+from training.openai_endpoint import EndpointFailed, Reply, answer, parse_label, request_of, request_sha256
 from training.prompts import Prompt
+from training.rate_limit import RateLimit
+from training.services.scoring import RowShots
 
 LEAST_TOKENS = 64  # an answer may always have so many
 
 
-def answer_rows(prompt: Prompt, rows: Sequence[FrozenRow], *, longest: int = 0, progress: Progress = silent,
-                stage: str = "Asking the endpoint") -> list[str]:
-    """What the configured endpoint writes about each row.
+@dataclass(frozen=True)
+class Usage:
+    """What answers cost. n_cached: of n, how many were known already, for nothing; n_uncounted: the endpoint did not
+    say how many tokens. cost: in the currency of the price settings, None where no price is set."""
+
+    n: int
+    n_cached: int
+    n_uncounted: int
+    prompt_tokens: int
+    answer_tokens: int
+    cost: float | None
+
+
+@dataclass(frozen=True)
+class Said:
+    """An endpoint's answer to each row."""
+
+    answers: list[str]
+    usage: Usage
+
+
+def token_cost(prompt_tokens: int, answer_tokens: int) -> float | None:
+    """What so many tokens of the configured endpoint cost; None where no price is set."""
+    prices = settings.GOLDPAN_LLM_PRICE_INPUT, settings.GOLDPAN_LLM_PRICE_OUTPUT
+    return (prompt_tokens * prices[0] + answer_tokens * prices[1]) / 1e6 if any(prices) else None
+
+
+def answer_rows(project: Project, prompt: Prompt, rows: Sequence[FrozenRow], *, longest: int = 0,
+                shots: RowShots = None, progress: Progress = silent, stage: str = "Asking the endpoint") -> Said:
+    """What the configured endpoint writes about each row; what it has said to the same request before is not asked for.
 
     longest: characters of the longest training answer. A token has at least one, so an answer may be a quarter longer.
+    shots: solved examples of each row's own, for a prompt with neighbours.
+    Answers are kept as they come: a job that was cut off goes on where it stopped.
     """
+    max_tokens = max(LEAST_TOKENS, longest + longest // 4)
+    requests = [request_of(prompt, row.text, row.data, solved, model=settings.GOLDPAN_LLM_MODEL, max_tokens=max_tokens)
+                for row, solved in zip(rows, shots or [()] * len(rows), strict=True)]
+    keys = [request_sha256(settings.GOLDPAN_LLM_URL, request) for request in requests]
+    known = _known(project, keys)
+    missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in known}
+    new = _ask(project, missing, progress, stage)
+    prompt_tokens, answer_tokens = (sum(getattr(reply, name) or 0 for reply in new.values())
+                                    for name in ("prompt_tokens", "answer_tokens"))
+    return Said([(new.get(key) or known[key]).text for key in keys], Usage(
+        len(rows), len(rows) - len(new), sum(reply.prompt_tokens is None for reply in new.values()), prompt_tokens,
+        answer_tokens, token_cost(prompt_tokens, answer_tokens)))
+
+
+def classify_rows(project: Project, prompt: Prompt, rows: Sequence[FrozenRow], *,
+                  shots: RowShots = None) -> list[str | None]:
+    """The configured endpoint's label for each row, None where its answer is no label."""
+    return [parse_label(said, prompt) for said in answer_rows(project, prompt, rows, shots=shots).answers]
+
+
+def _known(project: Project, keys: Sequence[str]) -> dict[str, Reply]:
+    found: dict[str, Reply] = {}
+    for start in range(0, len(keys), CHUNK):
+        found |= {one.request_sha256: Reply(one.answer, one.prompt_tokens, one.answer_tokens)
+                  for one in CachedAnswer.objects.filter(project=project, request_sha256__in=keys[start:start + CHUNK])}
+    return found
+
+
+def _ask(project: Project, requests: dict[str, dict[str, Any]], progress: Progress, stage: str) -> dict[str, Reply]:
+    keys = list(requests)
+
+    def keep(start: int, replies: Sequence[Reply]) -> None:
+        CachedAnswer.objects.bulk_create((CachedAnswer(
+            project=project, request_sha256=key, answer=reply.text, prompt_tokens=reply.prompt_tokens,
+            answer_tokens=reply.answer_tokens) for key, reply in zip(keys[start:start + len(replies)], replies,
+                                                                     strict=True)), ignore_conflicts=True)
+
+    if not keys:
+        return {}
     try:
-        return answer(settings.GOLDPAN_LLM_URL, settings.GOLDPAN_LLM_KEY, settings.GOLDPAN_LLM_MODEL, prompt,
-                      [row.text for row in rows], data=[row.data for row in rows],
-                      max_tokens=max(LEAST_TOKENS, longest + longest // 4), progress=progress, stage=stage,
-                      allowed_origins=settings.GOLDPAN_ALLOWED_ORIGINS)
+        replies = answer(settings.GOLDPAN_LLM_URL, settings.GOLDPAN_LLM_KEY, list(requests.values()), keep=keep,
+                         limit=RateLimit(settings.GOLDPAN_LLM_REQUESTS_PER_MINUTE,
+                                         settings.GOLDPAN_LLM_TOKENS_PER_MINUTE),
+                         allowed_origins=settings.GOLDPAN_ALLOWED_ORIGINS, progress=progress, stage=stage)
     except (EndpointFailed, ValueError) as error:  # no answer, or an address that is not allowed
         raise UserError(str(error)) from error
-
-
-def classify_rows(prompt: Prompt, rows: Sequence[FrozenRow]) -> list[str | None]:
-    """The configured endpoint's label for each row, None where its answer is no label."""
-    return [parse_label(said, prompt) for said in answer_rows(prompt, rows)]
+    return dict(zip(keys, replies, strict=True))

@@ -21,8 +21,9 @@ from projects.objects import open_object, put_object
 from training.calibration import contextual, cross_fitted, fit_label_bias, probabilities
 from training.metrics import WHOLE, Answered, Measured
 from training.models import Evaluation, Run
-from training.prompts import Prompt, prompt_to_json
+from training.prompts import Prompt, Shot, prompt_to_json, shot_to_json
 
+RowShots = Sequence[Sequence[Shot]] | None  # solved examples of each row's own
 CALIBRATIONS = ("as it is", "contextual", "balance fitted on dev")
 
 
@@ -38,10 +39,13 @@ class LabelScores:
 
 
 def score_rows(rows: Sequence[FrozenRow], prompts: Sequence[Prompt], *, folder: Path, progress: Progress,
-               adapter: Path | None = None) -> list[LabelScores]:
-    """Score the rows under each prompt with the embedded model, or an adapter on it, in a subprocess."""
+               adapter: Path | None = None, shots: RowShots = None) -> list[LabelScores]:
+    """Score the rows under each prompt with the embedded model, or an adapter on it, in a subprocess.
+
+    shots: of each row's own, for a prompt with neighbours.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    texts = write_texts(rows, folder)
+    texts = write_texts(rows, folder, shots)
     answer = run_child("training.label_scoring", {
         "model": str(settings.GOLDPAN_BASE_MODEL), "adapter": str(adapter) if adapter else None,
         "prompts": [prompt_to_json(prompt) for prompt in prompts], "texts_file": str(texts),
@@ -64,16 +68,16 @@ class WrittenAnswers:
 
 
 def write_rows(rows: Sequence[FrozenRow], prompts: Sequence[Prompt], *, completions: Sequence[str], folder: Path,
-               progress: Progress, adapter: Path | None = None) -> list[WrittenAnswers]:
+               progress: Progress, adapter: Path | None = None, shots: RowShots = None) -> list[WrittenAnswers]:
     """Let the embedded model, or an adapter on it, answer the rows under each prompt in a subprocess.
 
-    completions: the training answers, which say how long an answer may get.
+    completions: the training answers, which say how long an answer may get. shots: as in `score_rows`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "completions.json").write_text(json.dumps(list(completions)))
     told = run_child("training.generation", {
         "model": str(settings.GOLDPAN_BASE_MODEL), "adapter": str(adapter) if adapter else None,
-        "prompts": [prompt_to_json(prompt) for prompt in prompts], "texts_file": str(write_texts(rows, folder)),
+        "prompts": [prompt_to_json(prompt) for prompt in prompts], "texts_file": str(write_texts(rows, folder, shots)),
         "completions_file": str(folder / "completions.json"), "threads": settings.GOLDPAN_THREADS},
         folder=folder, progress=progress)
     return [WrittenAnswers(
@@ -94,11 +98,13 @@ def _read(prompt: Prompt, text: str, answer: str) -> str | None:
         return None
 
 
-def write_texts(rows: Sequence[FrozenRow], folder: Path) -> Path:
+def write_texts(rows: Sequence[FrozenRow], folder: Path, shots: RowShots = None) -> Path:
     """Write what a model is asked about: a line for every row, without its answer."""
     texts = folder / "texts.jsonl"
-    texts.write_text("".join(json.dumps({"text": row.text, **({"data": row.data} if row.data else {})}) + "\n"
-                             for row in rows))
+    texts.write_text("".join(json.dumps({
+        "text": row.text, **({"data": row.data} if row.data else {}),
+        **({"shots": [shot_to_json(shot) for shot in solved]} if solved else {})}) + "\n"
+        for row, solved in zip(rows, shots or [()] * len(rows), strict=True)))
     return texts
 
 

@@ -32,7 +32,9 @@ from training.models import Adapter, Evaluation, Run, Verdict
 from training.prompts import prompt_from_json
 from training.services.endpoint import classify_rows
 from training.services.evaluation import materialise
-from training.services.scoring import Calibration, score_rows
+from training.services.quoting import has_lost_a_quote
+from training.services.scoring import Calibration, RowShots, score_rows
+from training.services.showing import showable
 
 MOST = 5_000  # examples of one refresh: a language model without a GPU takes minutes for so many
 
@@ -73,7 +75,9 @@ def best_source(project: Project) -> Source:
 
 
 def _can_be_asked(run: Run) -> bool:
-    """Whether the model that this prompt was judged with is still the one that would answer."""
+    """Whether prompt and model are still those that were judged."""
+    if has_lost_a_quote(run):
+        return False
     if _is_embedded(run):
         return True
     return bool(settings.GOLDPAN_LLM_URL) and run.config.get("model") == settings.GOLDPAN_LLM_MODEL
@@ -169,7 +173,10 @@ def _learnt(source: Source) -> Q:
     if source.adapter is not None:
         return Q(pk__in=source.adapter.run.snapshot.rows.filter(split="train").values("example_id"))
     if source.prompt is not None:
-        return Q(text__in=[shot["text"] for shot in source.prompt.config["prompt"]["shots"]])
+        prompt = source.prompt.config["prompt"]
+        if prompt.get("neighbours"):
+            return Q(pk__in=source.prompt.snapshot.rows.filter(split="train").values("example_id"))
+        return Q(text__in=[shot["text"] for shot in prompt["shots"]])
     return Q(pk__in=[])
 
 
@@ -182,14 +189,21 @@ def _answers(job: Job, source: Source, asked: Sequence[Example], progress: Progr
     prompt, labels = prompt_from_json(run.config["prompt"]), job.project.labels
     rows = [FrozenRow(one.key, one.text, "", Example.Split.pool, one.group) for one in asked]
     if source.prompt is not None and not _is_embedded(run):
-        said = classify_rows(prompt, rows)
+        said = classify_rows(job.project, prompt, rows, shots=_nearest(job, run, rows, progress))
         return {one.pk: label for one, label in zip(asked, said, strict=True) if label in labels}
     folder = work_folder(job)
     adapter = materialise(source.adapter, folder / "adapter") if source.adapter else None
-    scores = score_rows(rows, [prompt], folder=folder, progress=progress, adapter=adapter)[0].scores
+    scores = score_rows(rows, [prompt], folder=folder, progress=progress, adapter=adapter,
+                        shots=_nearest(job, run, rows, progress))[0].scores
     chosen, _ = _calibration(run).predict(scores)
     names = [label.name for label in prompt.labels]
     return {one.pk: names[k] for one, k in zip(asked, chosen, strict=True) if names[k] in labels}
+
+
+def _nearest(job: Job, run: Run, rows: Sequence[FrozenRow], progress: Progress) -> RowShots:
+    """What a prompt shows beside each row, from its own snapshot; None where it shows the same to all."""
+    k = run.config["prompt"].get("neighbours", 0)
+    return showable(job, run.snapshot, progress).nearest(rows, k) if k else None
 
 
 def _calibration(run: Run) -> Calibration:

@@ -4,11 +4,13 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from curation.models import Snapshot
+from projects.errors import UserError
 from projects.models import Project
 from projects.rights import on
 from projects.views import Request
+from training.forms import BaselineForm
 from training.models import Adapter
-from training.services.baseline import NO_PROBE, start_baseline
+from training.services.baseline import NO_PROBE, offered_arms, start_baseline
 from training.services.comparison import MAX_LOOKS, compare
 from training.services.overview import states_of
 from training.services.promotion import standing
@@ -34,11 +36,16 @@ def comparison(request: Request, snapshot: Snapshot) -> HttpResponse:
         "project": project, "nav": "training:run-list", "snapshot": snapshot, "comparison": found,
         "state": states_of(project, [snapshot])[0], "may": may(request, project), "adapter": adapter,
         "standing": standing(adapter) if adapter and adapter.stage != Adapter.Stage.champion else None,
+        "arms": [] if found.verdict else offered_arms(snapshot), "has_costs": any(
+            rival.cost_per_thousand is not None for rival in found.rivals),
         "target": project.target_value, "max_looks": MAX_LOOKS, "no_probe": NO_PROBE.get(project.task_type, "")})
 
 
 @on(Snapshot, "run_baseline")
 @require_POST
 def baseline_start(request: Request, snapshot: Snapshot) -> HttpResponse:
-    start_baseline(snapshot, by=request.user)
+    form = BaselineForm(request.POST, offers=offered_arms(snapshot))
+    if not form.is_valid():
+        raise UserError("One of the prompts on your page is not offered any more. Reload the page and choose again.")
+    start_baseline(snapshot, by=request.user, arms=form.cleaned_data["arms"] if "choice" in request.POST else None)
     return redirect("training:comparison", snapshot.pk)

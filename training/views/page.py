@@ -7,4 +7,4 @@ from projects.rights import MAY, role_in
 def may(request: HttpRequest, project: Project) -> dict[str, bool]:
     """Which of the actions that these pages offer the person has in the project."""
     role = role_in(request.user, project)
-    return {action: role in MAY[action] for action in ("run_baseline", "train", "promote")}
+    return {action: role in MAY[action] for action in ("run_baseline", "train", "promote", "write_prompts")}

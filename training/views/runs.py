@@ -84,11 +84,15 @@ def _settings_of(run: Run) -> list[tuple[str, Any]]:
         place = EXECUTORS[run.executor].label if run.executor in EXECUTORS else run.executor
         known = [(label, config["training"][name]) for name, (label, _) in KNOBS.items() if name in config["training"]]
         return [("Where it trains", place), *known]
+    usage = config.get("usage", {})
     model, _, digest = config.get("model", "").partition("@sha256:")
     named = {"Model": model or None, "Model's hash": digest[:16] or None,
              "Balance of labels": config.get("calibration", {}).get("kind"),
              "Embeddings": config.get("encoder"), "Inverse regularisation": config.get("inverse_regularisation"),
-             "Tokens read on dev": config.get("prompt_tokens"), "Tokens written on dev": config.get("answer_tokens"),
+             "Tokens read on dev": usage.get("prompt_tokens", config.get("prompt_tokens")),
+             "Tokens written on dev": usage.get("answer_tokens", config.get("answer_tokens")),
+             "Answers known before": usage.get("n_cached"), "Answers whose tokens nobody counted":
+                 usage.get("n_uncounted") or None, "Cost on dev, by the price of tokens": usage.get("cost"),
              "Longest answer, in tokens": config.get("max_new_tokens"), "Answers cut off on dev": config.get("n_cut"),
              "Seed": run.seed}
     return [(name, value) for name, value in named.items() if value is not None]
