@@ -11,11 +11,13 @@ class Command(GoldpanCommand):
 
     def arguments(self, parser: ArgumentParser) -> None:
         add_snapshot(parser)
+        parser.add_argument("--arms", nargs="+", metavar="ARM", help="which prompts are tried: zero_shot, defined, "
+                            "few_shot, nearest, by_hand-<id>; those that the page ticks if left out")
         add_worker(parser)
         add_by(parser)
 
     def work(self, **options: Any) -> dict[str, Any]:
         project = project_of(options["project"])
         job = start_baseline(snapshot_of(project, options["snapshot"]), by=user_of(options["by"], project),
-                             wake=options["worker"])
+                             arms=options["arms"], wake=options["worker"])
         return self.finish(job, on_worker=options["worker"]).result
