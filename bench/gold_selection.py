@@ -34,6 +34,7 @@ from curation.label_quality import score_labels
 from curation.probabilities import out_of_sample_probabilities
 from curation.selection import Candidates, GoldRule, matched_draws, select_gold
 from goldpan.demo_data import LABELS, SDIST, labels_of, read_tweets, truth_of
+from stats.intervals import wilson
 from training.arms import Labelled, learn_and_judge
 from training.finetune import TrainingConfig
 from training.prompts import short
@@ -197,9 +198,12 @@ def _compare_with_llm(data: Data) -> None:
             started = time.perf_counter()
             said, steps = _said_by_lora(data, *arms[name], seed)
             right[name].append(said)
-            seconds[name] += time.perf_counter() - started
+            took = time.perf_counter() - started
+            seconds[name] += took
             sizes[name] = len(arms[name][0]), steps
-            print(f"  seed {seed}, LoRA on {name}: {said.mean():.3f}", flush=True)
+            share = wilson(int(said.sum()), len(said))
+            print(f"  seed {seed}, LoRA on {name}: {share.estimate:.3f} ({share.low:.3f}–{share.high:.3f}), "
+                  f"{took:.0f} s", flush=True)
     print("\n| LoRA learned from | rows | steps | accuracy | 95 % | seconds a seed |\n|---|---|---|---|---|---|")
     for name in names:
         share = mean_accuracy(np.stack(right[name]), data.judge.groups, seed=0)
