@@ -204,12 +204,10 @@ def train(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, A
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         if stop.asked:
             sys.exit(128 + signal.SIGTERM)
-        if distributed.rank():
-            return {}
-        if not any(row["step"] == total for row in log.epochs):
-            return _stopped_at_cap(log, total, spent)
     if distributed.rank():
         return {}
+    if not finish and not any(row["step"] == total for row in log.epochs):
+        return _stopped_at_cap(log, total, spent)
     if not log.epochs:
         raise ValueError("No epoch has been scored yet, so there is nothing to keep: let the run go on.")
     return {**_result(folder, log, encoded, Path(spec["model"]), checkpoint), **spent.to_json()}

@@ -78,9 +78,9 @@ def run_quote(job: Job, progress: Progress) -> None:
     trial = run_child("training.trial", finetune_spec(config, folder), folder=folder, progress=progress)
     training = config_from_json(config["training"])
     found = estimate(trial, training)
-    machine = economics_of(snapshot.project).machine
+    economics = economics_of(snapshot.project)
+    machine, currency = economics.machine, economics.currency
     money = found.seconds / 3600 * machine.per_hour if machine and machine.per_hour is not None else None
-    currency = economics_of(snapshot.project).currency
     advice = elsewhere(trial, training, [
         Machine(row.name, row.per_hour or 0.0, row.currency, row.memory_gb, row.teraflops)
         for row in prices(Price.Kind.machine)])

@@ -39,9 +39,6 @@ def start_training(snapshot: Snapshot, *, by: User, config: dict[str, Any] | Non
     """Queue a LoRA run; on this machine by the newest quote for exactly this snapshot and config.
 
     executor: where it is trained, a name that GOLDPAN_EXECUTORS offers.
-
-    executor: where it is trained, a name that GOLDPAN_EXECUTORS offers.
-
     config: values of TrainingConfig that differ from its defaults.
     override_reason: why to train although the gate does not advise it; written into the run and the audit.
     cap_seconds, cap_money: where it stops, whichever comes first; the quote's cap if neither is said. Elsewhere there
