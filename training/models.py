@@ -367,6 +367,10 @@ class Price(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def of_seconds(self, seconds: float) -> float | None:
+        """What a machine costs for so long, in its currency; None where its hour has no price."""
+        return None if self.per_hour is None else seconds / 3600 * self.per_hour
+
 
 class ProjectEconomics(models.Model):
     """What answers are worth and cost in a project, as somebody said it. The newest counts; empty is not said."""

@@ -342,5 +342,5 @@ def test_the_embedded_model_resumes_after_a_kill_to_the_same_loss(tmp_path):
     run_child("training.finetune", spec_of(whole, EMBEDDED, **changed), folder=whole)
     kill_at(killed, spec_of(killed, EMBEDDED, **changed), 5, signal.SIGKILL)
     result = run_child("training.finetune", spec_of(killed, EMBEDDED, **changed), folder=killed)
-    assert result["resumed_from"] in (3, 6)
+    assert result["resumed_from"] in (4, 6)  # 4 is the end of an epoch
     assert losses(killed) == pytest.approx(losses(whole), abs=1e-4)

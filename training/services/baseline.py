@@ -15,7 +15,7 @@ from django.contrib.auth.models import User
 
 from curation.models import Snapshot
 from curation.probabilities import Probe, fit_probe
-from curation.services.embeddings import encoder_name, ensure_embeddings, load_embeddings
+from curation.services.embeddings import encoder_name
 from curation.services.snapshots import FrozenRow, read_rows, require_approved
 from jobs.models import Job
 from jobs.progress import Progress
@@ -29,7 +29,7 @@ from training.prompts import zero_shot as with_definitions
 from training.services.asking import Candidate, asker_for, write_tried
 from training.services.economics import weigh_verdict
 from training.services.scoring import Judged, Stopwatch, judge, write_evaluation
-from training.services.showing import N_SHOTS, Showable, contents_of, showable
+from training.services.showing import N_SHOTS, Showable, showable, vectors_of
 from training.services.written_prompts import candidate_of, newest_versions
 from training.sets_probe import SetsProbe, fit_sets_probe
 from training.verdict import gate
@@ -188,27 +188,23 @@ class _Probed:
 def _probe(job: Job, train: list[FrozenRow], dev: list[FrozenRow], test: list[FrozenRow],
            progress: Progress) -> _Probed:
     progress("Fitting the probe", 0, 1)
-    contents = contents_of(job.project, [*train, *dev, *test])
-    ensure_embeddings(job, {contents[row.key]: row.text for row in (*train, *dev, *test)}, progress)
-
-    def vectors(rows: list[FrozenRow]) -> np.ndarray:
-        return load_embeddings([contents[row.key] for row in rows])
-
+    every = vectors_of(job, [*train, *dev, *test], progress)
+    of_train, of_dev, of_test = np.split(every, [len(train), len(train) + len(dev)])
     watch = Stopwatch()
-    given = vectors(train), [row.label for row in train], vectors(dev), [row.label for row in dev]
+    given = of_train, [row.label for row in train], of_dev, [row.label for row in dev]
     is_sets = job.project.task_type == "multilabel"
     probe: Probe | SetsProbe = fit_sets_probe(*given, seed=SEED) if is_sets else fit_probe(*given, seed=SEED)
     fit_seconds = watch.seconds
 
-    def predict(rows: list[FrozenRow]) -> tuple[Judged, float]:
+    def predict(rows: list[FrozenRow], vectors: np.ndarray) -> tuple[Judged, float]:
         watch = Stopwatch()
         if isinstance(probe, SetsProbe):
-            return judge(job.project, rows, probe.predict(vectors(rows))), watch.seconds
-        probabilities = probe.predict_proba(vectors(rows))
+            return judge(job.project, rows, probe.predict(vectors)), watch.seconds
+        probabilities = probe.predict_proba(vectors)
         said = [probe.labels[k] for k in probabilities.argmax(axis=1)]
         return judge(job.project, rows, said, probability=list(probabilities.max(axis=1))), watch.seconds
 
-    return _Probed(probe.inverse_regularisation, predict(dev), predict(test), fit_seconds)
+    return _Probed(probe.inverse_regularisation, predict(dev, of_dev), predict(test, of_test), fit_seconds)
 
 
 def _write_probe(job: Job, snapshot: Snapshot, probed: _Probed) -> None:

@@ -80,7 +80,7 @@ def run_quote(job: Job, progress: Progress) -> None:
     found = estimate(trial, training)
     economics = economics_of(snapshot.project)
     machine, currency = economics.machine, economics.currency
-    money = found.seconds / 3600 * machine.per_hour if machine and machine.per_hour is not None else None
+    money = machine.of_seconds(found.seconds) if machine else None
     advice = elsewhere(trial, training, [
         Machine(row.name, row.per_hour or 0.0, row.currency, row.memory_gb, row.teraflops)
         for row in prices(Price.Kind.machine)])

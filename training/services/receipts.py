@@ -21,7 +21,7 @@ def write_receipt(run: Run, found: Mapping[str, Any], *, is_whole: bool) -> Rece
     machine = quote.machine if quote else None
     return Receipt.objects.create(
         run=run, quote=quote, seconds=seconds, cpu_seconds=found["cpu_seconds"], peak_mb=found["peak_mb"],
-        money=seconds / 3600 * machine.per_hour if machine and machine.per_hour is not None else None,
+        money=machine.of_seconds(seconds) if machine else None,
         steps=found["steps"], is_whole=is_whole, found={
             name: found[name] for name in ("n_steps", "n_epochs", "best_dev", "chosen_by", "best_step")
             if name in found})

@@ -58,7 +58,7 @@ class Showable:
             return None
         if not self.rows:
             return [()] * len(asked)
-        vectors = _vectors(self.job, asked, self.progress)
+        vectors = vectors_of(self.job, asked, self.progress)
         found = []
         for row, order in zip(asked, nearest(self.vectors, vectors, k + 1), strict=True):
             shots = [_shot(self.rows[n]) for n in order if self.rows[n].text.strip() != row.text.strip()]
@@ -76,15 +76,15 @@ def showable(job: Job, snapshot: Snapshot, progress: Progress, *, rows: Sequence
         if row.split == "train" and row.text.strip() and _size(row) <= longest and row.text.strip() not in texts:
             texts.add(row.text.strip())
             train.append(row)
-    vectors = _vectors(job, train, progress)
+    vectors = vectors_of(job, train, progress)
     threshold = snapshot.report.duplicate_threshold if snapshot.report else DEFAULT
-    is_clear = clear_of(vectors, _vectors(job, [row for row in rows if row.split != "train"], progress),
+    is_clear = clear_of(vectors, vectors_of(job, [row for row in rows if row.split != "train"], progress),
                         threshold=threshold)
     return Showable(job, snapshot, [row for row, clear in zip(train, is_clear, strict=True) if clear],
                     vectors[is_clear], int((~is_clear).sum()), progress)
 
 
-def contents_of(project: Project, rows: Sequence[FrozenRow]) -> dict[str, str]:
+def _contents_of(project: Project, rows: Sequence[FrozenRow]) -> dict[str, str]:
     """key → the hash by which the text's embedding is known."""
     keys = [row.key for row in rows]
     found: dict[str, str] = {}
@@ -94,10 +94,11 @@ def contents_of(project: Project, rows: Sequence[FrozenRow]) -> dict[str, str]:
     return found
 
 
-def _vectors(job: Job, rows: Sequence[FrozenRow], progress: Progress) -> np.ndarray:
+def vectors_of(job: Job, rows: Sequence[FrozenRow], progress: Progress) -> np.ndarray:
+    """Return (n, d) embeddings of length 1, a row for each; texts that have none yet get theirs."""
     if not rows:
         return np.zeros((0, 1), dtype=np.float32)
-    contents = contents_of(job.project, rows)
+    contents = _contents_of(job.project, rows)
     ensure_embeddings(job, {contents[row.key]: row.text for row in rows}, progress)
     return load_embeddings([contents[row.key] for row in rows])
 
