@@ -130,8 +130,9 @@ def _copy(table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
 
 
 @models.BigAutoField.register_lookup
+@models.CharField.register_lookup
 class Among(models.Lookup):
-    """`filter(pk__among=ids)`: one of many ids as a single parameter, where `__in` would spend one on each."""
+    """`filter(pk__among=ids)`: one of many ids or names as one parameter, where `__in` would spend one on each."""
 
     lookup_name = "among"
     prepare_rhs = False

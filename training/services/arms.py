@@ -29,7 +29,6 @@ from jobs.models import Job
 from jobs.progress import Progress
 from jobs.services import completing, earlier_folders, enqueue, work_folder
 from labeling.models import Example
-from labeling.services.bulk import CHUNK
 from projects.errors import UserError
 from projects.models import Project
 from projects.objects import open_object, put_object
@@ -138,11 +137,7 @@ def _check(judges: Rows, chosen: Sequence[ExperimentArm], *, known: set[str]) ->
 
 def _texts(rows: Rows) -> dict[int, str]:
     """Example id → text."""
-    ids = list({pk for pk, _ in rows})
-    found: dict[int, str] = {}
-    for start in range(0, len(ids), CHUNK):
-        found.update(Example.objects.filter(pk__in=ids[start:start + CHUNK]).values_list("pk", "text"))
-    return found
+    return dict(Example.objects.filter(pk__among={pk for pk, _ in rows}).values_list("pk", "text"))
 
 
 def _labelled(rows: Rows) -> list[Labelled]:
@@ -204,7 +199,7 @@ def _learn(training: ArmTraining, arm: ExperimentArm, seed: int, judges: Sequenc
 def _compared(training: ArmTraining, chosen: Sequence[ExperimentArm],
               ids: Sequence[int]) -> tuple[list[dict[str, Any]], list[str]]:
     """Every arm's figures beside the probe's, and the words."""
-    group_of = dict(Example.objects.filter(pk__in=ids).values_list("pk", "group"))
+    group_of = dict(Example.objects.filter(pk__among=ids).values_list("pk", "group"))
     groups = np.array([group_of[pk] for pk in ids])
     results = {arm.pk: [one for one in training.results.order_by("seed") if one.arm_id == arm.pk] for arm in chosen}
     right = {arm.name: np.stack([_read_right(one) for one in results[arm.pk]]) for arm in chosen}

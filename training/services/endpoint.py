@@ -8,7 +8,6 @@ from django.conf import settings
 
 from curation.services.snapshots import FrozenRow
 from jobs.progress import Progress, silent
-from labeling.services.bulk import CHUNK
 from projects.errors import UserError
 from projects.models import Project
 from training.models import CachedAnswer
@@ -76,11 +75,8 @@ def classify_rows(project: Project, prompt: Prompt, rows: Sequence[FrozenRow], *
 
 
 def _known(project: Project, keys: Sequence[str]) -> dict[str, Reply]:
-    found: dict[str, Reply] = {}
-    for start in range(0, len(keys), CHUNK):
-        found |= {one.request_sha256: Reply(one.answer, one.prompt_tokens, one.answer_tokens)
-                  for one in CachedAnswer.objects.filter(project=project, request_sha256__in=keys[start:start + CHUNK])}
-    return found
+    return {one.request_sha256: Reply(one.answer, one.prompt_tokens, one.answer_tokens)
+            for one in CachedAnswer.objects.filter(project=project, request_sha256__among=keys)}
 
 
 def _ask(project: Project, requests: dict[str, dict[str, Any]], progress: Progress, stage: str) -> dict[str, Reply]:

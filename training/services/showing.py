@@ -12,7 +12,6 @@ from curation.services.snapshots import FrozenRow, read_rows
 from jobs.models import Job
 from jobs.progress import Progress
 from labeling.models import Example
-from labeling.services.bulk import CHUNK
 from labeling.task_types import task_type
 from projects.models import Project
 from training.prompts import CLASSIFICATION, Shot
@@ -86,12 +85,8 @@ def showable(job: Job, snapshot: Snapshot, progress: Progress, *, rows: Sequence
 
 def _contents_of(project: Project, rows: Sequence[FrozenRow]) -> dict[str, str]:
     """key → the hash by which the text's embedding is known."""
-    keys = [row.key for row in rows]
-    found: dict[str, str] = {}
-    for start in range(0, len(keys), CHUNK):
-        found |= dict(Example.objects.filter(project=project, key__in=keys[start:start + CHUNK])
-                      .values_list("key", "content_sha256"))
-    return found
+    return dict(Example.objects.filter(project=project, key__among=[row.key for row in rows])
+                .values_list("key", "content_sha256"))
 
 
 def vectors_of(job: Job, rows: Sequence[FrozenRow], progress: Progress) -> np.ndarray:
