@@ -14,7 +14,7 @@ from scipy.stats import binom, norm
 
 from stats.intervals import Interval
 from stats.paired import PairedScores, compare_right_wrong, compare_scores
-from training.verdict import p_words
+from training.verdict import p_words, signed
 
 MIN_ROWS = 30  # in a smaller slice hardly any drop could be seen
 MAX_SHARE = 0.9  # a slice of nearly all rows says what all rows say
@@ -87,6 +87,11 @@ class SliceFinding:
         return p_words(self.p_adjusted)
 
     @property
+    def difference_range(self) -> str:
+        """The interval as it stands small under the difference: “−12.5 to +1.0”."""
+        return f"{signed(self.compared.difference.low)} to {signed(self.compared.difference.high)}"
+
+    @property
     def part(self) -> str:
         """What stands in the address of the page with its rows."""
         return f"{self.kind}:{self.name}"
@@ -146,7 +151,8 @@ def of_label(gold: np.ndarray, first: np.ndarray, second: np.ndarray, *, groups:
     """Compare two runs by the F1 of one label: (n,) bools over all test rows, whether it is right, and whether each
     run says it.
 
-    By F1 and not by the share of its rows that are right: a run that says this label to everything has that at 1.
+    By F1 and not by the share of its rows that are right: a run that says this label to everything has that at 1. Rows
+    won and lost are those that have the label.
     Raises ValueError if no row has the label.
     """
     if not gold.any():
@@ -155,8 +161,7 @@ def of_label(gold: np.ndarray, first: np.ndarray, second: np.ndarray, *, groups:
     counts = [np.column_stack([gold & said, gold, said]).astype(float) for said in (first, second)]
     found = compare_scores(*counts, _f1, groups=groups, seed=seed, n_resamples=n_resamples,
                            unseen=(np.array([share] * 3), np.array([0, share, 0])))
-    right = [said == gold for said in (first, second)]
-    return Compared(int(gold.sum()), int(np.sum(right[1] & ~right[0])), int(np.sum(right[0] & ~right[1])),
+    return Compared(int(gold.sum()), int(np.sum(gold & second & ~first)), int(np.sum(gold & first & ~second)),
                     found.difference, _of_swaps(found), is_whole=False)
 
 

@@ -107,8 +107,8 @@ def compare_words(prompt: Measured, adapter: Measured, probe: Measured | None,
         answer = f"No, it is worse by {_whole_points(-difference.estimate)}."
     else:
         answer = "Not proven better than the prompt."
-    sentences.append(f"The difference is {_signed(difference.estimate)} points, between {_signed(difference.low)} and "
-                     f"{_signed(difference.high)} (95 % interval).")
+    sentences.append(f"The difference is {signed(difference.estimate)} points, between {signed(difference.low)} and "
+                     f"{signed(difference.high)} (95 % interval).")
     sentences.append(_target_sentence(adapter, target))
     if probe is not None:
         sentences.append(_probe_sentence(probe, adapter))
@@ -223,7 +223,8 @@ def _plural(number: str) -> str:
     return f"{number} point" if number == "1" else f"{number} points"
 
 
-def _signed(difference: float) -> str:
+def signed(difference: float) -> str:
+    """A difference in points with its sign and one decimal: “+4.0”, “−12.5”."""
     return f"{100 * difference:+.1f}".replace("-", "−")
 
 

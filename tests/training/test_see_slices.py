@@ -35,7 +35,7 @@ def declare(client, project, **answer):
 def test_every_part_stands_with_its_difference_and_its_power(one_sided, bob, client_of):
     html = page(client_of(bob), one_sided.run.snapshot)
     assert "Part by part" in html and "Label: negative" in html and "Length of the text: short" in html
-    assert "worse, p " in html and "of cases" in html and "A drop of 5 points would be seen in" in html
+    assert "worse, p " in html and "in how many of 100 cases a drop of 5 points would be seen" in html
     assert "Which parts a promotion hangs on" not in html, "a curator does not declare"
 
 
