@@ -1,10 +1,10 @@
 """Slices in simulated worlds: is a run called worse where it is not, and is a planted drop seen?
 
 `python -m bench.slices`: 900 test rows in six slices of 150, answered by two runs that differ on 15 % of the rows,
-drawn 2,000 times and weighed with the code that ships. Goals: two equally good runs are called worse on any slice in at most
-5 % of draws (also by the F1 of labels, and with rows in groups of three); ten points lost on one of six slices are seen
-in at least 65 %, on a slice that stands alone in at least 80 %, and the power that the page says is within three points
-of what is seen.
+drawn 2,000 times and weighed with the code that ships. Goals: two equally good runs are called worse on any slice in
+at most 5 % of draws (also by the F1 of labels, and with rows in groups of three); ten points lost on one of six slices
+are seen in at least 65 %, on a slice that stands alone in at least 80 %, and the power that the page says is within
+three points of what is seen.
 """
 
 import sys

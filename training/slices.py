@@ -158,8 +158,8 @@ def of_label(gold: np.ndarray, first: np.ndarray, second: np.ndarray, *, groups:
     if not gold.any():
         raise ValueError("no row has the label")
     share = float(gold.mean())
-    counts = [np.column_stack([gold & said, gold, said]).astype(float) for said in (first, second)]
-    found = compare_scores(*counts, _f1, groups=groups, seed=seed, n_resamples=n_resamples,
+    mine, theirs = (np.column_stack([gold & said, gold, said]).astype(float) for said in (first, second))
+    found = compare_scores(mine, theirs, _f1, groups=groups, seed=seed, n_resamples=n_resamples,
                            unseen=(np.array([share] * 3), np.array([0, share, 0])))
     return Compared(int(gold.sum()), int(np.sum(gold & second & ~first)), int(np.sum(gold & first & ~second)),
                     found.difference, _of_swaps(found), is_whole=False)

@@ -84,7 +84,7 @@ def _compared(one: Slice, first: Evaluation, a: Sequence[Prediction], b: Sequenc
 def _values(snapshot: Snapshot, said: Sequence[Prediction],
             report: QualityReport | None) -> dict[str, list[list[str]]]:
     """Per kind what each test row has of it, rows as the predictions have them."""
-    rows = {key: rest for key, *rest in snapshot.rows.filter(split="test").values_list(
+    rows = {key: (text, observed, pk) for key, text, observed, pk in snapshot.rows.filter(split="test").values_list(
         "example__key", "example__text", "example__observed_at", "example_id")}
     texts = [rows[one.key][0] for one in said]
     copies = dict(ExampleScore.objects.filter(
