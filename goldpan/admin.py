@@ -18,7 +18,10 @@ from projects.rights import can
 from training.models import (
     Adapter,
     Cap,
+    CriticalSlices,
     Evaluation,
+    GeneralCheck,
+    MergedExport,
     Price,
     ProjectEconomics,
     Quote,
@@ -307,6 +310,24 @@ class CapAdmin(ReadOnly):
 class ReceiptAdmin(ReadOnly):
     list_display = ("run", "quote", "seconds", "peak_mb", "money", "steps", "is_whole", "created_at")
     list_select_related = ("run", "quote")
+
+
+@admin.register(CriticalSlices)
+class CriticalSlicesAdmin(ReadOnly):
+    list_display = ("project", "kinds", "created_by", "created_at")
+    list_select_related = ("project", "created_by")
+
+
+@admin.register(GeneralCheck)
+class GeneralCheckAdmin(ReadOnly):
+    list_display = ("adapter", "n", "n_base", "n_adapter", "p_value", "seconds", "created_at")
+    list_select_related = ("adapter",)
+
+
+@admin.register(MergedExport)
+class MergedExportAdmin(ReadOnly):
+    list_display = ("adapter", "sha256", "size", "n", "n_equal", "seconds", "created_at")
+    list_select_related = ("adapter",)
 
 
 @admin.register(TestLook)

@@ -142,6 +142,8 @@ JOB_KINDS = {
     "quote": "training.services.quotes.run_quote",
     "train": "training.services.runs.run_train",
     "evaluate": "training.services.evaluation.run_evaluate",
+    "general_check": "training.services.general.run_general_check",
+    "merge": "training.services.exports.run_merge",
     "train_arms": "training.services.arms.run_train_arms",
     "report": "training.services.reports.run_report",
     "suggest": "training.services.suggestions.run_suggest",

@@ -18,7 +18,7 @@ from projects.audit import first_broken
 from projects.errors import UserError
 from projects.models import AuditEvent, Project
 from projects.objects import object_is_sound
-from training.models import Adapter, Evaluation
+from training.models import Adapter, Evaluation, MergedExport
 
 
 def problems() -> Iterator[str]:
@@ -51,6 +51,8 @@ def _stored_files() -> Iterator[tuple[str, str]]:
         yield f"Training curve of {adapter}", adapter.metrics_sha256
         for name, sha256 in adapter.files.items():
             yield f"{name} of {adapter}", sha256
+    for export in MergedExport.objects.select_related("adapter"):
+        yield f"Tar of {export}", export.sha256
     for snapshot in Snapshot.objects.all():
         yield f"Manifest of {snapshot}", snapshot.sha256
         yield f"Rows of {snapshot}", rows_file_of(snapshot)

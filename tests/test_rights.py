@@ -255,6 +255,8 @@ training:suggest             project    GET     log-in    403     405  405   404
 training:suggest             project    POST    log-in    403     302  302   404
 training:comparison          snapshot   GET     log-in    403     200  200   404
 training:comparison          snapshot   POST    log-in    403     405  405   404
+training:critical-slices     project    GET     log-in    403     403  405   404
+training:critical-slices     project    POST    log-in    403     403  302   404
 training:baseline            untried    GET     log-in    403     405  405   404
 training:baseline            untried    POST    log-in    403     302  302   404
 training:economics           project    GET     log-in    403     200  200   404
@@ -305,6 +307,14 @@ training:adapter             adapter    GET     log-in    403     200  200   404
 training:adapter             adapter    POST    log-in    403     405  405   404
 training:promote             adapter    GET     log-in    403     403  405   404
 training:promote             adapter    POST    log-in    403     403  302   404
+training:roll-back           adapter    GET     log-in    403     403  405   404
+training:roll-back           adapter    POST    log-in    403     403  422   404
+training:questions           adapter    GET     log-in    403     403  405   404
+training:questions           adapter    POST    log-in    403     403  302   404
+training:merge               adapter    GET     log-in    403     403  405   404
+training:merge               adapter    POST    log-in    403     403  302   404
+training:merged              adapter    GET     log-in    403     404  404   404
+training:merged              adapter    POST    log-in    403     405  405   404
 training:adapter-card        adapter    GET     log-in    403     200  200   404
 training:adapter-card        adapter    POST    log-in    403     405  405   404
 training:adapter-file        adapter    GET     log-in    403     200  200   404

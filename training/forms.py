@@ -18,6 +18,7 @@ from training.services.baseline import ArmOffer
 from training.services.executors import Executor, offered
 from training.services.prices import prices
 from training.services.written_prompts import MAX_CHARS, Words
+from training.slices import KINDS
 
 # field of TrainingConfig → its label and what it does, in the order of the page
 KNOBS = {
@@ -414,3 +415,15 @@ class PromotionForm(forms.Form):
     override_reason = forms.CharField(
         max_length=2000, label="Why promote it all the same?",
         help_text="It is written into the audit log.", widget=forms.Textarea(attrs={"rows": 3}))
+
+
+class RollBackForm(forms.Form):
+    reason = forms.CharField(max_length=2000, label="Why should it be the champion again?",
+                             help_text="It is written into the audit log.", widget=forms.Textarea(attrs={"rows": 3}))
+
+
+class CriticalForm(forms.Form):
+    """On which kinds of parts of the test rows an adapter may not be worse."""
+
+    kinds = forms.MultipleChoiceField(choices=list(KINDS.items()), required=False, widget=forms.CheckboxSelectMultiple,
+                                      label="An adapter may not be shown to be worse on a part by")

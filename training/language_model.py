@@ -101,6 +101,18 @@ def load(folder: Path, *, adapter: Path | None = None) -> LoadedModel:
     return LoadedModel(model.eval(), tokenizer)
 
 
+def merge(folder: Path, adapter: Path, target: Path) -> None:
+    """Write the model with the adapter's weights added to its own into `target`, in the model's own precision.
+
+    The sum is taken in 32 bits and rounded once. Raises ValueError like `load`.
+    """
+    loaded = load(folder, adapter=adapter)
+    kind = next(loaded.model.parameters()).dtype
+    merged = loaded.model.float().merge_and_unload(safe_merge=True)
+    merged.to(kind).save_pretrained(target, safe_serialization=True)
+    loaded.tokenizer.save_pretrained(target)
+
+
 def peak_mb() -> float:
     """Most memory that this process has had so far, in MB of 2^20 bytes: of its GPU if it has one, else of its own."""
     import torch

@@ -162,14 +162,14 @@ class Answered:
 
 
 def paired(kind: str, first: np.ndarray, second: np.ndarray, *, groups: Sequence[str],
-           unseen: np.ndarray) -> PairedScores:
+           unseen: np.ndarray, n_resamples: int = 10_000) -> PairedScores:
     """Compare two sets of answers to the same rows by their task type's primary metric, second minus first.
 
     first, second: (n, p) counts by row, as `Answered.counts` has them; unseen: as there.
     """
     of_sums = task_type(kind).metrics_of
     return compare_scores(first, second, lambda sums: next(iter(of_sums(sums).values())), groups=_numbers(groups),
-                          unseen=(unseen[0], unseen[1]), seed=SEED)
+                          unseen=(unseen[0], unseen[1]), seed=SEED, n_resamples=n_resamples)
 
 
 def _measured(metric: str, value: float, drawn: np.ndarray, n: int) -> Measured:

@@ -282,6 +282,74 @@ class Adapter(models.Model):
         return f"Adapter {self.pk}"
 
 
+class CriticalSlices(models.Model):
+    """On which kinds of slices an adapter may not be worse. For an evaluation that counts which was in force then."""
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="critical_slices")
+    kinds = models.JSONField(help_text="of KINDS in training.slices")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return ", ".join(self.kinds) or "none"
+
+
+class GeneralCheck(models.Model):
+    """The frozen general questions, answered by the base model and by an adapter on it. Written once."""
+
+    adapter = models.OneToOneField(Adapter, on_delete=models.PROTECT, related_name="general_check")
+    suite_sha256 = models.CharField(max_length=64)
+    base_right = models.JSONField(help_text="per question, in the suite's order")
+    adapter_right = models.JSONField()
+    p_value = models.FloatField(help_text="one-sided, that the adapter answers no fewer")
+    seconds = models.FloatField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"General questions to {self.adapter}"
+
+    @property
+    def n(self) -> int:
+        return len(self.base_right)
+
+    @property
+    def n_base(self) -> int:
+        return sum(self.base_right)
+
+    @property
+    def n_adapter(self) -> int:
+        return sum(self.adapter_right)
+
+
+class MergedExport(models.Model):
+    """An adapter merged into its base model, as a tar, and whether that answers the test rows as was evaluated."""
+
+    adapter = models.OneToOneField(Adapter, on_delete=models.PROTECT, related_name="merged_export")
+    sha256 = models.CharField(max_length=64, help_text="of the tar in the object store")
+    size = models.BigIntegerField(help_text="bytes of the tar")
+    files = models.JSONField(help_text="file name → sha256 in the tar")
+    n = models.PositiveIntegerField(help_text="test rows replayed")
+    n_equal = models.PositiveIntegerField(help_text="that were answered as at the evaluation")
+    differing = models.JSONField(help_text="keys of the other rows")
+    score = models.FloatField(help_text="of the merged model on these rows, by the project's metric")
+    seconds = models.FloatField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(n_equal__lte=models.F("n")),
+                                              name="no_more_rows_answered_alike_than_there_are")]
+
+    def __str__(self) -> str:
+        return f"{self.adapter} merged"
+
+    @property
+    def is_equal(self) -> bool:
+        return self.n_equal == self.n
+
+
 class ArmTraining(models.Model):
     """The order to let the small language model learn arms of an experiment, all by one recipe. Never edited."""
 

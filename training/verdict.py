@@ -4,6 +4,7 @@ Gates use one-sided 95 % bounds, said as “at least” and “at most”; the i
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +13,7 @@ from training.metrics import Measured
 
 Outcome = Literal["PROMPT_OK", "FINE_TUNE", "INCONCLUSIVE"]
 
-CHAMPION_MARGIN = 0.01  # a new adapter may be worse than the champion by at most this, so that ties can be promoted
+CHAMPION_MARGIN = 0.01  # an adapter may be worse than prompt and champion by at most this, so that ties can be promoted
 UNAFFORDABLE = 5_000  # more labels than this are not proposed to anybody
 Z_ONE_SIDED, Z_POWER = 1.6449, 0.8416  # 95 % one-sided, 80 % power
 TREND_ONLY = ("ROUGE-L says how alike the wording is, not whether an answer is good: let people compare answers before "
@@ -106,37 +107,59 @@ def compare_words(prompt: Measured, adapter: Measured, probe: Measured | None,
         answer = f"No, it is worse by {_whole_points(-difference.estimate)}."
     else:
         answer = "Not proven better than the prompt."
-    sentences.append(f"The difference is {_signed(difference.estimate)} points, between {_signed(difference.low)} and "
-                     f"{_signed(difference.high)} (95 % interval).")
+    sentences.append(f"The difference is {signed(difference.estimate)} points, between {signed(difference.low)} and "
+                     f"{signed(difference.high)} (95 % interval).")
     sentences.append(_target_sentence(adapter, target))
     if probe is not None:
         sentences.append(_probe_sentence(probe, adapter))
     return f"Is fine-tuning worth it? {answer}", " ".join(sentence for sentence in sentences if sentence)
 
 
-def promotion_gate(against_prompt: float, *, adapter: Measured, target: float,
-                   against_champion: float | None = None) -> tuple[bool, list[str]]:
+@dataclass(frozen=True)
+class Forgetting:
+    """How many of n general questions base model and adapter answer right; p_value: one-sided, that none are lost."""
+
+    n: int
+    n_base: int
+    n_adapter: int
+    p_value: float
+
+    @property
+    def is_clear(self) -> bool:
+        return self.p_value < 0.05
+
+    @property
+    def words(self) -> str:
+        said = f"Of {self.n} general questions the base model answers {self.n_base} and the adapter {self.n_adapter}"
+        return f"{said}: it has clearly forgotten some ({p_words(self.p_value)})." if self.is_clear else \
+            f"{said}: no clear loss."
+
+
+def promotion_gate(against_prompt: float, *, adapter: Measured, target: float, against_champion: float | None = None,
+                   slices: Sequence[str] | None = None, worse: Sequence[str] = (),
+                   forgetting: Forgetting | None = None) -> tuple[bool, list[str]]:
     """Whether an adapter may become champion, and every reason for or against it.
 
     against_prompt, against_champion: one-sided 95 % lower bounds of the metric's difference, adapter minus rival, in
     [-1, 1]; no champion, no second condition.
-    The adapter has to beat the best prompt and may not be worse than the champion by more than a point. The target
-    is told, and does not block.
+    slices: the critical slices that were looked at, None where nobody looked; worse: sentences on those where the
+    adapter is shown to be worse. forgetting: None where it has not been checked.
+    The adapter may not be worse than the best prompt or the champion by more than a point, not be worse on a critical
+    slice, and not have clearly forgotten general answers. The target is told, and does not block.
     """
-    beats_prompt = against_prompt > 0
-    reasons = [f"It is better than the best prompt by at least {_points(against_prompt)}." if beats_prompt else
-               "It is not shown to be better than the best prompt: the difference may be as low as "
-               f"{_signed(against_prompt)} points."]
-    holds = True
-    if against_champion is not None:
-        holds = against_champion > -CHAMPION_MARGIN
-        if against_champion > 0:
-            reasons.append(f"It is better than the champion by at least {_points(against_champion)}.")
-        elif holds:
-            reasons.append(f"It is not worse than the champion by more than {_points(CHAMPION_MARGIN)}.")
-        else:
-            reasons.append(f"It may be worse than the champion by {_points(-against_champion)}, more than the "
-                           f"{_points(CHAMPION_MARGIN)} allowed.")
+    holds, reasons = True, []
+    for name, bound in (("best prompt", against_prompt), ("champion", against_champion)):
+        if bound is not None:
+            holds &= bound > -CHAMPION_MARGIN
+            reasons.append(_rival_sentence(name, bound))
+    reasons += worse
+    if slices is not None and not worse:
+        reasons.append(f"On none of the {len(slices)} critical parts of the test rows is it shown to be worse."
+                       if slices else "No critical part of the test rows has the 30 rows that it takes to tell whether "
+                       "it is worse there.")
+    if slices is not None:
+        reasons.append(forgetting.words if forgetting else "Whether it has forgotten general answers has not been "
+                       "checked yet.")
     lower, upper = adapter.lower, adapter.upper
     if lower >= target:
         reasons.append(f"It reaches the target of {_target(target)}: at least {_at_least(lower)}.")
@@ -146,7 +169,26 @@ def promotion_gate(against_prompt: float, *, adapter: Measured, target: float,
                        f"{_at_most(upper)}. This does not block the promotion.")
     if adapter.metric == "rouge_l":
         reasons.append(TREND_ONLY)
-    return beats_prompt and holds, reasons
+    return holds and not worse and not (forgetting and forgetting.is_clear), reasons
+
+
+def _rival_sentence(name: str, bound: float) -> str:
+    if bound > 0:
+        return f"It is better than the {name} by at least {_points(bound)}."
+    if bound > -CHAMPION_MARGIN:
+        return (f"It is not worse than the {name} by more than {_points(CHAMPION_MARGIN)}, and not shown to be better.")
+    return (f"It may be worse than the {name} by {_points(-bound)}, more than the {_points(CHAMPION_MARGIN)} allowed.")
+
+
+def worse_sentence(title: str, rival: str, n: int, difference: float, p_value: float) -> str:
+    """That the adapter is worse than a rival on a slice of n rows: difference in [-1, 0), p-value after Holm."""
+    return (f"{title}: it is worse than {rival} by {_points(-difference)} on {n:,} rows ({p_words(p_value)} after "
+            "correction for the number of parts).")
+
+
+def p_words(p: float) -> str:
+    """“p < 0.001”, “p = 0.004”, “p = 0.31”."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.01 else f"p = {p:.2f}"
 
 
 def percent(share: float) -> str:
@@ -181,7 +223,8 @@ def _plural(number: str) -> str:
     return f"{number} point" if number == "1" else f"{number} points"
 
 
-def _signed(difference: float) -> str:
+def signed(difference: float) -> str:
+    """A difference in points with its sign and one decimal: “+4.0”, “−12.5”."""
     return f"{100 * difference:+.1f}".replace("-", "−")
 
 

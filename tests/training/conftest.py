@@ -26,6 +26,8 @@ def model(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
     fake = FakeModel()
     monkeypatch.setattr("training.services.scoring.run_child", fake)
     monkeypatch.setattr("training.arms.run_child", fake)
+    monkeypatch.setattr("training.services.general.run_child", fake)
+    monkeypatch.setattr("training.services.exports.run_child", fake)
     monkeypatch.setattr("training.services.executors.run_child", fake)
     monkeypatch.setattr("training.services.quotes.run_child", fake)
     monkeypatch.setattr("curation.services.embeddings.run_child", encode_here)

@@ -142,13 +142,16 @@ def start_quoted(snapshot: Snapshot, *, by: User, config: dict[str, Any] | None 
 class FakeModel:
     """Stands in for `run_child` of scoring and training: it knows every label and errs where it is told to.
 
-    prompt_errs, adapter_errs: whether the bare model, or one with an adapter, is wrong on the row of a number.
+    prompt_errs, adapter_errs, merged_errs: whether the bare model, one with an adapter, or one merged with it, is wrong
+    on the row of a number. forgets: whether the adapter loses the general question of a number.
     takes: seconds of a training. n_epochs: scored by the time at which a run stops at its cap.
     """
 
     def __init__(self) -> None:
         self.prompt_errs: Callable[[int], bool] = lambda number: number % 2 == 0
         self.adapter_errs: Callable[[int], bool] = lambda number: number % 20 == 0
+        self.merged_errs: Callable[[int], bool] = lambda number: self.adapter_errs(number)
+        self.forgets: Callable[[int], bool] = lambda number: False
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.refused: list[list[str]] = []
         self.takes, self.n_epochs = 80.0, 1
@@ -158,14 +161,26 @@ class FakeModel:
         self.asked.append((module, spec))
         folder.mkdir(parents=True, exist_ok=True)
         return {"training.label_scoring": self._score, "training.finetune": self._train,
-                "training.trial": self._try}[module](spec, folder)
+                "training.trial": self._try, "training.general_suite": self._answer,
+                "training.merging": self._merge}[module](spec, folder)
+
+    def _answer(self, spec: dict[str, Any], folder: Path) -> dict[str, Any]:
+        base = [number % 5 > 0 for number in range(50)]
+        return {"base": base, "adapter": [knows and not forgets for knows, forgets in zip(
+            base, map(self.forgets, range(50)), strict=True)], "suite_sha256": "0" * 64, "seconds": 2.0}
+
+    def _merge(self, spec: dict[str, Any], folder: Path) -> dict[str, Any]:
+        (folder / "merged").mkdir()
+        (folder / "merged" / "model.safetensors").write_bytes(b"merged weights")
+        return {"seconds": 1.0}
 
     def _try(self, spec: dict[str, Any], folder: Path) -> dict[str, Any]:
         return dict(TRIAL)
 
     def _score(self, spec: dict[str, Any], folder: Path) -> dict[str, Any]:
         texts = [json.loads(line)["text"] for line in Path(spec["texts_file"]).read_text().splitlines()]
-        errs = self.adapter_errs if spec["adapter"] else self.prompt_errs
+        errs = self.adapter_errs if spec["adapter"] else self.merged_errs if spec["model"].endswith(
+            "/merged") else self.prompt_errs
         answers = []
         for n, prompt in enumerate(spec["prompts"]):
             labels = [label["name"] for label in prompt["labels"]]

@@ -27,6 +27,10 @@ N_POOL, N_DEV, N_TEST = 12, 6, 24
 NUMBER_OF = {letter(n): n for n in range(N_POOL + N_DEV + N_TEST)}
 
 
+def _is_trained(spec: dict[str, Any]) -> bool:
+    return bool(spec["adapter"]) or spec["model"].endswith("/merged")
+
+
 class FakeModel:
     """Answers for the children: the prompt is unreadable or wrong on every other row, the adapter on none."""
 
@@ -39,7 +43,16 @@ class FakeModel:
         self.asked.append((module, spec))
         folder.mkdir(parents=True, exist_ok=True)
         return {"training.label_scoring": self._score, "training.generation": self._write,
-                "training.finetune": self._train, "training.trial": self._try}[module](spec, folder)
+                "training.finetune": self._train, "training.trial": self._try,
+                "training.general_suite": self._answer, "training.merging": self._merge}[module](spec, folder)
+
+    def _answer(self, spec: dict[str, Any], folder: Path) -> dict[str, Any]:
+        return {"base": [True] * 50, "adapter": [True] * 50, "suite_sha256": "0" * 64, "seconds": 2.0}
+
+    def _merge(self, spec: dict[str, Any], folder: Path) -> dict[str, Any]:
+        (folder / "merged").mkdir()
+        (folder / "merged" / "model.safetensors").write_bytes(b"merged weights")
+        return {"seconds": 1.0}
 
     def _try(self, spec: dict[str, Any], folder: Path) -> dict[str, Any]:
         rows = [json.loads(line) for line in Path(spec["rows_file"]).read_text().splitlines()]
@@ -56,7 +69,7 @@ class FakeModel:
         numbers = self._numbers(spec)
         scores = np.full((len(numbers), len(labels)), -9.0)
         for row, n in enumerate(numbers):
-            errs = not spec["adapter"] and n % 4 < 2
+            errs = not _is_trained(spec) and n % 4 < 2
             scores[row, (labels.index(self.kind.right(n)) + errs) % len(labels)] = -0.1
         np.save(folder / "scores.npy", scores)
         np.save(folder / "free.npy", np.zeros((2, len(labels))))
@@ -64,7 +77,7 @@ class FakeModel:
                 "model": "tiny@sha256:00"}
 
     def _write(self, spec: dict[str, Any], folder: Path) -> dict[str, Any]:
-        answers = [completion(self.kind, n) if spec["adapter"] or n % 2 else "" for n in self._numbers(spec)]
+        answers = [completion(self.kind, n) if _is_trained(spec) or n % 2 else "" for n in self._numbers(spec)]
         (folder / "a.jsonl").write_text("".join(json.dumps({"answer": answer}) + "\n" for answer in answers))
         return {"prompts": [{"answers": "a.jsonl", "seconds": 6.0, "prompt_tokens": 10, "answer_tokens": 9,
                              "n_cut": 0}], "model": "tiny@sha256:00", "max_new_tokens": 20}
@@ -90,6 +103,8 @@ def model(request, monkeypatch) -> FakeModel:
     monkeypatch.setattr("training.services.scoring.run_child", fake)
     monkeypatch.setattr("training.services.executors.run_child", fake)
     monkeypatch.setattr("training.services.quotes.run_child", fake)
+    monkeypatch.setattr("training.services.general.run_child", fake)
+    monkeypatch.setattr("training.services.exports.run_child", fake)
     monkeypatch.setattr("curation.services.embeddings.run_child", encode_here)
     return fake
 
@@ -123,7 +138,7 @@ def test_from_the_prompt_to_the_champion(snapshot, model, alice, bob, run_jobs, 
     assert ("not weighed here" in " ".join(verdict.weighing.words)) == (
         is_written and verdict.outcome != Verdict.Outcome.prompt_ok)
     (trained,) = (spec for module, spec in model.asked if module == "training.finetune")
-    asked = model.asked[-1][1]
+    asked = [spec for module, spec in model.asked if "adapter" in spec and module != "training.general_suite"][-1]
     assert asked["adapter"] and trained["prompt"] == run.config["prompt"]
     assert json.loads(json.dumps(asked["prompts"])) == [run.config["prompt"]]
     adapter, mine = Adapter.objects.get(run=run), Evaluation.objects.get(run=run, split="test")

@@ -6,7 +6,7 @@ from jobs.models import Job
 from projects.models import AuditEvent
 from tests.training.conftest import trained
 from tests.training.story import start_quoted
-from training.models import Adapter, Evaluation
+from training.models import Adapter, Evaluation, GeneralCheck
 
 Stage = Adapter.Stage
 
@@ -75,7 +75,7 @@ def test_an_unproven_adapter_takes_a_written_reason(judged, alice, bob, client_o
     adapter = trained(judged, alice, run_jobs)
     client = client_of(alice)
     html = page(client, adapter)
-    assert "not promoted." in html and "It is not shown to be better than the best prompt" in html
+    assert "not promoted." in html and "It may be worse than the best prompt by" in html
     assert "Why promote it all the same?" in html and "btn-gold" not in html
     assert promote(client, adapter, override_reason=" ").status_code == 422
     assert "is not promoted." in promote(client, adapter).content.decode()
@@ -84,6 +84,40 @@ def test_an_unproven_adapter_takes_a_written_reason(judged, alice, bob, client_o
     assert stage(adapter) == Stage.champion
     assert AuditEvent.objects.get(what="promote").detail == {
         "adapter": adapter.pk, "allowed": False, "override": "The customer asked for it."}
+
+
+def test_an_adapter_that_forgets_is_not_promoted(judged, alice, client_of, model, run_jobs):
+    model.forgets = lambda number: number < 20
+    adapter = trained(judged, alice, run_jobs)
+    html = page(client_of(alice), adapter)
+    assert "Of 50 general questions the base model answers 40 and the adapter 24: it has clearly forgotten some" in html
+    assert promote(client_of(alice), adapter).status_code == 400 and stage(adapter) == Stage.candidate
+
+
+def test_the_general_questions_are_asked_once_and_kept(adapter, alice, client_of):
+    check = GeneralCheck.objects.get(adapter=adapter)
+    assert (check.n, check.n_base, check.n_adapter, check.p_value) == (50, 40, 40, 1.0)
+    assert "no clear loss" in page(client_of(alice), adapter)
+    response = client_of(alice).post(reverse("training:questions", args=[adapter.pk]))
+    assert response.status_code == 400 and "has been asked already" in response.content.decode()
+
+
+def test_an_earlier_champion_comes_back_in_one_step(judged, alice, bob, client_of, model, run_jobs):
+    client = client_of(alice)
+    model.adapter_errs = lambda number: number % 6 == 0
+    first = trained(judged, alice, run_jobs)
+    promote(client, first)
+    model.adapter_errs = lambda number: False
+    second = trained(judged, alice, run_jobs, seed=2)
+    url = reverse("training:roll-back", args=[first.pk])
+    assert client.post(url, {"reason": "No."}).status_code == 400, "the champion cannot come back"
+    promote(client, second)
+    assert f"Roll back to {first}" in page(client, first) and "Roll back to" not in page(client_of(bob), first)
+    assert client.post(url, {"reason": " "}).status_code == 422 and client_of(bob).post(url).status_code == 403
+    assert client.post(url, {"reason": "It is slow."}).status_code == 302
+    assert (stage(first), stage(second)) == (Stage.champion, Stage.retired)
+    assert AuditEvent.objects.get(what="roll_back").detail == {"adapter": first.pk, "from": second.pk,
+                                                               "reason": "It is slow."}
 
 
 def test_an_adapter_that_nobody_has_judged_is_not_promoted(judged, alice, client_of):
@@ -108,5 +142,5 @@ def test_its_lineage_goes_back_to_the_labels(adapter, bob, client_of):
 
 def test_the_page_takes_few_queries(adapter, alice, client_of, django_assert_max_num_queries):
     client = client_of(alice)
-    with django_assert_max_num_queries(34):
+    with django_assert_max_num_queries(40):
         page(client, adapter)

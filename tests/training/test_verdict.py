@@ -4,7 +4,7 @@ from scipy.stats import binom
 from stats.intervals import Interval
 from stats.paired import PairedComparison, PairedScores
 from training.metrics import Measured, measured_share
-from training.verdict import compare_words, examples_to_settle, gate, promotion_gate
+from training.verdict import Forgetting, compare_words, examples_to_settle, gate, promotion_gate, worse_sentence
 
 
 def comparison(n, only_first, only_second, low, high):
@@ -99,11 +99,32 @@ def test_a_probe_within_chance_is_said_to_be():
     assert "chance alone could explain" in paragraph
 
 
-def test_promotion_needs_a_proof_against_the_prompt():
-    allowed, reasons = promotion_gate(-0.004, adapter=measured_share(440, 500), target=0.8)
-    assert not allowed
-    assert reasons[0] == ("It is not shown to be better than the best prompt: the difference may be as low as "
-                          "−0.4 points.")
+@pytest.mark.parametrize(("bound", "allowed", "words"), [
+    (0.02, True, "better than the best prompt by at least 2 points"),
+    (-0.004, True, "not worse than the best prompt by more than 1 point, and not shown to be better"),
+    (-0.01, False, "may be worse than the best prompt by 1 point, more than the 1 point allowed"),
+    (-0.052, False, "may be worse than the best prompt by 5.2 points")])
+def test_an_adapter_may_not_be_worse_than_the_prompt_by_more_than_a_point(bound, allowed, words):
+    found, reasons = promotion_gate(bound, adapter=measured_share(440, 500), target=0.8)
+    assert found is allowed and words in reasons[0]
+
+
+def test_a_worse_critical_slice_blocks_whatever_the_rest_says():
+    worse = worse_sentence("Label: refund", "the champion", 152, -0.104, 0.004)
+    assert worse == ("Label: refund: it is worse than the champion by 10.4 points on 152 rows (p = 0.004 after "
+                     "correction for the number of parts).")
+    allowed, reasons = promotion_gate(0.1, adapter=measured_share(440, 500), target=0.8, slices=["a"], worse=[worse])
+    assert not allowed and worse in reasons
+    allowed, reasons = promotion_gate(0.1, adapter=measured_share(440, 500), target=0.8, slices=["a", "b"])
+    assert allowed and "On none of the 2 critical parts" in reasons[1] and "not been checked yet" in reasons[2]
+
+
+@pytest.mark.parametrize(("n_adapter", "p", "allowed"), [(40, 0.5, True), (31, 0.002, False)])
+def test_only_a_clear_loss_of_general_answers_blocks(n_adapter, p, allowed):
+    found, reasons = promotion_gate(0.1, adapter=measured_share(440, 500), target=0.8, slices=[],
+                                    forgetting=Forgetting(50, 41, n_adapter, p))
+    assert found is allowed
+    assert f"Of 50 general questions the base model answers 41 and the adapter {n_adapter}" in reasons[2]
 
 
 def test_a_missed_target_is_told_and_does_not_block():

@@ -18,7 +18,7 @@ from training.metrics import Measured, paired
 from training.models import Adapter, Evaluation, Run, TestLook, Verdict
 from training.services.arms import n_arm_looks
 from training.services.scoring import CALIBRATIONS, Prediction, read_predictions
-from training.verdict import compare_words
+from training.verdict import compare_words, p_words
 
 SEED = 0
 MAX_LOOKS = 10  # after so many looks a test split should be refreshed
@@ -69,8 +69,7 @@ class Rival:
         """The p-value of the paired test: “p < 0.001”, “p = 0.04”; "" for the best prompt itself."""
         if self.against_prompt is None:
             return ""
-        p = self.against_prompt.p_value
-        return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.01 else f"p = {p:.2f}"
+        return p_words(self.against_prompt.p_value)
 
     @property
     def score_range(self) -> str:
@@ -349,17 +348,17 @@ def _pair(evaluation: Evaluation, first: Sequence[Prediction],
 def _paired_scores(evaluation: Evaluation, first: Sequence[Prediction],
                    second: Sequence[Prediction]) -> PairedScores:
     _check_same_rows(first, second)
-    return paired(evaluation.snapshot.project.task_type, _counts(first), _counts(second),
+    return paired(evaluation.snapshot.project.task_type, counts_of(first), counts_of(second),
                   groups=[prediction.group for prediction in first], unseen=np.array(evaluation.metrics["unseen"]))
 
 
-def _counts(predictions: Sequence[Prediction]) -> np.ndarray:
+def counts_of(predictions: Sequence[Prediction]) -> np.ndarray:
     return np.array([prediction.counts for prediction in predictions], dtype=float)
 
 
 def _right(first: Sequence[Prediction], second: Sequence[Prediction]) -> tuple[np.ndarray, np.ndarray]:
     _check_same_rows(first, second)
-    return np.array([_is_right(prediction) for prediction in first]), np.array([_is_right(p) for p in second])
+    return np.array([is_right(prediction) for prediction in first]), np.array([is_right(p) for p in second])
 
 
 def _check_same_rows(first: Sequence[Prediction], second: Sequence[Prediction]) -> None:
@@ -367,7 +366,7 @@ def _check_same_rows(first: Sequence[Prediction], second: Sequence[Prediction]) 
         raise ValueError("two evaluations of different rows, or in another order, cannot be paired")
 
 
-def _is_right(prediction: Prediction) -> bool:
+def is_right(prediction: Prediction) -> bool:
     return prediction.predicted == prediction.gold
 
 

@@ -14,10 +14,10 @@ from jobs.models import Job
 from jobs.progress import Progress
 from jobs.services import completing, enqueue, work_folder
 from projects.errors import UserError
-from projects.objects import object_is_sound, object_path
 from projects.services import audit
 from training.models import Adapter, Evaluation, Run, TestLook
 from training.prompts import Prompt, prompt_from_json
+from training.services.general import queue_general_check
 from training.services.scoring import (
     Judged,
     best,
@@ -29,6 +29,7 @@ from training.services.scoring import (
     write_evaluation,
     write_rows,
 )
+from training.services.stored import materialise
 
 
 def queue_evaluation(run: Run, *, by: User, wake: bool = True) -> Job:
@@ -54,6 +55,7 @@ def run_evaluate(job: Job, progress: Progress) -> None:
         measured = evaluation.measured
         said = {"n_right": measured.n_right, "n": evaluation.n} if measured.n_right is not None else {
             "metric": measured.metric, "value": measured.value, "n": evaluation.n, "n_unread": evaluation.n_unread}
+        queue_general_check(Adapter.objects.get(run=run), by=job.requested_by)
         audit(run.project, job.requested_by, "evaluate", {"run": run.pk, **said})
         result |= {"run": run.pk, **said}
     shutil.rmtree(settings.GOLDPAN_JOBS / str(job.pk), ignore_errors=True)
@@ -90,13 +92,3 @@ def _written(run: Run, prompt: Prompt, adapter: Path, folder: Path, progress: Pr
     judged = judge(run.project, test, read_answers(prompt, test, said.answers), answers=said.answers)
     return _Found([("test", judged, said.seconds)], {"answer_tokens": said.answer_tokens, "n_cut": said.n_cut,
                                                      "max_new_tokens": said.max_new_tokens})
-
-
-def materialise(adapter: Adapter, folder: Path) -> Path:
-    """Write an adapter's files into a folder under their names, each hashed on the way."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, sha256 in adapter.files.items():
-        if not object_is_sound(settings.GOLDPAN_OBJECTS, sha256):
-            raise UserError(f"{name} of {adapter} is missing or has changed on the disk. Restore it from a backup.")
-        shutil.copy(object_path(settings.GOLDPAN_OBJECTS, sha256), folder / Path(name).name)
-    return folder

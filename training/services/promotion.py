@@ -1,6 +1,6 @@
 """Promotion: an adapter becomes the project's champion only with a proof, or with a written reason."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -8,40 +8,58 @@ from django.db import transaction
 from projects.errors import UserError
 from projects.models import Project
 from projects.services import audit
-from training.models import Adapter, Evaluation, Verdict
+from training.models import Adapter, Evaluation, GeneralCheck, Verdict
 from training.services.comparison import lower_bound
-from training.verdict import promotion_gate
+from training.services.slices import compare_on_slices
+from training.slices import SliceFinding
+from training.verdict import Forgetting, promotion_gate, worse_sentence
 
 
 @dataclass(frozen=True)
 class Standing:
-    """Whether the gate lets an adapter be champion, and why or why not, in words."""
+    """Whether the gate lets an adapter be champion, and why or why not, in words.
+
+    slices: parts of the test rows, the adapter against the best prompt.
+    """
 
     allowed: bool
     reasons: list[str]
+    slices: list[SliceFinding] = field(default_factory=list)
 
 
 def standing(adapter: Adapter) -> Standing:
     """Hold an adapter against the best prompt of its snapshot and against the champion, on the same test rows."""
-    mine = Evaluation.objects.filter(run=adapter.run, split="test").first()
+    mine = Evaluation.objects.filter(run=adapter.run, split="test").select_related("snapshot__project").first()
     if mine is None:
         return Standing(False, ["It has not been evaluated on the test rows yet."])
     verdict = Verdict.objects.filter(snapshot=adapter.run.snapshot).first()
     if verdict is None:
         return Standing(False, ["There is no prompt baseline on these test rows to compare it with. Run the baseline."])
-    prompt = Evaluation.objects.get(run=verdict.best_prompt, split="test")
+    prompt = Evaluation.objects.select_related("snapshot__project").get(run=verdict.best_prompt, split="test")
+    slices = compare_on_slices(prompt, mine)
     champion = Adapter.objects.filter(project=adapter.project).champion()
-    against_champion = None
+    against_champion, weighed = None, [("the best prompt", slices)]
     if champion is not None and champion.pk != adapter.pk:
-        theirs = Evaluation.objects.filter(run=champion.run, snapshot=adapter.run.snapshot, split="test").first()
+        theirs = Evaluation.objects.select_related("snapshot__project").filter(
+            run=champion.run, snapshot=adapter.run.snapshot, split="test").first()
         if theirs is None:
             return Standing(False, [f"The champion, {champion}, was judged on other test rows. Compare both on one "
-                                    "snapshot first, or write down why this one should replace it."])
+                                    "snapshot first, or write down why this one should replace it."], slices)
         against_champion = lower_bound(theirs, mine)
+        weighed.append(("the champion", compare_on_slices(theirs, mine)))
     allowed, reasons = promotion_gate(
         lower_bound(prompt, mine), adapter=mine.measured, target=adapter.project.target_value,
-        against_champion=against_champion)
-    return Standing(allowed, reasons)
+        against_champion=against_champion, slices=[one.title for one in slices if one.is_critical],
+        worse=[worse_sentence(one.title, rival, one.compared.n, one.compared.difference.estimate, one.p_adjusted)
+               for rival, found in weighed for one in found if one.blocks],
+        forgetting=forgetting_of(adapter))
+    return Standing(allowed, reasons, slices)
+
+
+def forgetting_of(adapter: Adapter) -> Forgetting | None:
+    """How many general questions it still answers, None while that has not been checked."""
+    check = GeneralCheck.objects.filter(adapter=adapter).first()
+    return Forgetting(check.n, check.n_base, check.n_adapter, check.p_value) if check else None
 
 
 @transaction.atomic
@@ -64,5 +82,26 @@ def promote(adapter: Adapter, *, by: User, override_reason: str = "") -> Adapter
         raise UserError(f"{adapter} is the champion already.")
     audit(adapter.project, by, "promote", {"adapter": adapter.pk, "allowed": found.allowed,
                                            "override": override_reason.strip()})
+    adapter.refresh_from_db()
+    return adapter
+
+
+@transaction.atomic
+def roll_back(adapter: Adapter, *, by: User, reason: str) -> Adapter:
+    """Make an earlier champion the champion again; the present one is retired. The gate is not asked: it was before.
+
+    reason: why, audited.
+    Raises UserError without a reason, and if the adapter was not champion before or somebody was faster.
+    """
+    if not reason.strip():
+        raise UserError("Write down why the earlier champion should be back.")
+    Project.objects.select_for_update().get(pk=adapter.project_id)
+    present = Adapter.objects.filter(project=adapter.project).champion()
+    if present is None or adapter.stage != Adapter.Stage.retired:
+        raise UserError(f"{adapter} is no earlier champion: only one that has been replaced can come back.")
+    Adapter.objects.filter(pk=present.pk).update(stage=Adapter.Stage.retired)
+    if Adapter.objects.filter(pk=adapter.pk, stage=Adapter.Stage.retired).update(stage=Adapter.Stage.champion) != 1:
+        raise UserError(f"{adapter} is the champion already.")
+    audit(adapter.project, by, "roll_back", {"adapter": adapter.pk, "from": present.pk, "reason": reason.strip()})
     adapter.refresh_from_db()
     return adapter

@@ -39,15 +39,15 @@ class LabelScores:
 
 
 def score_rows(rows: Sequence[FrozenRow], prompts: Sequence[Prompt], *, folder: Path, progress: Progress,
-               adapter: Path | None = None, shots: RowShots = None) -> list[LabelScores]:
+               adapter: Path | None = None, shots: RowShots = None, model: Path | None = None) -> list[LabelScores]:
     """Score the rows under each prompt with the embedded model, or an adapter on it, in a subprocess.
 
-    shots: of each row's own, for a prompt with neighbours.
+    shots: of each row's own, for a prompt with neighbours. model: another one than the embedded.
     """
     folder.mkdir(parents=True, exist_ok=True)
     texts = write_texts(rows, folder, shots)
     answer = run_child("training.label_scoring", {
-        "model": str(settings.GOLDPAN_BASE_MODEL), "adapter": str(adapter) if adapter else None,
+        "model": str(model or settings.GOLDPAN_BASE_MODEL), "adapter": str(adapter) if adapter else None,
         "prompts": [prompt_to_json(prompt) for prompt in prompts], "texts_file": str(texts),
         "threads": settings.GOLDPAN_THREADS}, folder=folder, progress=progress)
     return [LabelScores(np.load(folder / said["scores"]), np.load(folder / said["content_free"]), said["seconds"],
@@ -68,15 +68,16 @@ class WrittenAnswers:
 
 
 def write_rows(rows: Sequence[FrozenRow], prompts: Sequence[Prompt], *, completions: Sequence[str], folder: Path,
-               progress: Progress, adapter: Path | None = None, shots: RowShots = None) -> list[WrittenAnswers]:
+               progress: Progress, adapter: Path | None = None, shots: RowShots = None,
+               model: Path | None = None) -> list[WrittenAnswers]:
     """Let the embedded model, or an adapter on it, answer the rows under each prompt in a subprocess.
 
-    completions: the training answers, which say how long an answer may get. shots: as in `score_rows`.
+    completions: the training answers, which say how long an answer may get. shots, model: as in `score_rows`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "completions.json").write_text(json.dumps(list(completions)))
     told = run_child("training.generation", {
-        "model": str(settings.GOLDPAN_BASE_MODEL), "adapter": str(adapter) if adapter else None,
+        "model": str(model or settings.GOLDPAN_BASE_MODEL), "adapter": str(adapter) if adapter else None,
         "prompts": [prompt_to_json(prompt) for prompt in prompts], "texts_file": str(write_texts(rows, folder, shots)),
         "completions_file": str(folder / "completions.json"), "threads": settings.GOLDPAN_THREADS},
         folder=folder, progress=progress)

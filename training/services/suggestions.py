@@ -31,10 +31,10 @@ from projects.services import audit
 from training.models import Adapter, Evaluation, Run, Verdict
 from training.prompts import prompt_from_json
 from training.services.endpoint import classify_rows
-from training.services.evaluation import materialise
 from training.services.quoting import has_lost_a_quote
 from training.services.scoring import Calibration, RowShots, score_rows
 from training.services.showing import showable
+from training.services.stored import materialise
 
 MOST = 5_000  # examples of one refresh: a language model without a GPU takes minutes for so many
 

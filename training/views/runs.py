@@ -23,6 +23,8 @@ from training.services.overview import states_of
 from training.services.quoting import has_lost_a_quote
 from training.services.receipts import receipt_lines
 from training.services.runs import live_metrics, log_tail, stopped_at_cap
+from training.services.slices import keys_in_slice
+from training.slices import KINDS
 from training.views.page import may
 
 SNAPSHOTS_PER_PAGE = 10
@@ -134,12 +136,15 @@ def run_flips(request: Request, run: Run) -> HttpResponse:
     if run == verdict.best_prompt:
         raise UserError(f"{run} is the best prompt, which the other runs are compared with. Open one of those.")
     found = flips(tested[verdict.best_prompt_id], tested[run.pk])
-    label = request.GET.get("label", "")
-    shown = [flip for flip in found if not label or label in flip.names]
+    label, part = request.GET.get("label", ""), request.GET.get("part", "")
+    kind, _, name = part.partition(":")
+    keys = keys_in_slice(tested[run.pk], kind, name) if part else set()
+    shown = [flip for flip in found if (not label or label in flip.names) and (not part or flip.key in keys)]
     return render(request, "training/flips.html", {
         "project": run.project, "nav": "training:run-list", "run": run, "prompt_run": verdict.best_prompt,
         "n": tested[run.pk].n, "n_won": sum(flip.is_second_better for flip in shown),
         "n_lost": sum(not flip.is_second_better for flip in shown), "label": label,
+        "part": f"{KINDS[kind]}: {name}" if part else "",
         "labels": sorted({name for flip in found for name in flip.names}),
         "is_whole": tested[run.pk].n_right is not None, "metric": run.project.get_target_metric_display(),
         "page": Paginator(shown, FLIPS_PER_PAGE).get_page(request.GET.get("page"))})
