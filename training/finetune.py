@@ -470,12 +470,12 @@ def _mean_loss(loaded: LoadedModel, rows: Sequence[EncodedRow], progress: Progre
             batch = rows[start : start + DEV_BATCH]
             packed = pack([(row.input_ids, row.labels) for row in batch], n_shared, loaded.tokenizer.eos_token_id)
             learned = sum(row.n_completion for row in batch)
-            total += float(_loss(loaded.model.get_base_model(), _tensors(packed, loaded.model))) * learned
+            total += float(loss_of(loaded.model.get_base_model(), tensors_of(packed, loaded.model))) * learned
             n_tokens += learned
     return total / n_tokens
 
 
-def _tensors(packed: Packed, model: Any) -> dict[str, Any]:
+def tensors_of(packed: Packed, model: Any) -> dict[str, Any]:
     import torch
 
     mask = torch.zeros(packed.allowed.shape, dtype=model.dtype)
@@ -485,7 +485,7 @@ def _tensors(packed: Packed, model: Any) -> dict[str, Any]:
     return {name: tensor.to(model.device) for name, tensor in found.items()}
 
 
-def _loss(causal: Any, inputs: dict[str, Any]) -> Any:
+def loss_of(causal: Any, inputs: dict[str, Any]) -> Any:
     """The mean loss of the tokens that are learned; the vocabulary head runs where one is predicted only."""
     import torch
 
@@ -520,7 +520,7 @@ def build_trainer(loaded: LoadedModel, rows: Sequence[EncodedRow], config: Train
 
     def collate(examples: list[dict[str, Any]]) -> dict[str, Any]:
         packed = pack([(example["input_ids"], example["labels"]) for example in examples], n_shared, pad_token)
-        return {**_tensors(packed, loaded.model),
+        return {**tensors_of(packed, loaded.model),
                 "n_tokens": torch.tensor(sum(len(example["input_ids"]) for example in examples))}
 
     class PackedTrainer(SFTTrainer):
@@ -532,7 +532,7 @@ def build_trainer(loaded: LoadedModel, rows: Sequence[EncodedRow], config: Train
                          num_items_in_batch: Any = None) -> Any:
             causal = self.accelerator.unwrap_model(model).get_base_model()
             self.n_learned = int((inputs["labels"] != encoding.IGNORED).sum())
-            return _loss(causal, inputs)
+            return loss_of(causal, inputs)
 
         def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **given: Any) -> Any:
             n_read = int(inputs["n_tokens"])

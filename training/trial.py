@@ -4,6 +4,7 @@
 2. Of the batches that the run may draw, take some that are spread evenly from the largest to the smallest, and do a
    real optimiser step on each. The largest comes first: it takes the most memory and warms up, so its time is left out.
 3. Write one checkpoint, and judge some dev rows with the adapter on, as the training does after every epoch.
+4. Beside that the checks of `preflight`; where one fails that a training is refused for, no step is tried.
 """
 
 import json
@@ -17,20 +18,22 @@ import numpy as np
 
 from jobs.child import child_main
 from jobs.progress import Progress
-from training import checkpoints, encoding, finetune, language_model, prompts
+from training import checkpoints, encoding, finetune, language_model, preflight, prompts
 from training.encoding import EncodedRow
 from training.finetune import KEPT, LabelJudge, Spent, TrainingConfig, WrittenJudge
 from training.language_model import LoadedModel
 
 N_STEPS = 9  # measured, behind the one that warms up
 N_DEV = 64  # dev rows that are scored
+OVERFIT_RATE = 1e-3  # whatever the run's own: this asks whether the rows can be learned, not how fast
 N_ANSWERS = 4  # answers that are written, where those choose the epoch
 
 
 def try_steps(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, Any]:
     """The child's work: measure, in seconds, what the training of `finetune.train`'s spec would do again and again.
 
-    Raises ValueError in words if the training could not start.
+    Where rows fail a check for which the training would be refused, "checks" is all that comes back.
+    Raises ValueError in words if the training could not start for another reason.
     """
     spent = Spent(folder / "none", spec.get("started_at"))
     config = finetune.config_from_json(spec["config"])
@@ -41,21 +44,27 @@ def try_steps(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[st
     progress("Loading the model", 0, 1)
     loaded = language_model.load(Path(spec["model"]))
     encoded = encoding.encode_rows(loaded.tokenizer, prompt, rows, max_tokens=config.max_tokens)
+    checks = preflight.row_checks(loaded.tokenizer, prompt, rows, encoded)
+    if preflight.failed(checks, hard=True):
+        return {"checks": [check.to_json() for check in checks]}
     if problems := encoding.preflight(encoded, len(rows)):
         raise ValueError(" ".join(problems))
     batches = spread_batches(encoded.rows, config, pad_token=loaded.tokenizer.eos_token_id)
     trainer = finetune.build_trainer(loaded, [encoded.rows[row] for batch in batches for row in batch], config,
                                      folder / KEPT, len(batches), in_order=True)
+    before = spent.to_json()
+    checks.append(_step_zero(trainer.model, [encoded.rows[row] for row in batches[-1]], loaded))
     watch = _Watch(len(batches), progress)
     trainer.args.save_steps = len(batches)
     trainer.add_callback(_callback(watch, folder / KEPT))
-    before = spent.to_json()
     trainer.train()
     trainer.model.eval()
     timed = _time_judging(finetune.judge_of(prompt, rows, dev, loaded, config),
                           LoadedModel(trainer.model, loaded.tokenizer), progress)
     lengths = [len(row.input_ids) for row in encoded.rows]
-    return {"load_seconds": before["spent_seconds"], "load_cpu": before["cpu_seconds"],
+    peak_mb = language_model.peak_mb()  # of the run's own steps
+    checks.append(_overfit(trainer.model, encoded.rows, loaded, progress))
+    return {"checks": [check.to_json() for check in checks], "load_seconds": before["spent_seconds"], "load_cpu": before["cpu_seconds"],
             "start_seconds": watch.start_seconds, "steps": watch.steps[1:] or watch.steps,
             "steps_cpu": watch.steps_cpu[1:] or watch.steps_cpu, "save_seconds": watch.save_seconds,
             "dev_seconds": timed.row[0], "dev_cpu": timed.row[1], "n_dev": len(dev),
@@ -65,7 +74,7 @@ def try_steps(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[st
             "tokens": sum(lengths), "longest": max(lengths),
             "completion_tokens": float(np.mean([row.n_completion for row in encoded.rows])),
             "prompt_tokens": float(np.mean([len(row.input_ids) - row.n_completion for row in encoded.rows])),
-            "peak_mb": language_model.peak_mb(),
+            "peak_mb": peak_mb,
             "model": language_model.model_identity(Path(spec["model"])),
             "shape": json.loads((Path(spec["model"]) / "config.json").read_text())}
 
@@ -134,6 +143,50 @@ def _callback(watch: _Watch, kept: Path) -> Any:
             watch.saved()
 
     return Callback()
+
+
+def _step_zero(model: Any, rows: Sequence[EncodedRow], loaded: LoadedModel) -> preflight.Check:
+    """The loss of a batch with the new adapter against that of the base model below it."""
+    import torch
+
+    inputs = _inputs(rows, loaded)
+    model.eval()
+    with torch.inference_mode():
+        adapted = float(finetune.loss_of(model.get_base_model(), inputs))
+        with model.disable_adapter():
+            base = float(finetune.loss_of(model.get_base_model(), inputs))
+    model.train()
+    return preflight.step_zero_check(base, adapted)
+
+
+def _overfit(model: Any, rows: Sequence[EncodedRow], loaded: LoadedModel, progress: Progress) -> preflight.Check:
+    """Learn the shortest rows by heart, no text twice; the model is of no use afterwards."""
+    import torch
+
+    different = {tuple(row.input_ids[:-row.n_completion]): row for row in reversed(rows)}
+    few = sorted(different.values(), key=lambda row: len(row.input_ids))[:preflight.OVERFIT_ROWS]
+    inputs, trained = _inputs(few, loaded), [one for one in model.parameters() if one.requires_grad]
+    optimiser = torch.optim.AdamW(trained, lr=OVERFIT_RATE, weight_decay=0.0)
+    n_done = 0
+
+    def step() -> float:
+        nonlocal n_done
+        progress("Learning a few rows by heart", n_done, preflight.OVERFIT_STEPS)
+        n_done += 1
+        loss = finetune.loss_of(model.get_base_model(), inputs)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimiser.step()
+        return float(loss.detach())
+
+    return preflight.overfit_check(preflight.overfit(step, n_rows=len(few), clock=time.perf_counter))
+
+
+def _inputs(rows: Sequence[EncodedRow], loaded: LoadedModel) -> dict[str, Any]:
+    packed = finetune.pack([(row.input_ids, row.labels) for row in rows], finetune.shared_length(rows),
+                           loaded.tokenizer.eos_token_id)
+    return finetune.tensors_of(packed, loaded.model)
 
 
 @dataclass(frozen=True)

@@ -115,8 +115,13 @@ def _text(project: Project, key: str, split: str, number: int) -> Example:
         split=split, content_sha256=hashlib.sha256(key.encode()).hexdigest(), group=key)
 
 
+CHECKS = [  # one of each state, as a trial tells them
+    {"name": "The chat template gives back what went in", "state": "passed", "words": "All 30 rows read back.",
+     "advice": "", "rows": [], "is_hard": False},
+    {"name": "16 rows can be learned by heart", "state": "open", "words": "The loss fell from 2.00 to 0.40.",
+     "advice": "It was learning.", "rows": [], "is_hard": False}]
 TRIAL = {  # 12 steps of 5 s on average, three times 9 dev rows at half a second
-    "load_seconds": 4.0, "start_seconds": 1.0, "load_cpu": 3.0, "steps": [4.0, 5.0, 5.0, 5.0, 6.0],
+    "checks": CHECKS, "load_seconds": 4.0, "start_seconds": 1.0, "load_cpu": 3.0, "steps": [4.0, 5.0, 5.0, 5.0, 6.0],
     "steps_cpu": [8.0, 8.0, 8.0, 8.0, 8.0], "save_seconds": 0.5, "dev_seconds": 0.5, "dev_cpu": 0.5, "n_dev": N_DEV,
     "answer_seconds": 0.0, "answer_cpu": 0.0, "n_answers": 0,
     "n_rows": N_POOL, "refused": [], "tokens": 3_000, "longest": 120, "completion_tokens": 3.0, "prompt_tokens": 97.0,
@@ -143,7 +148,7 @@ class FakeModel:
     """Stands in for `run_child` of scoring and training: it knows every label and errs where it is told to.
 
     prompt_errs, adapter_errs: whether the bare model, or one with an adapter, is wrong on the row of a number.
-    takes: seconds of a training. n_epochs: scored by the time at which a run stops at its cap.
+    checks: what a trial says of the rows; a hard one among them has failed. takes: seconds of a training. n_epochs: scored by the time at which a run stops at its cap.
     """
 
     def __init__(self) -> None:
@@ -151,6 +156,7 @@ class FakeModel:
         self.adapter_errs: Callable[[int], bool] = lambda number: number % 20 == 0
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.refused: list[list[str]] = []
+        self.checks: list[dict[str, Any]] = CHECKS
         self.takes, self.n_epochs = 80.0, 1
 
     def __call__(self, module: str, spec: dict[str, Any], *, folder: Path,
@@ -161,7 +167,8 @@ class FakeModel:
                 "training.trial": self._try}[module](spec, folder)
 
     def _try(self, spec: dict[str, Any], folder: Path) -> dict[str, Any]:
-        return dict(TRIAL)
+        return {"checks": self.checks} if any(check["is_hard"] for check in self.checks) else {
+            **TRIAL, "checks": self.checks}
 
     def _score(self, spec: dict[str, Any], folder: Path) -> dict[str, Any]:
         texts = [json.loads(line)["text"] for line in Path(spec["texts_file"]).read_text().splitlines()]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 
 from curation.models import Snapshot
-from curation.services.snapshots import require_approved
+from curation.services.snapshots import read_rows, require_approved
 from jobs.child import run_child
 from jobs.models import Job
 from jobs.progress import Progress
@@ -23,6 +24,7 @@ from training.economics import money_words
 from training.finetune import TrainingConfig, config_from_json
 from training.memory import memory_words
 from training.models import Price, Quote, Verdict
+from training.preflight import Check, check_from_json, failed, text_checks
 from training.prompts import prompt_to_json, short
 from training.quote import Estimate, Machine, elsewhere, estimate
 from training.services.baseline import require_trainable
@@ -76,6 +78,12 @@ def run_quote(job: Job, progress: Progress) -> None:
     config, folder = job.params["config"], work_folder(job)
     write_splits(snapshot, folder)
     trial = run_child("training.trial", finetune_spec(config, folder), folder=folder, progress=progress)
+    trial["checks"] = [*trial.get("checks", []), *(check.to_json() for check in snapshot_checks(snapshot))]
+    if "steps" not in trial:
+        with completing(job) as result:
+            result |= {"checks": trial["checks"], "words": _refused_words(trial["checks"])}
+        shutil.rmtree(settings.GOLDPAN_JOBS / str(job.pk), ignore_errors=True)
+        return
     training = config_from_json(config["training"])
     found = estimate(trial, training)
     machine = economics_of(snapshot.project).machine
@@ -99,6 +107,31 @@ def run_quote(job: Job, progress: Progress) -> None:
             "snapshot": snapshot.number, "quote": quote.pk, "seconds": round(found.seconds), "money": money})
         result |= {"quote": quote.pk, "seconds": found.seconds, "peak_mb": found.peak_mb, "words": quote.words}
     shutil.rmtree(settings.GOLDPAN_JOBS / str(job.pk), ignore_errors=True)
+
+
+def snapshot_checks(snapshot: Snapshot) -> list[Check]:
+    """Whether a text stands twice in train, or in the rows that judge it."""
+    by_split: dict[str, list[dict[str, Any]]] = {"train": [], "dev": [], "test": []}
+    for row in read_rows(snapshot):
+        by_split[row.split].append({"key": row.key, "text": row.text, "label": row.label, "data": row.data})
+    return text_checks(by_split.pop("train"), by_split)
+
+
+def _refused_words(checks: Sequence[dict[str, Any]]) -> list[str]:
+    return [f"{check.words} {check.advice}" for check in failed([check_from_json(one) for one in checks], hard=True)]
+
+
+def checks_of(snapshot: Snapshot, quote: Quote | None) -> list[Check]:
+    """What was looked at before a training: of this quote, or of a trial that came to none since; those that failed
+    first, then the open ones.
+    """
+    told = quote.trial.get("checks", []) if quote else []
+    newest = Job.objects.filter(project=snapshot.project, kind="quote", params__snapshot=snapshot.pk,
+                                state=Job.State.succeeded).first()
+    if newest is not None and "quote" not in newest.result and (quote is None or newest.pk > quote.job_id):
+        told = newest.result["checks"]
+    order = ("failed", "open", "passed")
+    return sorted(map(check_from_json, told), key=lambda check: order.index(check.state))
 
 
 def quote_words(found: Estimate, money: float | None, currency: str) -> list[str]:

@@ -11,7 +11,7 @@ from projects.views import Request
 from training.forms import CapForm, ElsewhereForm, StartForm, TrainingForm
 from training.models import Quote, Run
 from training.services.comparison import compare
-from training.services.quotes import details_of, is_stale, start_quote
+from training.services.quotes import checks_of, details_of, is_stale, start_quote
 from training.services.runs import gate_objection, keep_best, raise_cap, start_training
 
 
@@ -69,6 +69,7 @@ def _training_page(request: Request, snapshot: Snapshot, quote: Quote | None, ob
         "knobs": knobs or TrainingForm(initial=initial),
         "elsewhere": elsewhere or ElsewhereForm(needs_reason=bool(objection), initial=initial),
         "is_stale": quote is not None and is_stale(quote), "details": details_of(quote) if quote else None,
+        "checks": checks_of(snapshot, quote),
         "weighing": found.verdict.weighing if found.verdict else None, "objection": objection,
         "verdict": found.verdict, "comparison": found, "target": snapshot.project.target_value,
         "is_approved": snapshot.is_approved, "labels": snapshot.counts["labels"]["train"].items(),
