@@ -47,6 +47,7 @@ from training.prompts import Prompt
 METRICS = "metrics.jsonl"
 CHOSEN_BY = ("dev_calibrated", "dev_score", "dev_loss")  # the first of these that is measured chooses the epoch
 DEV_BATCH = 8  # dev rows whose loss is computed at once
+SEARCHED_RATES = (1e-4, 2e-4, 5e-4)  # of `training.search`
 KEPT = "checkpoints"  # below the run's folder: what a resumed run needs, and the adapter of every scored epoch
 SPENT = "spent.json"  # in KEPT: what all attempts of the run have taken
 
@@ -68,13 +69,14 @@ class TrainingConfig:
     threads: int = 2
     dev_rows: int = 400  # at most so many dev rows are scored after each epoch
     dev_answers: int = 0  # of so many, written answers choose the epoch by the task's metric; 0: by the loss
+    search_seeds: int = 0  # 0: one training; else all SEARCHED_RATES, then the best of them with so many seeds in all
 
     def __post_init__(self) -> None:
         limits: dict[str, tuple[float, float]] = {
             "r": (1, 256), "alpha": (1, 1024), "dropout": (0, 0.5), "learning_rate": (1e-7, 1e-1), "epochs": (1, 50),
             "batch_size": (1, 1024), "warmup_share": (0, 0.5), "max_tokens": (8, 131072), "seed": (0, 2**31),
             "checkpoint_steps": (1, 100000), "threads": (1, 256), "dev_rows": (1, 100000),
-            "dev_answers": (0, 1000)}
+            "dev_answers": (0, 1000), "search_seeds": (0, 10)}
         for field in fields(self):
             value, (low, high) = getattr(self, field.name), limits[field.name]
             whole = field.type is int
@@ -82,6 +84,11 @@ class TrainingConfig:
                 raise ValueError(f"{field.name} must be {'a whole number' if whole else 'a number'}, got {value!r}")
             if not low <= value <= high:
                 raise ValueError(f"{field.name} must be between {low:g} and {high:g}, got {value!r}")
+
+    @property
+    def n_trainings(self) -> int:
+        """How many trainings the run consists of."""
+        return len(SEARCHED_RATES) + self.search_seeds - 1 if self.search_seeds else 1
 
 
 def config_from_json(data: dict[str, Any]) -> TrainingConfig:
@@ -215,6 +222,10 @@ def train(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, A
     return {**_result(folder, log, encoded, Path(spec["model"]), checkpoint), **spent.to_json()}
 
 
+class Diverged(ValueError):
+    """The loss is no finite number any more."""
+
+
 class CapReached(Exception):
     """The run has used up its seconds; the newest checkpoint holds what it has learned."""
 
@@ -338,7 +349,7 @@ class _Keeper:
         now = time.perf_counter()
         self.seconds, self.clock = self.seconds + now - self.clock, now
         if not math.isfinite(loss):
-            raise ValueError(f"The loss became {loss} at step {step}: choose a lower learning rate.")
+            raise Diverged(f"The loss became {loss} at step {step}: choose a lower learning rate.")
         self.log.append({"step": step, "loss": loss, "learning_rate": learning_rate,
                          "seconds": round(self.seconds, 3), "tokens": self.trainer.n_tokens})
         self.progress("Training", step, self.n_steps)

@@ -64,7 +64,8 @@ def try_steps(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[st
     lengths = [len(row.input_ids) for row in encoded.rows]
     peak_mb = language_model.peak_mb()  # of the run's own steps
     checks.append(_overfit(trainer.model, encoded.rows, loaded, progress))
-    return {"checks": [check.to_json() for check in checks], "load_seconds": before["spent_seconds"], "load_cpu": before["cpu_seconds"],
+    return {"checks": [check.to_json() for check in checks],
+            "load_seconds": before["spent_seconds"], "load_cpu": before["cpu_seconds"],
             "start_seconds": watch.start_seconds, "steps": watch.steps[1:] or watch.steps,
             "steps_cpu": watch.steps_cpu[1:] or watch.steps_cpu, "save_seconds": watch.save_seconds,
             "dev_seconds": timed.row[0], "dev_cpu": timed.row[1], "n_dev": len(dev),

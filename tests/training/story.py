@@ -164,11 +164,17 @@ class FakeModel:
         self.asked.append((module, spec))
         folder.mkdir(parents=True, exist_ok=True)
         return {"training.label_scoring": self._score, "training.finetune": self._train,
-                "training.trial": self._try}[module](spec, folder)
+                "training.search": self._search, "training.trial": self._try}[module](spec, folder)
 
     def _try(self, spec: dict[str, Any], folder: Path) -> dict[str, Any]:
         return {"checks": self.checks} if any(check["is_hard"] for check in self.checks) else {
             **TRIAL, "checks": self.checks}
+
+    def _search(self, spec: dict[str, Any], folder: Path) -> dict[str, Any]:
+        lines = [{"learning_rate": rate, "seed": 1, "is_winner": rate == 2e-4, "dev": dev, "best_step": 2,
+                  "chosen_by": "dev_calibrated", "loss_last": 1.25} for rate, dev in ((1e-4, 0.75), (2e-4, 0.875))]
+        return {**self._train(spec, folder), "search": [*lines, {**lines[0], "diverged": "The loss became nan."}],
+                "spread_words": "With 3 seeds they agree."}
 
     def _score(self, spec: dict[str, Any], folder: Path) -> dict[str, Any]:
         texts = [json.loads(line)["text"] for line in Path(spec["texts_file"]).read_text().splitlines()]

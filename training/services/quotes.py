@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,8 @@ from training.memory import memory_words
 from training.models import Price, Quote, Verdict
 from training.preflight import Check, check_from_json, failed, text_checks
 from training.prompts import prompt_to_json, short
-from training.quote import Estimate, Machine, elsewhere, estimate
+from training.quote import Estimate, Machine, elsewhere, estimate, seconds_of_another
+from training.recipes import Recipe, recipes
 from training.services.baseline import require_trainable
 from training.services.bundles import finetune_spec, write_splits
 from training.services.economics import economics_of, labour_of, weigh_verdict
@@ -154,6 +155,30 @@ def is_stale(quote: Quote) -> bool:
 
 
 @dataclass(frozen=True)
+class RecipeLine:
+    """A recipe as the page offers it. takes: about how long, "" while no trial tells."""
+
+    recipe: Recipe
+    takes: str
+
+    @property
+    def words(self) -> str:
+        return f"{self.recipe.label}: {self.takes + '. ' if self.takes else ''}{self.recipe.words}"
+
+
+def recipe_lines(snapshot: Snapshot, quote: Quote | None) -> list[RecipeLine]:
+    """The recipes for the snapshot's rows, with about what each takes by the quote's trial."""
+    tried = config_from_json(quote.config["training"]) if quote else None
+
+    def takes(recipe: Recipe) -> str:
+        if quote is None or tried is None:
+            return ""
+        return f"about {duration_words(seconds_of_another(quote.trial, tried, replace(tried, **recipe.config)))}"
+
+    return [RecipeLine(recipe, takes(recipe)) for recipe in recipes(snapshot.counts["train"])]
+
+
+@dataclass(frozen=True)
 class Details:
     """How a quote came about. parts: name → seconds. step: the median step with its tenth and ninetieth percentile."""
 
@@ -168,7 +193,7 @@ def details_of(quote: Quote) -> Details:
     training = config_from_json(quote.config["training"])
     parts = estimate(quote.trial, training).parts
     named = {"load": "Loading the model and the rows", "steps": f"{quote.n_steps:,} steps, a tenth on top",
-             "dev": f"Scoring dev {training.epochs} times", "checkpoints": "Writing checkpoints"}
+             "dev": f"Scoring dev {training.epochs * training.n_trainings} times", "checkpoints": "Writing checkpoints"}
     low, median, high = (float(np.quantile(quote.trial["steps"], q)) for q in (0.1, 0.5, 0.9))
     return Details([(named[name], seconds) for name, seconds in parts.items()], (median, low, high),
                    len(quote.trial["steps"]), labour_words(quote), quote.trial["refused"])
