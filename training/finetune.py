@@ -20,7 +20,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -481,12 +481,12 @@ def _mean_loss(loaded: LoadedModel, rows: Sequence[EncodedRow], progress: Progre
             batch = rows[start : start + DEV_BATCH]
             packed = pack([(row.input_ids, row.labels) for row in batch], n_shared, loaded.tokenizer.eos_token_id)
             learned = sum(row.n_completion for row in batch)
-            total += float(loss_of(loaded.model.get_base_model(), tensors_of(packed, loaded.model))) * learned
+            total += float(_loss(loaded.model.get_base_model(), _tensors(packed, loaded.model))) * learned
             n_tokens += learned
     return total / n_tokens
 
 
-def tensors_of(packed: Packed, model: Any) -> dict[str, Any]:
+def _tensors(packed: Packed, model: Any) -> dict[str, Any]:
     import torch
 
     mask = torch.zeros(packed.allowed.shape, dtype=model.dtype)
@@ -496,7 +496,7 @@ def tensors_of(packed: Packed, model: Any) -> dict[str, Any]:
     return {name: tensor.to(model.device) for name, tensor in found.items()}
 
 
-def loss_of(causal: Any, inputs: dict[str, Any]) -> Any:
+def _loss(causal: Any, inputs: dict[str, Any]) -> Any:
     """The mean loss of the tokens that are learned; the vocabulary head runs where one is predicted only."""
     import torch
 
@@ -506,6 +506,45 @@ def loss_of(causal: Any, inputs: dict[str, Any]) -> Any:
     learned = inputs["labels"] != encoding.IGNORED
     logits = causal.get_output_embeddings()(hidden[learned]).float()
     return torch.nn.functional.cross_entropy(logits, inputs["labels"][learned])
+
+
+def losses_without_and_with(model: Any, rows: Sequence[EncodedRow], loaded: LoadedModel) -> tuple[float, float]:
+    """The mean loss of the rows' completion tokens by the base model alone, and with the adapter as it is now."""
+    import torch
+
+    inputs = _inputs(rows, loaded)
+    model.eval()
+    with torch.inference_mode():
+        adapted = float(_loss(model.get_base_model(), inputs))
+        with model.disable_adapter():
+            base = float(_loss(model.get_base_model(), inputs))
+    model.train()
+    return base, adapted
+
+
+def learner(model: Any, rows: Sequence[EncodedRow], loaded: LoadedModel, *,
+            learning_rate: float) -> Callable[[], float]:
+    """A function that does one step of AdamW on all these rows and returns the loss that it met."""
+    import torch
+
+    inputs, trained = _inputs(rows, loaded), [one for one in model.parameters() if one.requires_grad]
+    optimiser = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.0)
+    model.train()
+
+    def step() -> float:
+        loss = _loss(model.get_base_model(), inputs)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimiser.step()
+        return float(loss.detach())
+
+    return step
+
+
+def _inputs(rows: Sequence[EncodedRow], loaded: LoadedModel) -> dict[str, Any]:
+    packed = pack([(row.input_ids, row.labels) for row in rows], shared_length(rows), loaded.tokenizer.eos_token_id)
+    return _tensors(packed, loaded.model)
 
 
 def dev_metrics(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -531,7 +570,7 @@ def build_trainer(loaded: LoadedModel, rows: Sequence[EncodedRow], config: Train
 
     def collate(examples: list[dict[str, Any]]) -> dict[str, Any]:
         packed = pack([(example["input_ids"], example["labels"]) for example in examples], n_shared, pad_token)
-        return {**tensors_of(packed, loaded.model),
+        return {**_tensors(packed, loaded.model),
                 "n_tokens": torch.tensor(sum(len(example["input_ids"]) for example in examples))}
 
     class PackedTrainer(SFTTrainer):
@@ -543,7 +582,7 @@ def build_trainer(loaded: LoadedModel, rows: Sequence[EncodedRow], config: Train
                          num_items_in_batch: Any = None) -> Any:
             causal = self.accelerator.unwrap_model(model).get_base_model()
             self.n_learned = int((inputs["labels"] != encoding.IGNORED).sum())
-            return loss_of(causal, inputs)
+            return _loss(causal, inputs)
 
         def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **given: Any) -> Any:
             n_read = int(inputs["n_tokens"])

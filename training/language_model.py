@@ -77,6 +77,13 @@ def prepare_process(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
+def seed_everything(seed: int) -> None:
+    """Seed Python's, numpy's and torch's random numbers of this process."""
+    from transformers import set_seed
+
+    set_seed(seed)
+
+
 def load(folder: Path, *, adapter: Path | None = None) -> LoadedModel:
     """Load a safetensors model folder, with a LoRA adapter on top if one is given, on the GPU if there is one.
 

@@ -88,10 +88,8 @@ class _Trainings:
         return {**about, **came}
 
     def _train(self, config: TrainingConfig, place: Path, number: int) -> dict[str, Any]:
-        from transformers import set_seed
-
         language_model.prepare_process(config.threads)
-        set_seed(config.seed)  # the adapter's first weights are drawn before the trainer sets it
+        language_model.seed_everything(config.seed)  # the adapter's first weights are drawn before the trainer sets it
         place.mkdir(parents=True, exist_ok=True)
         earlier = Spent(place / KEPT / SPENT).earlier
         cap = self.spec.get("cap_seconds")

@@ -7,6 +7,7 @@
 4. Beside that the checks of `preflight`; where one fails that a training is refused for, no step is tried.
 """
 
+import itertools
 import json
 import time
 from collections.abc import Sequence
@@ -53,7 +54,8 @@ def try_steps(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[st
     trainer = finetune.build_trainer(loaded, [encoded.rows[row] for batch in batches for row in batch], config,
                                      folder / KEPT, len(batches), in_order=True)
     before = spent.to_json()
-    checks.append(_step_zero(trainer.model, [encoded.rows[row] for row in batches[-1]], loaded))
+    smallest = [encoded.rows[row] for row in batches[-1]]
+    checks.append(preflight.step_zero_check(*finetune.losses_without_and_with(trainer.model, smallest, loaded)))
     watch = _Watch(len(batches), progress)
     trainer.args.save_steps = len(batches)
     trainer.add_callback(_callback(watch, folder / KEPT))
@@ -146,48 +148,18 @@ def _callback(watch: _Watch, kept: Path) -> Any:
     return Callback()
 
 
-def _step_zero(model: Any, rows: Sequence[EncodedRow], loaded: LoadedModel) -> preflight.Check:
-    """The loss of a batch with the new adapter against that of the base model below it."""
-    import torch
-
-    inputs = _inputs(rows, loaded)
-    model.eval()
-    with torch.inference_mode():
-        adapted = float(finetune.loss_of(model.get_base_model(), inputs))
-        with model.disable_adapter():
-            base = float(finetune.loss_of(model.get_base_model(), inputs))
-    model.train()
-    return preflight.step_zero_check(base, adapted)
-
-
 def _overfit(model: Any, rows: Sequence[EncodedRow], loaded: LoadedModel, progress: Progress) -> preflight.Check:
-    """Learn the shortest rows by heart, no text twice; the model is of no use afterwards."""
-    import torch
-
+    """Learn the shortest rows by heart, no prompt twice; the model is of no use afterwards."""
     different = {tuple(row.input_ids[:-row.n_completion]): row for row in reversed(rows)}
     few = sorted(different.values(), key=lambda row: len(row.input_ids))[:preflight.OVERFIT_ROWS]
-    inputs, trained = _inputs(few, loaded), [one for one in model.parameters() if one.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=OVERFIT_RATE, weight_decay=0.0)
-    n_done = 0
+    learn = finetune.learner(model, few, loaded, learning_rate=OVERFIT_RATE)
+    done = itertools.count()
 
     def step() -> float:
-        nonlocal n_done
-        progress("Learning a few rows by heart", n_done, preflight.OVERFIT_STEPS)
-        n_done += 1
-        loss = finetune.loss_of(model.get_base_model(), inputs)
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimiser.step()
-        return float(loss.detach())
+        progress("Learning a few rows by heart", next(done), preflight.OVERFIT_STEPS)
+        return learn()
 
     return preflight.overfit_check(preflight.overfit(step, n_rows=len(few), clock=time.perf_counter))
-
-
-def _inputs(rows: Sequence[EncodedRow], loaded: LoadedModel) -> dict[str, Any]:
-    packed = finetune.pack([(row.input_ids, row.labels) for row in rows], finetune.shared_length(rows),
-                           loaded.tokenizer.eos_token_id)
-    return finetune.tensors_of(packed, loaded.model)
 
 
 @dataclass(frozen=True)

