@@ -1,7 +1,7 @@
 """What a training's curve and its end say, in sentences with what to change; nothing where nothing is wrong.
 
-The rules: dev falls while train falls → fewer passes; train stays flat → twice the learning rate; out of memory → smaller
-steps; a loss that is no number → half the learning rate.
+The rules: dev falls while train falls → fewer passes; train stays flat → twice the learning rate; out of memory →
+smaller steps; a loss that is no number → half the learning rate.
 """
 
 from collections.abc import Mapping, Sequence

@@ -69,6 +69,7 @@ class TrainingConfig:
     threads: int = 2
     dev_rows: int = 400  # at most so many dev rows are scored after each epoch
     dev_answers: int = 0  # of so many, written answers choose the epoch by the task's metric; 0: by the loss
+    weight_bits: int = 16  # 4: QLoRA, the base model's weights in NF4; needs a GPU
     search_seeds: int = 0  # 0: one training; else all SEARCHED_RATES, then the best of them with so many seeds in all
 
     def __post_init__(self) -> None:
@@ -76,7 +77,8 @@ class TrainingConfig:
             "r": (1, 256), "alpha": (1, 1024), "dropout": (0, 0.5), "learning_rate": (1e-7, 1e-1), "epochs": (1, 50),
             "batch_size": (1, 1024), "warmup_share": (0, 0.5), "max_tokens": (8, 131072), "seed": (0, 2**31),
             "checkpoint_steps": (1, 100000), "threads": (1, 256), "dev_rows": (1, 100000),
-            "dev_answers": (0, 1000), "search_seeds": (0, 10)}
+            "dev_answers": (0, 1000), "search_seeds": (0, 10),
+            "weight_bits": (4, 16)}
         for field in fields(self):
             value, (low, high) = getattr(self, field.name), limits[field.name]
             whole = field.type is int
@@ -84,6 +86,8 @@ class TrainingConfig:
                 raise ValueError(f"{field.name} must be {'a whole number' if whole else 'a number'}, got {value!r}")
             if not low <= value <= high:
                 raise ValueError(f"{field.name} must be between {low:g} and {high:g}, got {value!r}")
+        if self.weight_bits not in (4, 16):
+            raise ValueError(f"weight_bits must be 16, or 4 for QLoRA, got {self.weight_bits!r}")
 
     @property
     def n_trainings(self) -> int:
@@ -190,7 +194,7 @@ def train(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, A
     if dev is not None:
         check_dev(dev, prompt)
     progress("Loading the model", 0, 1)
-    loaded = language_model.load(Path(spec["model"]))
+    loaded = language_model.load(Path(spec["model"]), weight_bits=config.weight_bits)
     encoded = encoding.encode_rows(loaded.tokenizer, prompt, rows, max_tokens=config.max_tokens)
     problems = encoding.preflight(encoded, len(rows))
     if problems:

@@ -33,6 +33,8 @@ KNOBS = {
     "dev_rows": ("Dev rows scored per pass", "At most so many."),
     "dev_answers": ("Dev rows answered per pass", "Only where answers are written: so many are judged by the project's "
                     "metric to choose the pass, which takes seconds each; 0 chooses by the loss on dev."),
+    "weight_bits": ("Bits of the base model's weights", "16, or 4 for QLoRA: the weights take about a quarter of the "
+                    "memory, it is slower, and it needs a GPU of NVIDIA's."),
     "search_seeds": ("Seeds of a search", "0 trains once. Otherwise three learning rates are trained, and the best of "
                      "them with so many seeds; chosen on dev."),
     "checkpoint_steps": ("Steps between checkpoints", "A run that was cut off goes on from the last one."),

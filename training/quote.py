@@ -101,7 +101,8 @@ def elsewhere(trial: Mapping[str, Any], config: TrainingConfig, machines: Sequen
     for machine in machines:
         if machine.gb is None:
             continue
-        fitting = fit(shape, r=config.r, batch_size=config.batch_size, tokens=trial["longest"], gb=machine.gb)
+        fitting = fit(shape, r=config.r, batch_size=config.batch_size, tokens=trial["longest"], gb=machine.gb,
+                      method="qlora" if config.weight_bits == 4 else "lora")
         seconds = (gpu_seconds(shape, fitting.plan, n_tokens=trial["tokens"] * config.epochs,
                                teraflops=machine.teraflops) if fitting.plan and machine.teraflops else None)
         money = (seconds[0] / 3600 * machine.price, seconds[1] / 3600 * machine.price) if seconds else None

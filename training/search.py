@@ -155,7 +155,7 @@ def spread_words(lines: Sequence[Mapping[str, Any]]) -> str:
     low, high = (end(line["dev"] for line in same) for end in (min, max))
     if same[0]["chosen_by"] == "dev_loss":
         return f"With {len(same)} seeds the loss on dev lies between {low:.3f} and {high:.3f}."
-    said = f"With {len(same)} seeds the share on dev lies between {100 * low:.1f} % and {100 * high:.1f} %"
+    said = f"With {len(same)} seeds the figure on dev lies between {100 * low:.1f} % and {100 * high:.1f} %"
     if high - low > TOLERABLE_SPREAD + 1e-9:
         return (f"{said}: chance alone moves it by {100 * (high - low):.1f} points. Take the range, not the best, for "
                 "what to expect; more labels make it narrower.")

@@ -43,7 +43,7 @@ def try_steps(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[st
     rows, dev = finetune.read_rows(spec["rows_file"]), finetune.read_rows(spec["dev_file"])[: config.dev_rows]
     finetune.check_dev(dev, prompt)
     progress("Loading the model", 0, 1)
-    loaded = language_model.load(Path(spec["model"]))
+    loaded = language_model.load(Path(spec["model"]), weight_bits=config.weight_bits)
     encoded = encoding.encode_rows(loaded.tokenizer, prompt, rows, max_tokens=config.max_tokens)
     checks = preflight.row_checks(loaded.tokenizer, prompt, rows, encoded)
     if preflight.failed(checks, hard=True):

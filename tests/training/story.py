@@ -148,7 +148,8 @@ class FakeModel:
     """Stands in for `run_child` of scoring and training: it knows every label and errs where it is told to.
 
     prompt_errs, adapter_errs: whether the bare model, or one with an adapter, is wrong on the row of a number.
-    checks: what a trial says of the rows; a hard one among them has failed. takes: seconds of a training. n_epochs: scored by the time at which a run stops at its cap.
+    checks: what a trial says of the rows; a hard one among them has failed. takes: seconds of a training.
+    n_epochs: scored by the time at which a run stops at its cap.
     """
 
     def __init__(self) -> None:

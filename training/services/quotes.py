@@ -178,6 +178,11 @@ def recipe_lines(snapshot: Snapshot, quote: Quote | None) -> list[RecipeLine]:
     return [RecipeLine(recipe, takes(recipe)) for recipe in recipes(snapshot.counts["train"])]
 
 
+def recipe_config(snapshot: Snapshot, name: str | None) -> dict[str, Any]:
+    """The settings of the recipe of that name for the snapshot's rows; {} for None, which leaves the defaults."""
+    return next((dict(one.config) for one in recipes(snapshot.counts["train"]) if one.name == name), {})
+
+
 @dataclass(frozen=True)
 class Details:
     """How a quote came about. parts: name → seconds. step: the median step with its tenth and ninetieth percentile."""

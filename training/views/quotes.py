@@ -10,6 +10,7 @@ from projects.rights import on
 from projects.views import Request
 from training.forms import CapForm, ElsewhereForm, StartForm, TrainingForm
 from training.models import Quote, Run
+from training.preflight import failed
 from training.recipes import BALANCED, recipe_of
 from training.services.comparison import compare
 from training.services.quotes import checks_of, details_of, is_stale, recipe_lines, start_quote
@@ -60,7 +61,7 @@ def _quote_shown(request: Request, snapshot: Snapshot) -> Quote | None:
 def _training_page(request: Request, snapshot: Snapshot, quote: Quote | None, objection: str, *,
                    form: StartForm | None = None, knobs: TrainingForm | None = None,
                    elsewhere: ElsewhereForm | None = None) -> HttpResponse:
-    found = compare(snapshot)
+    found, checks = compare(snapshot), checks_of(snapshot, quote)
     job = Job.objects.filter(project=snapshot.project, kind="quote", params__snapshot=snapshot.pk).first()
     is_bound = any(one is not None and one.is_bound for one in (form, knobs, elsewhere))
     initial, lines = quote.config["training"] if quote else {}, recipe_lines(snapshot, quote)
@@ -72,7 +73,7 @@ def _training_page(request: Request, snapshot: Snapshot, quote: Quote | None, ob
         "knobs": knobs or TrainingForm(initial={**initial, "recipe": chosen}, recipes=lines),
         "elsewhere": elsewhere or ElsewhereForm(needs_reason=bool(objection), initial=initial),
         "is_stale": quote is not None and is_stale(quote), "details": details_of(quote) if quote else None,
-        "recipe": recipe, "checks": checks_of(snapshot, quote),
+        "recipe": recipe, "checks": checks, "has_failed_check": bool(failed(checks)),
         "weighing": found.verdict.weighing if found.verdict else None, "objection": objection,
         "verdict": found.verdict, "comparison": found, "target": snapshot.project.target_value,
         "is_approved": snapshot.is_approved, "labels": snapshot.counts["labels"]["train"].items(),

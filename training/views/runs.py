@@ -85,7 +85,9 @@ def _settings_of(run: Run) -> list[tuple[str, Any]]:
     config = run.config
     if run.kind == Run.Kind.lora:
         place = EXECUTORS[run.executor].label if run.executor in EXECUTORS else run.executor
-        known = [(label, config["training"][name]) for name, (label, _) in KNOBS.items() if name in config["training"]]
+        training = config["training"]
+        known = [(label, training[name]) for name, (label, _) in KNOBS.items()
+                 if name in training and not (name == "learning_rate" and training.get("search_seeds"))]
         return [("Where it trains", place), *known]
     usage = config.get("usage", {})
     model, _, digest = config.get("model", "").partition("@sha256:")
