@@ -293,6 +293,8 @@ training:keep-best           run        GET     log-in    403     403  405   404
 training:keep-best           run        POST    log-in    403     403  400   404
 training:flips               run        GET     log-in    403     200  200   404
 training:flips               run        POST    log-in    403     405  405   404
+training:run-differences     run        GET     log-in    403     200  200   404
+training:run-differences     run        POST    log-in    403     405  405   404
 training:experiment-arms     experiment GET     log-in    403     200  200   404
 training:experiment-arms     experiment POST    log-in    403     405  405   404
 training:arms-start          experiment GET     log-in    403     403  200   404

@@ -80,12 +80,17 @@ def make_bundle(run: RunToBundle, *, extra: Mapping[str, str] | None = None) -> 
              "cap_seconds": run.cap_seconds}
     files = {
         "README.md": _readme(run).encode(), "run.py": _RUN.encode(),
-        "requirements.txt": versions.pinned().encode(), "bundle.json": json_bytes(about),
+        "requirements.txt": _requirements(run).encode(), "bundle.json": json_bytes(about),
         "data/train.jsonl": _lines(run.train), "data/dev.jsonl": _lines(run.dev),
         **{f"code/{path}": content for path, content in code_files().items()},
         **{name: text.encode() for name, text in (extra or {}).items()}}
     sums = sums_of({path: hashlib.sha256(content).hexdigest() for path, content in files.items()})
     return Bundle({**files, SUMS: sums}, hashlib.sha256(sums).hexdigest())
+
+
+def _requirements(run: RunToBundle) -> str:
+    qlora = run.spec["config"].get("weight_bits") == 4
+    return versions.pinned() + (f"bitsandbytes=={versions.BITSANDBYTES}\n" if qlora else "")
 
 
 def write_bundle(bundle: Bundle, folder: Path) -> Path:

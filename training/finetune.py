@@ -20,7 +20,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ from training.prompts import Prompt
 METRICS = "metrics.jsonl"
 CHOSEN_BY = ("dev_calibrated", "dev_score", "dev_loss")  # the first of these that is measured chooses the epoch
 DEV_BATCH = 8  # dev rows whose loss is computed at once
+SEARCHED_RATES = (1e-4, 2e-4, 5e-4)  # of `training.search`
 KEPT = "checkpoints"  # below the run's folder: what a resumed run needs, and the adapter of every scored epoch
 SPENT = "spent.json"  # in KEPT: what all attempts of the run have taken
 
@@ -68,13 +69,16 @@ class TrainingConfig:
     threads: int = 2
     dev_rows: int = 400  # at most so many dev rows are scored after each epoch
     dev_answers: int = 0  # of so many, written answers choose the epoch by the task's metric; 0: by the loss
+    weight_bits: int = 16  # 4: QLoRA, the base model's weights in NF4; needs a GPU
+    search_seeds: int = 0  # 0: one training; else all SEARCHED_RATES, then the best of them with so many seeds in all
 
     def __post_init__(self) -> None:
         limits: dict[str, tuple[float, float]] = {
             "r": (1, 256), "alpha": (1, 1024), "dropout": (0, 0.5), "learning_rate": (1e-7, 1e-1), "epochs": (1, 50),
             "batch_size": (1, 1024), "warmup_share": (0, 0.5), "max_tokens": (8, 131072), "seed": (0, 2**31),
             "checkpoint_steps": (1, 100000), "threads": (1, 256), "dev_rows": (1, 100000),
-            "dev_answers": (0, 1000)}
+            "dev_answers": (0, 1000), "search_seeds": (0, 10),
+            "weight_bits": (4, 16)}
         for field in fields(self):
             value, (low, high) = getattr(self, field.name), limits[field.name]
             whole = field.type is int
@@ -82,6 +86,13 @@ class TrainingConfig:
                 raise ValueError(f"{field.name} must be {'a whole number' if whole else 'a number'}, got {value!r}")
             if not low <= value <= high:
                 raise ValueError(f"{field.name} must be between {low:g} and {high:g}, got {value!r}")
+        if self.weight_bits not in (4, 16):
+            raise ValueError(f"weight_bits must be 16, or 4 for QLoRA, got {self.weight_bits!r}")
+
+    @property
+    def n_trainings(self) -> int:
+        """How many trainings the run consists of."""
+        return len(SEARCHED_RATES) + self.search_seeds - 1 if self.search_seeds else 1
 
 
 def config_from_json(data: dict[str, Any]) -> TrainingConfig:
@@ -183,7 +194,7 @@ def train(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, A
     if dev is not None:
         check_dev(dev, prompt)
     progress("Loading the model", 0, 1)
-    loaded = language_model.load(Path(spec["model"]))
+    loaded = language_model.load(Path(spec["model"]), weight_bits=config.weight_bits)
     encoded = encoding.encode_rows(loaded.tokenizer, prompt, rows, max_tokens=config.max_tokens)
     problems = encoding.preflight(encoded, len(rows))
     if problems:
@@ -211,6 +222,10 @@ def train(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, A
     if not log.epochs:
         raise ValueError("No epoch has been scored yet, so there is nothing to keep: let the run go on.")
     return {**_result(folder, log, encoded, Path(spec["model"]), checkpoint), **spent.to_json()}
+
+
+class Diverged(ValueError):
+    """The loss is no finite number any more."""
 
 
 class CapReached(Exception):
@@ -336,7 +351,7 @@ class _Keeper:
         now = time.perf_counter()
         self.seconds, self.clock = self.seconds + now - self.clock, now
         if not math.isfinite(loss):
-            raise ValueError(f"The loss became {loss} at step {step}: choose a lower learning rate.")
+            raise Diverged(f"The loss became {loss} at step {step}: choose a lower learning rate.")
         self.log.append({"step": step, "loss": loss, "learning_rate": learning_rate,
                          "seconds": round(self.seconds, 3), "tokens": self.trainer.n_tokens})
         self.progress("Training", step, self.n_steps)
@@ -493,6 +508,45 @@ def _loss(causal: Any, inputs: dict[str, Any]) -> Any:
     learned = inputs["labels"] != encoding.IGNORED
     logits = causal.get_output_embeddings()(hidden[learned]).float()
     return torch.nn.functional.cross_entropy(logits, inputs["labels"][learned])
+
+
+def losses_without_and_with(model: Any, rows: Sequence[EncodedRow], loaded: LoadedModel) -> tuple[float, float]:
+    """The mean loss of the rows' completion tokens by the base model alone, and with the adapter as it is now."""
+    import torch
+
+    inputs = _inputs(rows, loaded)
+    model.eval()
+    with torch.inference_mode():
+        adapted = float(_loss(model.get_base_model(), inputs))
+        with model.disable_adapter():
+            base = float(_loss(model.get_base_model(), inputs))
+    model.train()
+    return base, adapted
+
+
+def learner(model: Any, rows: Sequence[EncodedRow], loaded: LoadedModel, *,
+            learning_rate: float) -> Callable[[], float]:
+    """A function that does one step of AdamW on all these rows and returns the loss that it met."""
+    import torch
+
+    inputs, trained = _inputs(rows, loaded), [one for one in model.parameters() if one.requires_grad]
+    optimiser = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.0)
+    model.train()
+
+    def step() -> float:
+        loss = _loss(model.get_base_model(), inputs)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimiser.step()
+        return float(loss.detach())
+
+    return step
+
+
+def _inputs(rows: Sequence[EncodedRow], loaded: LoadedModel) -> dict[str, Any]:
+    packed = pack([(row.input_ids, row.labels) for row in rows], shared_length(rows), loaded.tokenizer.eos_token_id)
+    return _tensors(packed, loaded.model)
 
 
 def dev_metrics(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:

@@ -17,6 +17,7 @@ from training.services.arms import MAX_SEEDS, MIN_SEEDS, default_steps
 from training.services.baseline import ArmOffer
 from training.services.executors import Executor, offered
 from training.services.prices import prices
+from training.services.quotes import RecipeLine
 from training.services.written_prompts import MAX_CHARS, Words
 from training.slices import KINDS
 
@@ -33,6 +34,10 @@ KNOBS = {
     "dev_rows": ("Dev rows scored per pass", "At most so many."),
     "dev_answers": ("Dev rows answered per pass", "Only where answers are written: so many are judged by the project's "
                     "metric to choose the pass, which takes seconds each; 0 chooses by the loss on dev."),
+    "weight_bits": ("Bits of the base model's weights", "16, or 4 for QLoRA: the weights take about a quarter of the "
+                    "memory, it is slower, and it needs a GPU of NVIDIA's."),
+    "search_seeds": ("Seeds of a search", "0 trains once. Otherwise three learning rates are trained, and the best of "
+                     "them with so many seeds; chosen on dev."),
     "checkpoint_steps": ("Steps between checkpoints", "A run that was cut off goes on from the last one."),
     "seed": ("Seed", "Another seed moves the result a little."),
     "threads": ("Threads", "Of this machine, while it trains."),
@@ -60,18 +65,31 @@ def checked_config(form: forms.Form, values: dict[str, Any]) -> dict[str, Any]:
 
 
 class TrainingForm(forms.Form):
-    """A training run's settings, all with defaults: what a quote is made for."""
+    """A training run's settings, all with defaults: what a quote is made for.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    recipes: what may be chosen in place of single settings; a recipe's values count before those of the fields.
+    """
+
+    OWN = "own"
+
+    def __init__(self, *args: Any, recipes: Sequence[RecipeLine] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields.update({name: knob(name) for name in KNOBS})
+        self.recipes = {line.recipe.name: line.recipe for line in recipes}
+        if recipes:
+            self.fields["recipe"] = forms.ChoiceField(
+                label="How thoroughly?", required=False, widget=forms.RadioSelect,
+                choices=[*((line.recipe.name, line.words) for line in recipes),
+                         (self.OWN, "My own settings, from the advanced ones below")])
 
     def clean(self) -> dict[str, Any]:
-        return checked_config(self, super().clean() or {})
+        values = super().clean() or {}
+        recipe = self.recipes.get(values.pop("recipe", ""))
+        return checked_config(self, values | dict(recipe.config if recipe else {}))
 
     @property
     def knobs(self) -> list[forms.BoundField]:
-        return [self[name] for name in KNOBS]
+        return [self[name] for name in KNOBS if name in self.fields]
 
 
 class CapForm(forms.Form):
@@ -142,6 +160,7 @@ class ElsewhereForm(TrainingForm):
 
     def __init__(self, *args: Any, needs_reason: bool, **kwargs: Any) -> None:
         super().__init__(*args, auto_id="elsewhere_%s", **kwargs)
+        del self.fields["search_seeds"]  # a search is several trainings, and here
         if not needs_reason:
             del self.fields["override_reason"]
         _offer(self.fields["executor"], [name for name in offered() if name not in Run.HERE])

@@ -7,6 +7,7 @@
 
 import ctypes
 import hashlib
+import importlib.util
 import json
 import os
 import resource
@@ -77,10 +78,34 @@ def prepare_process(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def load(folder: Path, *, adapter: Path | None = None) -> LoadedModel:
+def seed_everything(seed: int) -> None:
+    """Seed Python's, numpy's and torch's random numbers of this process."""
+    from transformers import set_seed
+
+    set_seed(seed)
+
+
+QLORA = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True,
+         "bnb_4bit_compute_dtype": "bfloat16"}  # Dettmers et al. 2023, QLoRA, NeurIPS
+
+
+def require_gpu_for_qlora() -> None:
+    """Raise ValueError in words unless this process can hold a base model in 4 bits."""
+    import torch
+
+    if not torch.cuda.is_available():
+        raise ValueError("QLoRA holds the base model in 4 bits, which needs a GPU of NVIDIA's, and this machine has "
+                         "none. Set “Bits of the base model's weights” to 16, or train on another machine.")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ValueError("QLoRA needs the package bitsandbytes, which is not installed on this machine: "
+                         "pip install -r requirements-qlora.txt.")
+
+
+def load(folder: Path, *, adapter: Path | None = None, weight_bits: int = 16) -> LoadedModel:
     """Load a safetensors model folder, with a LoRA adapter on top if one is given, on the GPU if there is one.
 
-    Raises ValueError if a folder holds code, pickles or asks for code of its own.
+    weight_bits: 4 holds the linear layers' weights in NF4, to train on top of them.
+    Raises ValueError if a folder holds code, pickles or asks for code of its own, or 4 bits cannot be held here.
     """
     check_folder(folder)
     if adapter is not None:
@@ -90,14 +115,21 @@ def load(folder: Path, *, adapter: Path | None = None) -> LoadedModel:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    quantised: dict[str, Any] = {}
+    if weight_bits == 4:
+        from transformers import BitsAndBytesConfig
+
+        require_gpu_for_qlora()
+        quantised = {"quantization_config": BitsAndBytesConfig(**QLORA), "device_map": {"": 0}}
     model: Any = AutoModelForCausalLM.from_pretrained(
         folder, dtype="auto", use_safetensors=True, local_files_only=True, trust_remote_code=False,
-        attn_implementation="sdpa")
+        attn_implementation="sdpa", **quantised)
     if adapter is not None:
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, str(adapter), local_files_only=True)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    if not quantised:  # those stand where they were quantised
+        model.to("cuda" if torch.cuda.is_available() else "cpu")
     return LoadedModel(model.eval(), tokenizer)
 
 

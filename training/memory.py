@@ -113,16 +113,17 @@ class Fit:
             changes.append(f"one row at a time, {self.plan.accumulate} for a step")
         if self.plan.has_checkpointing:
             changes.append("gradient checkpointing")
-        if self.plan.method == "qlora":
+        if self.plan.method != self.asked.method:
             changes.append("QLoRA (4-bit weights)")
         if self.plan.tokens < self.asked.tokens:
             changes.append(f"rows of at most {self.plan.tokens:,} tokens instead of {self.asked.tokens:,}")
         return f"Fits with {', '.join(changes)}: {self.needed_gb:.1f} GB."
 
 
-def fit(shape: Shape, *, r: int, batch_size: int, tokens: int, gb: float) -> Fit:
+def fit(shape: Shape, *, r: int, batch_size: int, tokens: int, gb: float,
+        method: Literal["lora", "qlora"] = "lora") -> Fit:
     """The first that fits into 90 % of `gb`: as it is, one row at a time, checkpointing, QLoRA, shorter rows."""
-    asked, needed = Plan("lora", batch_size, tokens), 0.0
+    asked, needed = Plan(method, batch_size, tokens), 0.0
     for plan in _fallbacks(asked):
         needed = memory_gb(shape, plan, r=r)
         if needed <= FILLED * gb:

@@ -1,7 +1,8 @@
 """What a training will take, from a few real steps of it: seconds, memory, money, and where it would fit.
 
-Seconds are load + steps × median step + epochs × dev scoring + checkpoints, the steps with a tenth on top for what a
-short trial does not see; the range takes the tenth and the ninetieth percentile of the steps in place of the median.
+Of each training of a run seconds are load + steps × median step + epochs × dev scoring + checkpoints, the steps with a
+tenth on top for what a short trial does not see; the range takes the tenth and the ninetieth percentile of the steps in
+place of the median.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,17 +38,25 @@ class Estimate:
 
 def estimate(trial: Mapping[str, Any], config: TrainingConfig) -> Estimate:
     """Return what the whole run takes. trial: the result of `trial.try_steps` with the same config."""
+    n = config.n_trainings
     steps = n_steps(trial["n_rows"], config)
     median, low, high = (float(np.quantile(trial["steps"], q)) for q in (0.5, 0.1, 0.9))
     judged = trial["n_dev"] * trial["dev_seconds"] + trial["n_answers"] * trial["answer_seconds"]
     parts = {"load": trial["load_seconds"] + trial["start_seconds"], "steps": MARGIN * steps * median,
              "dev": config.epochs * judged,
              "checkpoints": _n_checkpoints(steps, config) * trial["save_seconds"]}
-    rest = sum(parts.values()) - parts["steps"]
-    cpu = (trial["load_cpu"] + MARGIN * steps * float(np.median(trial["steps_cpu"]))
+    parts = {name: n * seconds for name, seconds in parts.items()}
+    rest, all_steps = sum(parts.values()) - parts["steps"], n * steps
+    cpu = n * (trial["load_cpu"] + MARGIN * steps * float(np.median(trial["steps_cpu"]))
            + config.epochs * (trial["n_dev"] * trial["dev_cpu"] + trial["n_answers"] * trial["answer_cpu"]))
-    return Estimate(seconds=sum(parts.values()), low=rest + steps * low, high=rest + MARGIN * steps * high,
-                    cpu_seconds=cpu, parts=parts, n_steps=steps, peak_mb=trial["peak_mb"])
+    return Estimate(seconds=sum(parts.values()), low=rest + all_steps * low, high=rest + MARGIN * all_steps * high,
+                    cpu_seconds=cpu, parts=parts, n_steps=all_steps, peak_mb=trial["peak_mb"])
+
+
+def seconds_of_another(trial: Mapping[str, Any], tried: TrainingConfig, other: TrainingConfig) -> float:
+    """About what a run with another config would take; a step is taken to last in proportion to its rows."""
+    share = min(other.batch_size, trial["n_rows"]) / min(tried.batch_size, trial["n_rows"])
+    return estimate({**trial, "steps": [share * seconds for seconds in trial["steps"]]}, other).seconds
 
 
 def _n_checkpoints(steps: int, config: TrainingConfig) -> int:
@@ -92,7 +101,8 @@ def elsewhere(trial: Mapping[str, Any], config: TrainingConfig, machines: Sequen
     for machine in machines:
         if machine.gb is None:
             continue
-        fitting = fit(shape, r=config.r, batch_size=config.batch_size, tokens=trial["longest"], gb=machine.gb)
+        fitting = fit(shape, r=config.r, batch_size=config.batch_size, tokens=trial["longest"], gb=machine.gb,
+                      method="qlora" if config.weight_bits == 4 else "lora")
         seconds = (gpu_seconds(shape, fitting.plan, n_tokens=trial["tokens"] * config.epochs,
                                teraflops=machine.teraflops) if fitting.plan and machine.teraflops else None)
         money = (seconds[0] / 3600 * machine.price, seconds[1] / 3600 * machine.price) if seconds else None

@@ -4,8 +4,10 @@
 2. Of the batches that the run may draw, take some that are spread evenly from the largest to the smallest, and do a
    real optimiser step on each. The largest comes first: it takes the most memory and warms up, so its time is left out.
 3. Write one checkpoint, and judge some dev rows with the adapter on, as the training does after every epoch.
+4. Beside that the checks of `preflight`; where one fails that a training is refused for, no step is tried.
 """
 
+import itertools
 import json
 import time
 from collections.abc import Sequence
@@ -17,20 +19,22 @@ import numpy as np
 
 from jobs.child import child_main
 from jobs.progress import Progress
-from training import checkpoints, encoding, finetune, language_model, prompts
+from training import checkpoints, encoding, finetune, language_model, preflight, prompts
 from training.encoding import EncodedRow
 from training.finetune import KEPT, LabelJudge, Spent, TrainingConfig, WrittenJudge
 from training.language_model import LoadedModel
 
 N_STEPS = 9  # measured, behind the one that warms up
 N_DEV = 64  # dev rows that are scored
+OVERFIT_RATE = 1e-3  # whatever the run's own: this asks whether the rows can be learned, not how fast
 N_ANSWERS = 4  # answers that are written, where those choose the epoch
 
 
 def try_steps(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, Any]:
     """The child's work: measure, in seconds, what the training of `finetune.train`'s spec would do again and again.
 
-    Raises ValueError in words if the training could not start.
+    Where rows fail a check for which the training would be refused, "checks" is all that comes back.
+    Raises ValueError in words if the training could not start for another reason.
     """
     spent = Spent(folder / "none", spec.get("started_at"))
     config = finetune.config_from_json(spec["config"])
@@ -39,23 +43,31 @@ def try_steps(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[st
     rows, dev = finetune.read_rows(spec["rows_file"]), finetune.read_rows(spec["dev_file"])[: config.dev_rows]
     finetune.check_dev(dev, prompt)
     progress("Loading the model", 0, 1)
-    loaded = language_model.load(Path(spec["model"]))
+    loaded = language_model.load(Path(spec["model"]), weight_bits=config.weight_bits)
     encoded = encoding.encode_rows(loaded.tokenizer, prompt, rows, max_tokens=config.max_tokens)
+    checks = preflight.row_checks(loaded.tokenizer, prompt, rows, encoded)
+    if preflight.failed(checks, hard=True):
+        return {"checks": [check.to_json() for check in checks]}
     if problems := encoding.preflight(encoded, len(rows)):
         raise ValueError(" ".join(problems))
     batches = spread_batches(encoded.rows, config, pad_token=loaded.tokenizer.eos_token_id)
     trainer = finetune.build_trainer(loaded, [encoded.rows[row] for batch in batches for row in batch], config,
                                      folder / KEPT, len(batches), in_order=True)
+    before = spent.to_json()
+    smallest = [encoded.rows[row] for row in batches[-1]]
+    checks.append(preflight.step_zero_check(*finetune.losses_without_and_with(trainer.model, smallest, loaded)))
     watch = _Watch(len(batches), progress)
     trainer.args.save_steps = len(batches)
     trainer.add_callback(_callback(watch, folder / KEPT))
-    before = spent.to_json()
     trainer.train()
     trainer.model.eval()
     timed = _time_judging(finetune.judge_of(prompt, rows, dev, loaded, config),
                           LoadedModel(trainer.model, loaded.tokenizer), progress)
     lengths = [len(row.input_ids) for row in encoded.rows]
-    return {"load_seconds": before["spent_seconds"], "load_cpu": before["cpu_seconds"],
+    peak_mb = language_model.peak_mb()  # of the run's own steps
+    checks.append(_overfit(trainer.model, encoded.rows, loaded, progress))
+    return {"checks": [check.to_json() for check in checks],
+            "load_seconds": before["spent_seconds"], "load_cpu": before["cpu_seconds"],
             "start_seconds": watch.start_seconds, "steps": watch.steps[1:] or watch.steps,
             "steps_cpu": watch.steps_cpu[1:] or watch.steps_cpu, "save_seconds": watch.save_seconds,
             "dev_seconds": timed.row[0], "dev_cpu": timed.row[1], "n_dev": len(dev),
@@ -65,7 +77,7 @@ def try_steps(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[st
             "tokens": sum(lengths), "longest": max(lengths),
             "completion_tokens": float(np.mean([row.n_completion for row in encoded.rows])),
             "prompt_tokens": float(np.mean([len(row.input_ids) - row.n_completion for row in encoded.rows])),
-            "peak_mb": language_model.peak_mb(),
+            "peak_mb": peak_mb,
             "model": language_model.model_identity(Path(spec["model"])),
             "shape": json.loads((Path(spec["model"]) / "config.json").read_text())}
 
@@ -134,6 +146,20 @@ def _callback(watch: _Watch, kept: Path) -> Any:
             watch.saved()
 
     return Callback()
+
+
+def _overfit(model: Any, rows: Sequence[EncodedRow], loaded: LoadedModel, progress: Progress) -> preflight.Check:
+    """Learn the shortest rows by heart, no prompt twice; the model is of no use afterwards."""
+    different = {tuple(row.input_ids[:-row.n_completion]): row for row in reversed(rows)}
+    few = sorted(different.values(), key=lambda row: len(row.input_ids))[:preflight.OVERFIT_ROWS]
+    learn = finetune.learner(model, few, loaded, learning_rate=OVERFIT_RATE)
+    done = itertools.count()
+
+    def step() -> float:
+        progress("Learning a few rows by heart", next(done), preflight.OVERFIT_STEPS)
+        return learn()
+
+    return preflight.overfit_check(preflight.overfit(step, n_rows=len(few), clock=time.perf_counter))
 
 
 @dataclass(frozen=True)

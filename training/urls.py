@@ -26,6 +26,7 @@ urlpatterns = [
     path("runs/<int:pk>/cap/", quotes.run_raise_cap, name="raise-cap"),
     path("runs/<int:pk>/keep/", quotes.run_keep_best, name="keep-best"),
     path("runs/<int:pk>/flips/", runs.run_flips, name="flips"),
+    path("runs/<int:pk>/differences/", runs.run_differences, name="run-differences"),
     path("experiments/<int:pk>/lora/", arms.experiment_arms, name="experiment-arms"),
     path("experiments/<int:pk>/lora/start/", arms.arms_start, name="arms-start"),
     path("runs/<int:pk>/bundle/", elsewhere.run_bundle, name="bundle"),

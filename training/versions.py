@@ -5,6 +5,7 @@ from platform import python_version
 
 PACKAGES = ("torch", "transformers", "peft", "trl", "safetensors", "numpy")  # of a receipt and a model card
 NEEDED = (*PACKAGES, "accelerate", "datasets", "huggingface_hub", "tokenizers")  # to train elsewhere
+BITSANDBYTES = "0.50.2"  # of a QLoRA bundle; it is not installed where there is no GPU
 
 
 def package_versions() -> dict[str, str]:

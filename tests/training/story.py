@@ -115,8 +115,13 @@ def _text(project: Project, key: str, split: str, number: int) -> Example:
         split=split, content_sha256=hashlib.sha256(key.encode()).hexdigest(), group=key)
 
 
+CHECKS = [  # one of each state, as a trial tells them
+    {"name": "The chat template gives back what went in", "state": "passed", "words": "All 30 rows read back.",
+     "advice": "", "rows": [], "is_hard": False},
+    {"name": "16 rows can be learned by heart", "state": "open", "words": "The loss fell from 2.00 to 0.40.",
+     "advice": "It was learning.", "rows": [], "is_hard": False}]
 TRIAL = {  # 12 steps of 5 s on average, three times 9 dev rows at half a second
-    "load_seconds": 4.0, "start_seconds": 1.0, "load_cpu": 3.0, "steps": [4.0, 5.0, 5.0, 5.0, 6.0],
+    "checks": CHECKS, "load_seconds": 4.0, "start_seconds": 1.0, "load_cpu": 3.0, "steps": [4.0, 5.0, 5.0, 5.0, 6.0],
     "steps_cpu": [8.0, 8.0, 8.0, 8.0, 8.0], "save_seconds": 0.5, "dev_seconds": 0.5, "dev_cpu": 0.5, "n_dev": N_DEV,
     "answer_seconds": 0.0, "answer_cpu": 0.0, "n_answers": 0,
     "n_rows": N_POOL, "refused": [], "tokens": 3_000, "longest": 120, "completion_tokens": 3.0, "prompt_tokens": 97.0,
@@ -144,7 +149,8 @@ class FakeModel:
 
     prompt_errs, adapter_errs, merged_errs: whether the bare model, one with an adapter, or one merged with it, is wrong
     on the row of a number. forgets: whether the adapter loses the general question of a number.
-    takes: seconds of a training. n_epochs: scored by the time at which a run stops at its cap.
+    checks: what a trial says of the rows; a hard one among them has failed. takes: seconds of a training.
+    n_epochs: scored by the time at which a run stops at its cap.
     """
 
     def __init__(self) -> None:
@@ -154,6 +160,7 @@ class FakeModel:
         self.forgets: Callable[[int], bool] = lambda number: False
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.refused: list[list[str]] = []
+        self.checks: list[dict[str, Any]] = CHECKS
         self.takes, self.n_epochs = 80.0, 1
 
     def __call__(self, module: str, spec: dict[str, Any], *, folder: Path,
@@ -161,8 +168,8 @@ class FakeModel:
         self.asked.append((module, spec))
         folder.mkdir(parents=True, exist_ok=True)
         return {"training.label_scoring": self._score, "training.finetune": self._train,
-                "training.trial": self._try, "training.general_suite": self._answer,
-                "training.merging": self._merge}[module](spec, folder)
+                "training.trial": self._try, "training.search": self._search,
+                "training.general_suite": self._answer, "training.merging": self._merge}[module](spec, folder)
 
     def _answer(self, spec: dict[str, Any], folder: Path) -> dict[str, Any]:
         base = [number % 5 > 0 for number in range(50)]
@@ -175,7 +182,14 @@ class FakeModel:
         return {"seconds": 1.0}
 
     def _try(self, spec: dict[str, Any], folder: Path) -> dict[str, Any]:
-        return dict(TRIAL)
+        return {"checks": self.checks} if any(check["is_hard"] for check in self.checks) else {
+            **TRIAL, "checks": self.checks}
+
+    def _search(self, spec: dict[str, Any], folder: Path) -> dict[str, Any]:
+        lines = [{"learning_rate": rate, "seed": 1, "is_winner": rate == 2e-4, "dev": dev, "best_step": 2,
+                  "chosen_by": "dev_calibrated", "loss_last": 1.25} for rate, dev in ((1e-4, 0.75), (2e-4, 0.875))]
+        return {**self._train(spec, folder), "search": [*lines, {**lines[0], "diverged": "The loss became nan."}],
+                "spread_words": "With 3 seeds they agree."}
 
     def _score(self, spec: dict[str, Any], folder: Path) -> dict[str, Any]:
         texts = [json.loads(line)["text"] for line in Path(spec["texts_file"]).read_text().splitlines()]

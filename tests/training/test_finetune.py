@@ -310,6 +310,15 @@ def test_a_trial_measures_the_steps_of_the_same_run(unbroken, tiny_folder, tmp_p
     assert found["longest"] > found["prompt_tokens"] > found["completion_tokens"] > 1
     assert found["peak_mb"] == pytest.approx(unbroken[1]["peak_mb"], rel=0.15)
     assert estimate(found, TrainingConfig(**CONFIG)).n_steps == unbroken[1]["steps"]
+    assert [check["state"] for check in found["checks"][:6]] == ["passed"] * 6
+    by_heart = found["checks"][6]
+    assert by_heart["name"] == "16 rows can be learned by heart" and "fell from" in by_heart["words"]
+
+
+def test_a_trial_of_rows_that_are_refused_tries_no_step(tiny_folder, tmp_path):
+    found = run_child("training.trial", spec_of(tmp_path, tiny_folder, max_tokens=8), folder=tmp_path)
+    assert found.keys() == {"checks"}
+    assert [check["name"] for check in found["checks"] if check["state"] == "failed"] == ["No row is cut"]
 
 
 @pytest.mark.drill

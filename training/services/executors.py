@@ -60,7 +60,8 @@ def require_offered(name: str) -> Executor:
 
 
 def _here(run: Run, job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
-    return run_child("training.finetune", _spec(run, job, folder), folder=folder, progress=progress)
+    module = "training.search" if run.config["training"].get("search_seeds") else "training.finetune"
+    return run_child(module, _spec(run, job, folder), folder=folder, progress=progress)
 
 
 def _spec(run: Run, job: Job, folder: Path) -> dict[str, Any]:

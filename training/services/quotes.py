@@ -3,7 +3,8 @@
 import hashlib
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 
 from curation.models import Snapshot
-from curation.services.snapshots import require_approved
+from curation.services.snapshots import read_rows, require_approved
 from jobs.child import run_child
 from jobs.models import Job
 from jobs.progress import Progress
@@ -23,8 +24,10 @@ from training.economics import money_words
 from training.finetune import TrainingConfig, config_from_json
 from training.memory import memory_words
 from training.models import Price, Quote, Verdict
+from training.preflight import Check, check_from_json, failed, text_checks
 from training.prompts import prompt_to_json, short
-from training.quote import Estimate, Machine, elsewhere, estimate
+from training.quote import Estimate, Machine, elsewhere, estimate, seconds_of_another
+from training.recipes import Recipe, recipes
 from training.services.baseline import require_trainable
 from training.services.bundles import finetune_spec, write_splits
 from training.services.economics import economics_of, labour_of, weigh_verdict
@@ -76,6 +79,12 @@ def run_quote(job: Job, progress: Progress) -> None:
     config, folder = job.params["config"], work_folder(job)
     write_splits(snapshot, folder)
     trial = run_child("training.trial", finetune_spec(config, folder), folder=folder, progress=progress)
+    trial["checks"] = [*trial.get("checks", []), *(check.to_json() for check in snapshot_checks(snapshot))]
+    if "steps" not in trial:
+        with completing(job) as result:
+            result |= {"checks": trial["checks"], "words": _refused_words(trial["checks"])}
+        shutil.rmtree(settings.GOLDPAN_JOBS / str(job.pk), ignore_errors=True)
+        return
     training = config_from_json(config["training"])
     found = estimate(trial, training)
     economics = economics_of(snapshot.project)
@@ -101,6 +110,31 @@ def run_quote(job: Job, progress: Progress) -> None:
     shutil.rmtree(settings.GOLDPAN_JOBS / str(job.pk), ignore_errors=True)
 
 
+def snapshot_checks(snapshot: Snapshot) -> list[Check]:
+    """Whether a text stands twice in train, or in the rows that judge it."""
+    by_split: dict[str, list[dict[str, Any]]] = {"train": [], "dev": [], "test": []}
+    for row in read_rows(snapshot):
+        by_split[row.split].append({"key": row.key, "text": row.text, "label": row.label, "data": row.data})
+    return text_checks(by_split.pop("train"), by_split)
+
+
+def _refused_words(checks: Sequence[dict[str, Any]]) -> list[str]:
+    return [f"{check.words} {check.advice}" for check in failed([check_from_json(one) for one in checks], hard=True)]
+
+
+def checks_of(snapshot: Snapshot, quote: Quote | None) -> list[Check]:
+    """What was looked at before a training: of this quote, or of a trial that came to none since; those that failed
+    first, then the open ones.
+    """
+    told = quote.trial.get("checks", []) if quote else []
+    newest = Job.objects.filter(project=snapshot.project, kind="quote", params__snapshot=snapshot.pk,
+                                state=Job.State.succeeded).first()
+    if newest is not None and "quote" not in newest.result and (quote is None or newest.pk > quote.job_id):
+        told = newest.result["checks"]
+    order = ("failed", "open", "passed")
+    return sorted(map(check_from_json, told), key=lambda check: order.index(check.state))
+
+
 def quote_words(found: Estimate, money: float | None, currency: str) -> list[str]:
     """Two sentences: what it takes, and what stops it."""
     costs = (f", and costs about {money_words(money, currency)}" if money is not None else
@@ -121,6 +155,35 @@ def is_stale(quote: Quote) -> bool:
 
 
 @dataclass(frozen=True)
+class RecipeLine:
+    """A recipe as the page offers it. takes: about how long, "" while no trial tells."""
+
+    recipe: Recipe
+    takes: str
+
+    @property
+    def words(self) -> str:
+        return f"{self.recipe.label}: {self.takes + '. ' if self.takes else ''}{self.recipe.words}"
+
+
+def recipe_lines(snapshot: Snapshot, quote: Quote | None) -> list[RecipeLine]:
+    """The recipes for the snapshot's rows, with about what each takes by the quote's trial."""
+    tried = config_from_json(quote.config["training"]) if quote else None
+
+    def takes(recipe: Recipe) -> str:
+        if quote is None or tried is None:
+            return ""
+        return f"about {duration_words(seconds_of_another(quote.trial, tried, replace(tried, **recipe.config)))}"
+
+    return [RecipeLine(recipe, takes(recipe)) for recipe in recipes(snapshot.counts["train"])]
+
+
+def recipe_config(snapshot: Snapshot, name: str | None) -> dict[str, Any]:
+    """The settings of the recipe of that name for the snapshot's rows; {} for None, which leaves the defaults."""
+    return next((dict(one.config) for one in recipes(snapshot.counts["train"]) if one.name == name), {})
+
+
+@dataclass(frozen=True)
 class Details:
     """How a quote came about. parts: name → seconds. step: the median step with its tenth and ninetieth percentile."""
 
@@ -135,7 +198,7 @@ def details_of(quote: Quote) -> Details:
     training = config_from_json(quote.config["training"])
     parts = estimate(quote.trial, training).parts
     named = {"load": "Loading the model and the rows", "steps": f"{quote.n_steps:,} steps, a tenth on top",
-             "dev": f"Scoring dev {training.epochs} times", "checkpoints": "Writing checkpoints"}
+             "dev": f"Scoring dev {training.epochs * training.n_trainings} times", "checkpoints": "Writing checkpoints"}
     low, median, high = (float(np.quantile(quote.trial["steps"], q)) for q in (0.1, 0.5, 0.9))
     return Details([(named[name], seconds) for name, seconds in parts.items()], (median, low, high),
                    len(quote.trial["steps"]), labour_words(quote), quote.trial["refused"])

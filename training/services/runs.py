@@ -51,6 +51,9 @@ def start_training(snapshot: Snapshot, *, by: User, config: dict[str, Any] | Non
     _check_gate(snapshot, override_reason)
     require_offered(executor)
     project, its_config = snapshot.project, run_config(snapshot, config)
+    if its_config["training"]["search_seeds"] and executor != "local":
+        raise UserError("A search is several trainings by one process on this machine; elsewhere train one at a time: "
+                        "set “Seeds of a search” to 0.")
     is_here = executor in Run.HERE
     quote = quote_for(snapshot, its_config) if is_here else None
     if is_here and quote is None:
@@ -214,8 +217,10 @@ def live_metrics(run: Run) -> list[dict[str, Any]]:
     if adapter is not None:
         with open_object(settings.GOLDPAN_OBJECTS, adapter.metrics_sha256) as file:
             return _metric_lines(file.read())
-    path = settings.GOLDPAN_JOBS / str(run.job_id) / str(run.job.fence) / "metrics.jsonl"
-    return _metric_lines(path.read_bytes()) if path.exists() else []
+    folder = settings.GOLDPAN_JOBS / str(run.job_id) / str(run.job.fence)
+    paths = [*folder.glob("metrics.jsonl"), *folder.glob("checkpoints/rate-*/metrics.jsonl")]  # those of a search
+    newest = max(paths, key=lambda path: path.stat().st_mtime, default=None)
+    return _metric_lines(newest.read_bytes()) if newest else []
 
 
 def _metric_lines(content: bytes) -> list[dict[str, Any]]:

@@ -10,8 +10,10 @@ from projects.rights import on
 from projects.views import Request
 from training.forms import CapForm, ElsewhereForm, StartForm, TrainingForm
 from training.models import Quote, Run
+from training.preflight import failed
+from training.recipes import BALANCED, recipe_of
 from training.services.comparison import compare
-from training.services.quotes import details_of, is_stale, start_quote
+from training.services.quotes import checks_of, details_of, is_stale, recipe_lines, start_quote
 from training.services.runs import gate_objection, keep_best, raise_cap, start_training
 
 
@@ -42,7 +44,7 @@ def training_elsewhere(request: Request, snapshot: Snapshot) -> HttpResponse:
 @on(Snapshot, "train")
 @require_POST
 def quote_start(request: Request, snapshot: Snapshot) -> HttpResponse:
-    knobs = TrainingForm(request.POST)
+    knobs = TrainingForm(request.POST, recipes=recipe_lines(snapshot, None))
     if not knobs.is_valid():
         return _training_page(request, snapshot, None, gate_objection(snapshot), knobs=knobs)
     start_quote(snapshot, by=request.user, config=knobs.cleaned_data)
@@ -59,16 +61,19 @@ def _quote_shown(request: Request, snapshot: Snapshot) -> Quote | None:
 def _training_page(request: Request, snapshot: Snapshot, quote: Quote | None, objection: str, *,
                    form: StartForm | None = None, knobs: TrainingForm | None = None,
                    elsewhere: ElsewhereForm | None = None) -> HttpResponse:
-    found = compare(snapshot)
+    found, checks = compare(snapshot), checks_of(snapshot, quote)
     job = Job.objects.filter(project=snapshot.project, kind="quote", params__snapshot=snapshot.pk).first()
     is_bound = any(one is not None and one.is_bound for one in (form, knobs, elsewhere))
-    initial = quote.config["training"] if quote else None
+    initial, lines = quote.config["training"] if quote else {}, recipe_lines(snapshot, quote)
+    recipe = recipe_of(initial, snapshot.counts["train"]) if quote else None
+    chosen = (recipe.name if recipe else TrainingForm.OWN) if quote else BALANCED
     return render(request, "training/train.html", {
         "project": snapshot.project, "nav": "training:run-list", "snapshot": snapshot, "quote": quote,
         "form": form or StartForm(needs_reason=bool(objection), quote=quote),
-        "knobs": knobs or TrainingForm(initial=initial),
+        "knobs": knobs or TrainingForm(initial={**initial, "recipe": chosen}, recipes=lines),
         "elsewhere": elsewhere or ElsewhereForm(needs_reason=bool(objection), initial=initial),
         "is_stale": quote is not None and is_stale(quote), "details": details_of(quote) if quote else None,
+        "recipe": recipe, "checks": checks, "has_failed_check": bool(failed(checks)),
         "weighing": found.verdict.weighing if found.verdict else None, "objection": objection,
         "verdict": found.verdict, "comparison": found, "target": snapshot.project.target_value,
         "is_approved": snapshot.is_approved, "labels": snapshot.counts["labels"]["train"].items(),

@@ -3,7 +3,7 @@ from typing import Any
 
 from django.core.paginator import Paginator
 from django.http import HttpResponse
-from django.shortcuts import render
+from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 
 from curation.models import Snapshot
@@ -14,10 +14,12 @@ from projects.models import Project
 from projects.rights import on
 from projects.views import Request
 from stats.intervals import Interval
+from training.findings import curve_findings, why_failed
 from training.forms import KNOBS, CapForm
 from training.models import Adapter, Evaluation, Run, Verdict
 from training.prompts import Prompt, prompt_from_json, prompt_sha256
 from training.services.comparison import flips
+from training.services.differences import Sample, differences, samples_of
 from training.services.executors import EXECUTORS
 from training.services.overview import states_of
 from training.services.quoting import has_lost_a_quote
@@ -68,6 +70,7 @@ def run_detail(request: Request, run: Run) -> HttpResponse:
         "metric": run.project.get_target_metric_display(),
         "evaluate_job": None if test else evaluate_job, "settings_of_run": _settings_of(run),
         "may": may(request, run.project), "submission": run.submissions.last(),
+        "groups": _samples(test or judged.get("dev")), "split": "test" if test else "dev",
         **_prompt_context(run), **_live_context(run), **_cap_context(run),
         "is_best_prompt": verdict is not None and verdict.best_prompt_id == run.pk,
         "has_flips": test is not None and verdict is not None and verdict.best_prompt_id != run.pk})
@@ -84,7 +87,9 @@ def _settings_of(run: Run) -> list[tuple[str, Any]]:
     config = run.config
     if run.kind == Run.Kind.lora:
         place = EXECUTORS[run.executor].label if run.executor in EXECUTORS else run.executor
-        known = [(label, config["training"][name]) for name, (label, _) in KNOBS.items() if name in config["training"]]
+        training = config["training"]
+        known = [(label, training[name]) for name, (label, _) in KNOBS.items()
+                 if name in training and not (name == "learning_rate" and training.get("search_seeds"))]
         return [("Where it trains", place), *known]
     usage = config.get("usage", {})
     model, _, digest = config.get("model", "").partition("@sha256:")
@@ -100,12 +105,21 @@ def _settings_of(run: Run) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in named.items() if value is not None]
 
 
+def _samples(judged: Judged | None) -> list[tuple[str, list[Sample]]]:
+    if judged is None:
+        return []
+    found = samples_of(judged.evaluation)
+    return [("Worst", found.worst), ("Best", found.best)]
+
+
 def _live_context(run: Run) -> dict[str, Any]:
     if run.kind != Run.Kind.lora:
         return {}
     metric = "dev_accuracy" if task_type(run.project.task_type).HAS_LABELS else "dev_score"
-    return {"points": live_metrics(run), "dev_metric": metric, "is_live": run.job.is_active,
-            "log": log_tail(run, LOG_LINES)}
+    points, training, job = live_metrics(run), run.config["training"], run.job
+    said = [why_failed(job.error, training)] if job.state == Job.State.failed else []
+    return {"points": points, "dev_metric": metric, "is_live": job.is_active, "log": log_tail(run, LOG_LINES),
+            "findings": [] if job.is_active else [*filter(None, said), *curve_findings(points, training)]}
 
 
 def _cap_context(run: Run) -> dict[str, Any]:
@@ -125,23 +139,44 @@ def _prompt_context(run: Run) -> dict[str, Any]:
             "has_lost_a_quote": has_lost_a_quote(run)}
 
 
+def _other_of(run: Run, request: Request) -> Run | None:
+    """The run of the same snapshot that the address names, None if it names none."""
+    named = request.GET.get("with", "")
+    others = Run.objects.filter(snapshot=run.snapshot).select_related("snapshot__project")
+    return get_object_or_404(others, pk=named) if named.isdecimal() else None
+
+
+@on(Run, "see_runs")
+@require_GET
+def run_differences(request: Request, run: Run) -> HttpResponse:
+    """The run beside another one of its snapshot: settings that differ, and the paired difference on the same rows."""
+    other = _other_of(run, request)
+    found = differences(other, run, [_settings_of(other), _settings_of(run)]) if other else None
+    return render(request, "training/run_differences.html", {
+        "project": run.project, "nav": "training:run-list", "run": run, "other": other, "found": found,
+        "scored": list(zip((other, run), found.scores, strict=True)) if found and found.scores else [],
+        "others": Run.objects.filter(snapshot=run.snapshot).exclude(pk=run.pk)})
+
+
 @on(Run, "see_runs")
 @require_GET
 def run_flips(request: Request, run: Run) -> HttpResponse:
-    """The test rows that one of the best prompt and this run answers better than the other."""
+    """The test rows that this run or another answers better: the best prompt, or the run that the address names."""
     verdict = Verdict.objects.filter(snapshot=run.snapshot).select_related("best_prompt").first()
+    other = _other_of(run, request) or (verdict.best_prompt if verdict else None)
     tested = {e.run_id: e for e in Evaluation.objects.filter(snapshot=run.snapshot, split="test")}
-    if verdict is None or run.pk not in tested:
-        raise UserError(f"{run} has not been compared with a prompt on the test rows yet.")
-    if run == verdict.best_prompt:
+    if other is None or not {run.pk, other.pk} <= tested.keys():
+        raise UserError(f"{run} has not been compared with {other or 'a prompt'} on the test rows yet.")
+    if run == other:
         raise UserError(f"{run} is the best prompt, which the other runs are compared with. Open one of those.")
-    found = flips(tested[verdict.best_prompt_id], tested[run.pk])
+    found = flips(tested[other.pk], tested[run.pk])
     label, part = request.GET.get("label", ""), request.GET.get("part", "")
     kind, _, name = part.partition(":")
     keys = keys_in_slice(tested[run.pk], kind, name) if part else set()
     shown = [flip for flip in found if (not label or label in flip.names) and (not part or flip.key in keys)]
     return render(request, "training/flips.html", {
-        "project": run.project, "nav": "training:run-list", "run": run, "prompt_run": verdict.best_prompt,
+        "project": run.project, "nav": "training:run-list", "run": run, "prompt_run": other,
+        "is_named": "with" in request.GET,
         "n": tested[run.pk].n, "n_won": sum(flip.is_second_better for flip in shown),
         "n_lost": sum(not flip.is_second_better for flip in shown), "label": label,
         "part": f"{KINDS[kind]}: {name}" if part else "",

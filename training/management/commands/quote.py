@@ -6,7 +6,7 @@ from curation.management.base import add_snapshot, snapshot_of
 from jobs.management.base import GoldpanCommand, add_worker, project_of, user_of
 from projects.errors import UserError
 from projects.rights import can
-from training.services.quotes import start_quote
+from training.services.quotes import recipe_config, start_quote
 
 
 class Command(GoldpanCommand):
@@ -15,6 +15,7 @@ class Command(GoldpanCommand):
     def arguments(self, parser: ArgumentParser) -> None:
         add_snapshot(parser)
         parser.add_argument("--by", required=True, help="an admin of the project")
+        parser.add_argument("--recipe", choices=["quick", "balanced", "thorough"], help="the defaults if left out")
         parser.add_argument("--config", default="{}", help="JSON: values that differ from the defaults")
         add_worker(parser)
 
@@ -26,5 +27,7 @@ class Command(GoldpanCommand):
             config = json.loads(options["config"])
         except ValueError as error:
             raise UserError(f"--config is no JSON: {error}.") from None
-        job = start_quote(snapshot_of(project, options["snapshot"]), by=by, config=config, wake=options["worker"])
+        snapshot = snapshot_of(project, options["snapshot"])
+        config = recipe_config(snapshot, options["recipe"]) | config
+        job = start_quote(snapshot, by=by, config=config, wake=options["worker"])
         return self.finish(job, on_worker=options["worker"]).result

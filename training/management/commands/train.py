@@ -6,6 +6,7 @@ from curation.management.base import add_snapshot, snapshot_of
 from jobs.management.base import GoldpanCommand, add_worker, project_of, user_of
 from projects.errors import UserError
 from projects.rights import can
+from training.services.quotes import recipe_config
 from training.services.runs import start_training
 
 
@@ -15,6 +16,7 @@ class Command(GoldpanCommand):
     def arguments(self, parser: ArgumentParser) -> None:
         add_snapshot(parser)
         parser.add_argument("--by", required=True, help="an admin of the project")
+        parser.add_argument("--recipe", choices=["quick", "balanced", "thorough"], help="the defaults if left out")
         parser.add_argument("--config", default="{}", help="JSON: values that differ from the defaults")
         parser.add_argument("--cap-minutes", type=float, help="where it stops; the quote's cap if left out")
         parser.add_argument("--override", default="", metavar="REASON", help="why to train against the gate's advice")
@@ -30,7 +32,8 @@ class Command(GoldpanCommand):
         except ValueError as error:
             raise UserError(f"--config is no JSON: {error}.") from None
         minutes = options["cap_minutes"]
-        run = start_training(snapshot_of(project, options["snapshot"]), by=by, config=config,
+        snapshot = snapshot_of(project, options["snapshot"])
+        run = start_training(snapshot, by=by, config=recipe_config(snapshot, options["recipe"]) | config,
                              override_reason=options["override"], executor=options["executor"],
                              cap_seconds=60 * minutes if minutes else None, wake=options["worker"])
         return self.finish(run.job, on_worker=options["worker"]).result
