@@ -17,13 +17,13 @@ import argparse
 import csv
 import os
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from bench.learned import learned
 from bench.real_text import RealText, plant
 from curation.canonical import sha256_of
 from curation.dedup import find_clusters
@@ -35,12 +35,11 @@ from curation.probabilities import out_of_sample_probabilities
 from curation.selection import Candidates, GoldRule, matched_draws, select_gold
 from goldpan.demo_data import LABELS, SDIST, labels_of, read_tweets, truth_of
 from stats.intervals import wilson
-from training.arms import Labelled, learn_and_judge
+from training.arms import Labelled, Learned
 from training.finetune import TrainingConfig
 from training.prompts import short
 
 TWEETS = Path("var/downloads") / SDIST
-MODEL = Path("var/models/smollm2-135m-instruct")
 N_RATERS = 10  # columns of the ratings that stand for people; the panel is the others
 SIZE, SEEDS, NOISE, THRESHOLD = 500, (0, 1, 2), 0.20, 0.95
 
@@ -189,42 +188,35 @@ def _tweets(encoder: MiniLMEncoder) -> list[Data]:
 def _compare_with_llm(data: Data) -> None:
     """Print what LoRA on the embedded model makes of three arms: the product's own training and scoring."""
     names = ("all noisy", "random 500 noisy", "gold 500, settled")
-    right: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    seconds = dict.fromkeys(names, 0.0)
-    sizes: dict[str, tuple[int, int]] = {}
+    made: dict[str, list[Learned]] = {name: [] for name in names}
     for seed, given in zip(SEEDS, data.given_of_seed, strict=True):
         arms, _ = _arms(data, given, seed)
         for name in names:
-            started = time.perf_counter()
-            said, steps = _said_by_lora(data, *arms[name], seed)
-            right[name].append(said)
-            took = time.perf_counter() - started
-            seconds[name] += took
-            sizes[name] = len(arms[name][0]), steps
-            share = wilson(int(said.sum()), len(said))
+            found = _learned_by_lora(data, *arms[name], seed)
+            made[name].append(found)
+            share = wilson(int(found.right.sum()), len(found.right))
             print(f"  seed {seed}, LoRA on {name}: {share.estimate:.3f} ({share.low:.3f}–{share.high:.3f}), "
-                  f"{took:.0f} s", flush=True)
-    print("\n| LoRA learned from | rows | steps | accuracy | 95 % | seconds a seed |\n|---|---|---|---|---|---|")
+                  f"{found.train_seconds:.0f} s", flush=True)
+    right = {name: np.stack([found.right for found in made[name]]) for name in names}
+    print("\n| LoRA learned from | rows | steps | accuracy | 95 % | training, seconds a seed | peak MB |\n"
+          "|---|---|---|---|---|---|---|")
     for name in names:
-        share = mean_accuracy(np.stack(right[name]), data.judge.groups, seed=0)
-        rows, steps = sizes[name]
-        print(f"| {name} | {rows:,} | {steps} | {share.estimate:.3f} | {share.low:.3f}–{share.high:.3f} | "
-              f"{seconds[name] / len(SEEDS):.0f} |")
+        share = mean_accuracy(right[name], data.judge.groups, seed=0)
+        seconds, peak = (np.mean([getattr(found, of) for found in made[name]]) for of in ("train_seconds", "peak_mb"))
+        print(f"| {name} | {made[name][0].n_rows:,} | {made[name][0].steps} | {share.estimate:.3f} | "
+              f"{share.low:.3f}–{share.high:.3f} | {seconds:.0f} | {peak:,.0f} |")
     for other in names[:2]:
-        gap = difference(np.stack(right[other]), np.stack(right[names[2]]), data.judge.groups, seed=0)
+        gap = difference(right[other], right[names[2]], data.judge.groups, seed=0)
         print(f"LoRA, gold against {other}: {gap.estimate:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})")
 
 
-def _said_by_lora(data: Data, rows: np.ndarray, labels: np.ndarray, seed: int) -> tuple[np.ndarray, int]:
-    """Train on these rows; return which of the judge's rows the adapter gets right, and the steps it took."""
-    learned = [Labelled(data.texts[row], data.labels[code]) for row, code in zip(rows, labels, strict=True)]
-    judges = [Labelled(text, label) for text, label in zip(data.judge_texts, data.judge.labels, strict=True)]
-    with tempfile.TemporaryDirectory() as place:
-        found = learn_and_judge(
-            learned, judges, model=MODEL, folder=Path(place),
-            prompt=short({"labels": [{"name": label, "description": ""} for label in data.labels]}),
-            config=TrainingConfig(epochs=1 if len(rows) > 2 * SIZE else 3, seed=seed))
-    return found.right, found.steps
+def _learned_by_lora(data: Data, rows: np.ndarray, labels: np.ndarray, seed: int) -> Learned:
+    """Train on these rows, one epoch over many and three over few, and answer the judge's rows."""
+    return learned(
+        [Labelled(data.texts[row], data.labels[code]) for row, code in zip(rows, labels, strict=True)],
+        [Labelled(text, label) for text, label in zip(data.judge_texts, data.judge.labels, strict=True)],
+        prompt=short({"labels": [{"name": label, "description": ""} for label in data.labels]}),
+        config=TrainingConfig(epochs=1 if len(rows) > 2 * SIZE else 3, seed=seed))
 
 
 if __name__ == "__main__":
