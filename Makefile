@@ -11,7 +11,7 @@ TORCH := $(shell grep '^torch==' requirements.txt)
 ONCE ?=
 FRESH ?=
 
-.PHONY: demo run test check drill cluster skypilot bench setup browser servers
+.PHONY: demo run test check drill cluster skypilot bench evidence setup browser servers
 
 demo: setup  ## the main job end to end on real parts; then serves until Ctrl-C (ONCE=1: stops; FRESH=1: starts over)
 	@$(PY) manage.py demo $(if $(ONCE),--once) $(if $(FRESH),--fresh)
@@ -41,6 +41,9 @@ skypilot:  ## an environment of its own for SkyPilot, which reads the task files
 bench: setup  ## measures Goldpan beside its peers in one run, and prints ratios
 	@$(UV) pip install -q --python $(PY) -r requirements-bench.txt
 	@$(PY) -m bench.run
+
+evidence: setup  ## measures the product's claims on real text with the real small model: docs/evidence.md; about 3 hours
+	@$(PY) -m bench.evidence
 
 setup: $(VENV)/.ready $(LS_VENV)/.ready $(MODEL)/config.json $(TWEETS)
 

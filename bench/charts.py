@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from projects.charts import growth_chart
+from projects.charts import Chart, growth_chart
 
 ROOT = Path(__file__).parent.parent
 OUT = ROOT / "bench" / "out"
@@ -19,18 +19,22 @@ def draw_growth(name: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -
 
     lines: what took them → (rows, CPU seconds), rising; each has an exponent of its own.
     """
-    import vl_convert  # 33 MB that the processes that measure do without
-
     named = {f"{what}, exponent {exponent(points):.2f}" if len(points) > 1 else what: points
              for what, points in lines.items()}
     words = "; ".join(f"{what}: {points[0][1]:.1f} CPU seconds for {points[0][0]:,} rows to {points[-1][1]:.1f} for "
                       f"{points[-1][0]:,}" for what, points in named.items())
-    chart = growth_chart(named, title="CPU seconds", words=words)
-    OUT.mkdir(parents=True, exist_ok=True)
+    draw(name, growth_chart(named, title="CPU seconds", words=words))
+
+
+def draw(name: str, chart: Chart, *, folder: Path = OUT) -> None:
+    """Write <name>.svg into the folder, and .json with its Vega-Lite specification, and say so."""
+    import vl_convert  # 33 MB that the processes that measure do without
+
+    folder.mkdir(parents=True, exist_ok=True)
     spec = standing_alone(chart.spec) | {"description": chart.words}
-    (OUT / f"{name}.json").write_text(json.dumps(spec, indent=1) + "\n")
-    (OUT / f"{name}.svg").write_text(vl_convert.vegalite_to_svg(spec, vl_version="6.4"))
-    print(f"{chart.words}. Drawn to {(OUT / name).relative_to(ROOT)}.svg")
+    (folder / f"{name}.json").write_text(json.dumps(spec, indent=1) + "\n")
+    (folder / f"{name}.svg").write_text(vl_convert.vegalite_to_svg(spec, vl_version="6.4"))
+    print(f"{chart.words}. Drawn to {(folder / name).relative_to(ROOT)}.svg")
 
 
 def exponent(points: Sequence[tuple[float, float]]) -> float:

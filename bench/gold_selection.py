@@ -41,6 +41,7 @@ from training.prompts import short
 
 TWEETS = Path("var/downloads") / SDIST
 N_RATERS = 10  # columns of the ratings that stand for people; the panel is the others
+PROMPT = short({"labels": [{"name": label, "description": ""} for label in LABELS]})
 SIZE, SEEDS, NOISE, THRESHOLD = 500, (0, 1, 2), 0.20, 0.95
 
 
@@ -71,7 +72,7 @@ def main() -> int:
         return 0
     is_llm = parser.parse_args().llm
     encoder = MiniLMEncoder()
-    tweets = _tweets(encoder)
+    tweets = read_judged_tweets(encoder)
     missed = [data.name for data in [*tweets, *_banking(folder, encoder)] if not _compare(data)]
     for data in tweets if is_llm else []:
         _compare_with_llm(data)
@@ -87,7 +88,7 @@ def _compare(data: Data) -> bool:
     covered, held = [], True
     for seed, given in zip(SEEDS, data.given_of_seed, strict=True):
         started = time.perf_counter()
-        arms, cover = _arms(data, given, seed)
+        arms, cover = arms_of(data, given, seed)
         chosen_in = time.perf_counter() - started
         covered.append(cover)
         held &= cover[0] > max(cover[1:])
@@ -113,7 +114,7 @@ def _compare(data: Data) -> bool:
     return held
 
 
-def _arms(data: Data, given: np.ndarray, seed: int) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], list[float]]:
+def arms_of(data: Data, given: np.ndarray, seed: int) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], list[float]]:
     """The arms as rows and labels, and the coverage of the spread selection and of the matched draws."""
     n, nobody = len(given), np.zeros(len(given), dtype=bool)
     found = out_of_sample_probabilities(data.embeddings, [data.labels[code] for code in given], data.clusters,
@@ -166,7 +167,7 @@ def read_banking(path: Path) -> tuple[list[str], np.ndarray, list[str]]:
     return [row["text"] for row in rows], codes, [str(name) for name in names]
 
 
-def _tweets(encoder: MiniLMEncoder) -> list[Data]:
+def read_judged_tweets(encoder: MiniLMEncoder) -> list[Data]:
     if not TWEETS.exists():
         print(f"the tweets are skipped: {TWEETS} is not there; `make setup` downloads it")
         return []
@@ -190,9 +191,9 @@ def _compare_with_llm(data: Data) -> None:
     names = ("all noisy", "random 500 noisy", "gold 500, settled")
     made: dict[str, list[Learned]] = {name: [] for name in names}
     for seed, given in zip(SEEDS, data.given_of_seed, strict=True):
-        arms, _ = _arms(data, given, seed)
+        arms, _ = arms_of(data, given, seed)
         for name in names:
-            found = _learned_by_lora(data, *arms[name], seed)
+            found = learned_by(data, *arms[name], seed)
             made[name].append(found)
             share = wilson(int(found.right.sum()), len(found.right))
             print(f"  seed {seed}, LoRA on {name}: {share.estimate:.3f} ({share.low:.3f}–{share.high:.3f}), "
@@ -210,13 +211,19 @@ def _compare_with_llm(data: Data) -> None:
         print(f"LoRA, gold against {other}: {gap.estimate:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})")
 
 
-def _learned_by_lora(data: Data, rows: np.ndarray, labels: np.ndarray, seed: int) -> Learned:
-    """Train on these rows, one epoch over many and three over few, and answer the judge's rows."""
-    return learned(
-        [Labelled(data.texts[row], data.labels[code]) for row, code in zip(rows, labels, strict=True)],
-        [Labelled(text, label) for text, label in zip(data.judge_texts, data.judge.labels, strict=True)],
-        prompt=short({"labels": [{"name": label, "description": ""} for label in data.labels]}),
-        config=TrainingConfig(epochs=1 if len(rows) > 2 * SIZE else 3, seed=seed))
+def learned_by(data: Data, rows: np.ndarray, labels: np.ndarray, seed: int) -> Learned:
+    """Train by LoRA on these rows, one epoch over many and three over few, and answer the judge's rows."""
+    return learned(labelled(data, rows, labels), judging(data), prompt=PROMPT,
+                   config=TrainingConfig(epochs=1 if len(rows) > 2 * SIZE else 3, seed=seed))
+
+
+def labelled(data: Data, rows: np.ndarray, labels: np.ndarray) -> list[Labelled]:
+    """The rows of the texts to learn from, with the labels whose codes are given."""
+    return [Labelled(data.texts[row], data.labels[code]) for row, code in zip(rows, labels, strict=True)]
+
+
+def judging(data: Data) -> list[Labelled]:
+    return [Labelled(text, label) for text, label in zip(data.judge_texts, data.judge.labels, strict=True)]
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from curation.services.labels import ballots, majority
 from curation.services.review import decide, review_queue
 from curation.services.scoring import latest_report, start_score
 from curation.services.snapshots import approve_snapshot, start_freeze
-from goldpan.demo_data import LABELS, SDIST, Tweets, labels_of, read_tweets
+from goldpan.demo_data import DESCRIPTIONS, INSTRUCTIONS, LABELS, SDIST, Tweets, labels_of, read_tweets
 from jobs.models import Job
 from jobs.services import retry
 from labeling.label_studio_server import wait_until_up
@@ -50,10 +50,6 @@ from training.services.quotes import start_quote
 from training.services.runs import gate_objection, start_training
 
 NAME = "Tweet sentiment"
-INSTRUCTIONS = "What is the sentiment of this tweet?"
-DESCRIPTIONS = {"negative": "the writer is unhappy, angry, sad or complains",
-                "neutral": "no feeling, or good and bad feelings in balance",
-                "positive": "the writer is happy, pleased, grateful or hopeful"}
 TARGET = 0.80
 N_RELABELLED = 500  # the flagged examples that go to Label Studio, two answers each
 GOLD_SIZE = 500

@@ -17,6 +17,10 @@ SDIST = "vaderSentiment-3.3.2.tar.gz"
 SDIST_SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
 N_RATINGS = 20  # the fewest that a tweet has
 LABELS = ("negative", "neutral", "positive")
+INSTRUCTIONS = "What is the sentiment of this tweet?"
+DESCRIPTIONS = {"negative": "the writer is unhappy, angry, sad or complains",
+                "neutral": "no feeling, or good and bad feelings in balance",
+                "positive": "the writer is happy, pleased, grateful or hopeful"}
 TRUTH_COLUMNS = slice(10, 20)
 _INNER = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
 
