@@ -113,6 +113,38 @@ class Membership(models.Model):
         return f"{self.user}, {self.role}"
 
 
+class ApiKey(models.Model):
+    """With which a program comes in. It may what its maker may in the project, as far as its scopes go.
+
+    The secret is random, of 256 bits; only its hash is kept.
+    """
+
+    class Scope(models.TextChoices):
+        predict = "predict", "ask the model"
+        feedback = "feedback", "send feedback"
+        read = "read", "read everything"
+        write = "write", "change everything"
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="api_keys")
+    name = models.CharField(max_length=60, help_text="what uses it")
+    scopes = models.JSONField(help_text="what it is good for")
+    shown = models.CharField(max_length=12, help_text="its first characters, to tell keys apart")
+    secret_sha256 = models.CharField(max_length=64, unique=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_on = models.DateField(null=True, blank=True)
+
+    objects = OfProjectQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class AuditEvent(models.Model):
     """Who did what, chained by hash: a changed, removed or reordered event breaks the chain (`manage.py verify`)."""
 
