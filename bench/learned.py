@@ -6,6 +6,7 @@ checkpoint. `var/evidence/` holds them, so removing that folder measures everyth
 
 import dataclasses
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from training.prompts import Prompt, Shot, prompt_to_json, shot_to_json
 
 MODEL = Path("var/models/smollm2-135m-instruct")
 KEPT = Path("var/evidence")
+THREADS = int(os.environ.get("GOLDPAN_THREADS", "2"))
 DONE, WORK = "learned.json", "work"
 
 
@@ -32,8 +34,9 @@ def learned(rows: Sequence[Labelled], judges: Sequence[Labelled], *, prompt: Pro
 
     again: tells repetitions apart that are measured for their time.
     """
+    config = dataclasses.replace(config, threads=THREADS)
     unlike_default = {field.name: value for field in dataclasses.fields(config)
-                      if (value := getattr(config, field.name)) != field.default}
+                      if (value := getattr(config, field.name)) != field.default and field.name != "threads"}
     place = _place([MODEL.name, prompt_to_json(prompt), unlike_default,
                     [dataclasses.astuple(row) for row in rows], [dataclasses.astuple(row) for row in judges],
                     *([steps, again] if steps or again else [])])
@@ -69,7 +72,7 @@ def asked(texts: Sequence[str], prompt: Prompt, shots: Sequence[Sequence[Shot]] 
         (work / "texts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         said = run_child("training.label_scoring", {
             "model": str(MODEL), "adapter": None, "prompts": [prompt_to_json(prompt)],
-            "texts_file": str(work / "texts.jsonl"), "threads": TrainingConfig().threads}, folder=work, progress=silent)
+            "texts_file": str(work / "texts.jsonl"), "threads": THREADS}, folder=work, progress=silent)
         scores = np.load(work / said["prompts"][0]["scores"])
         (place / DONE).write_text(json.dumps({"scores": scores.tolist(), "seconds": said["prompts"][0]["seconds"],
                                               "peak_mb": said["peak_mb"]}))
