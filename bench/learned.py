@@ -14,7 +14,7 @@ import numpy as np
 
 from curation.canonical import sha256_of
 from training.arms import Labelled, Learned, learn_and_judge
-from training.finetune import TrainingConfig
+from training.config import TrainingConfig
 from training.prompts import Prompt, prompt_to_json
 
 MODEL = Path("var/models/smollm2-135m-instruct")

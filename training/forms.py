@@ -9,8 +9,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 
 from curation.models import ExperimentArm
 from projects.wording import duration_words
+from training.config import TrainingConfig
 from training.elsewhere import RESULT_FILES
-from training.finetune import TrainingConfig
 from training.models import Price, ProjectEconomics, PromptVersion, Quote, Run
 from training.prompts import TEXT
 from training.services.arms import MAX_SEEDS, MIN_SEEDS, default_steps

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from training.finetune import TrainingConfig, n_steps
+from training.config import TrainingConfig, n_steps
 from training.memory import Fit, fit, gpu_seconds, shape_from_config
 
 MARGIN = 1.1

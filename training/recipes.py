@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from training.finetune import SEARCHED_RATES, TrainingConfig, epochs_for
+from training.config import SEARCHED_RATES, TrainingConfig, epochs_for
 
 QUICK_EPOCHS = 2  # at most
 LEAST_STEPS = 100  # optimiser steps that Balanced makes, in 3 to 5 passes

@@ -18,7 +18,8 @@ from typing import Any
 from jobs.child import child_main
 from jobs.progress import Progress
 from training import checkpoints, finetune, language_model
-from training.finetune import KEPT, METRICS, SEARCHED_RATES, SPENT, Diverged, Spent, TrainingConfig
+from training.config import SEARCHED_RATES, TrainingConfig, config_from_json
+from training.run_log import KEPT, METRICS, SPENT, Diverged, MetricsLog, Spent, best_epoch
 
 DONE = "done.json"  # in a training's folder: what it returned
 TOLERABLE_SPREAD = 0.02  # of the seeds' dev metric; beyond it the range is what counts
@@ -33,7 +34,7 @@ def search(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, 
     Raises ValueError in words if nothing can be trained, or every training diverged.
     """
     spent = Spent(folder / KEPT / SPENT, spec.get("started_at"))
-    config = finetune.config_from_json(spec["config"])
+    config = config_from_json(spec["config"])
     trainings = _Trainings(spec, config, folder / KEPT, spent, progress)
     first = [trainings.result(replace(config, learning_rate=rate)) for rate in SEARCHED_RATES]
     best = _best([one for one in first if one])
@@ -112,12 +113,12 @@ class _Trainings:
 
 
 def _has_epochs(place: Path) -> bool:
-    return place.is_dir() and bool(finetune.MetricsLog(place / METRICS, keep_steps=2**31).epochs)
+    return place.is_dir() and bool(MetricsLog(place / METRICS, keep_steps=2**31).epochs)
 
 
 def _chosen(one: Mapping[str, Any]) -> tuple[float, str]:
     """A training's figure on dev, higher is better, and which it is."""
-    best, chosen_by = finetune.best_epoch(one["result"]["epochs"])
+    best, chosen_by = best_epoch(one["result"]["epochs"])
     return (-1 if chosen_by == "dev_loss" else 1) * float(best[chosen_by]), chosen_by
 
 
@@ -126,7 +127,7 @@ def _best(found: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     able = [one for one in found if "result" in one]
 
     def rank(one: Mapping[str, Any]) -> tuple[float, float]:
-        best, _ = finetune.best_epoch(one["result"]["epochs"])
+        best, _ = best_epoch(one["result"]["epochs"])
         return _chosen(one)[0], -float(best["dev_loss"])
 
     return max(able, key=rank, default=None)

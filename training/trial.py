@@ -19,10 +19,15 @@ import numpy as np
 
 from jobs.child import child_main
 from jobs.progress import Progress
-from training import checkpoints, encoding, finetune, language_model, preflight, prompts
+from training import checkpoints, encoding, language_model, losses, preflight, prompts
+from training.config import TrainingConfig, config_from_json
 from training.encoding import EncodedRow
-from training.finetune import KEPT, LabelJudge, Spent, TrainingConfig, WrittenJudge
+from training.finetune import read_rows
+from training.judges import LabelJudge, WrittenJudge, check_dev, judge_of
 from training.language_model import LoadedModel
+from training.packing import pack, shared_length
+from training.run_log import KEPT, Spent
+from training.trainer import build_trainer
 
 N_STEPS = 9  # measured, behind the one that warms up
 N_DEV = 64  # dev rows that are scored
@@ -37,11 +42,11 @@ def try_steps(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[st
     Raises ValueError in words if the training could not start for another reason.
     """
     spent = Spent(folder / "none", spec.get("started_at"))
-    config = finetune.config_from_json(spec["config"])
+    config = config_from_json(spec["config"])
     language_model.prepare_process(config.threads)
     prompt = prompts.prompt_from_json(spec["prompt"])
-    rows, dev = finetune.read_rows(spec["rows_file"]), finetune.read_rows(spec["dev_file"])[: config.dev_rows]
-    finetune.check_dev(dev, prompt)
+    rows, dev = read_rows(spec["rows_file"]), read_rows(spec["dev_file"])[: config.dev_rows]
+    check_dev(dev, prompt)
     progress("Loading the model", 0, 1)
     loaded = language_model.load(Path(spec["model"]), weight_bits=config.weight_bits)
     encoded = encoding.encode_rows(loaded.tokenizer, prompt, rows, max_tokens=config.max_tokens)
@@ -51,17 +56,17 @@ def try_steps(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[st
     if problems := encoding.preflight(encoded, len(rows)):
         raise ValueError(" ".join(problems))
     batches = spread_batches(encoded.rows, config, pad_token=loaded.tokenizer.eos_token_id)
-    trainer = finetune.build_trainer(loaded, [encoded.rows[row] for batch in batches for row in batch], config,
-                                     folder / KEPT, len(batches), in_order=True)
+    trainer = build_trainer(loaded, [encoded.rows[row] for batch in batches for row in batch], config,
+                            folder / KEPT, len(batches), in_order=True)
     before = spent.to_json()
     smallest = [encoded.rows[row] for row in batches[-1]]
-    checks.append(preflight.step_zero_check(*finetune.losses_without_and_with(trainer.model, smallest, loaded)))
+    checks.append(preflight.step_zero_check(*losses.losses_without_and_with(trainer.model, smallest, loaded)))
     watch = _Watch(len(batches), progress)
     trainer.args.save_steps = len(batches)
     trainer.add_callback(_callback(watch, folder / KEPT))
     trainer.train()
     trainer.model.eval()
-    timed = _time_judging(finetune.judge_of(prompt, rows, dev, loaded, config),
+    timed = _time_judging(judge_of(prompt, rows, dev, loaded, config),
                           LoadedModel(trainer.model, loaded.tokenizer), progress)
     lengths = [len(row.input_ids) for row in encoded.rows]
     peak_mb = language_model.peak_mb()  # of the run's own steps
@@ -94,9 +99,9 @@ def spread_batches(rows: Sequence[EncodedRow], config: TrainingConfig, *, pad_to
         drawn += [[int(row) for row in order[start:start + config.batch_size]]
                   for start in range(0, len(rows) - len(rows) % config.batch_size, config.batch_size)]
     drawn = drawn or [list(range(len(rows)))]
-    n_shared = finetune.shared_length(rows)
-    sizes = [finetune.pack([(rows[row].input_ids, rows[row].labels) for row in batch], n_shared,
-                           pad_token).input_ids.size for batch in drawn]
+    n_shared = shared_length(rows)
+    sizes = [pack([(rows[row].input_ids, rows[row].labels) for row in batch], n_shared, pad_token).input_ids.size
+             for batch in drawn]
     by_size = [drawn[place] for place in np.argsort(sizes, kind="stable")]
     if len(by_size) <= N_STEPS + 1:
         return by_size[::-1]
@@ -152,7 +157,7 @@ def _overfit(model: Any, rows: Sequence[EncodedRow], loaded: LoadedModel, progre
     """Learn the shortest rows by heart, no prompt twice; the model is of no use afterwards."""
     different = {tuple(row.input_ids[:-row.n_completion]): row for row in reversed(rows)}
     few = sorted(different.values(), key=lambda row: len(row.input_ids))[:preflight.OVERFIT_ROWS]
-    learn = finetune.learner(model, few, loaded, learning_rate=OVERFIT_RATE)
+    learn = losses.learner(model, few, loaded, learning_rate=OVERFIT_RATE)
     done = itertools.count()
 
     def step() -> float:

@@ -20,8 +20,8 @@ from jobs.services import completing, enqueue, work_folder
 from projects.errors import UserError
 from projects.services import audit
 from projects.wording import duration_words
+from training.config import TrainingConfig, config_from_json
 from training.economics import money_words
-from training.finetune import TrainingConfig, config_from_json
 from training.memory import memory_words
 from training.models import Price, Quote, Verdict
 from training.preflight import Check, check_from_json, failed, text_checks
