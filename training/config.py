@@ -1,20 +1,28 @@
 """What a training may vary, and how many steps follow from it."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-SEARCHED_RATES = (1e-4, 2e-4, 5e-4)  # of `training.search`
+METHODS = {"lora": "LoRA", "full": "Full fine-tuning"}  # full: every weight of the base model is trained
+RATES: Mapping[str, float] = {"lora": 5e-4, "full": 5e-5}  # the learning rate of a method unless somebody says another
+SEARCHED_RATES: Mapping[str, tuple[float, ...]] = {  # of `training.search`
+    "lora": (1e-4, 2e-4, 5e-4), "full": (1e-5, 2e-5, 5e-5)}
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """What a LoRA run may vary; learning rate and epochs were tried on the dev rows of the demo's tweets."""
+    """What a training may vary; LoRA's learning rate and epochs were tried on the dev rows of the demo's tweets.
 
+    r, alpha, dropout and weight_bits are LoRA's; full fine-tuning trains all weights in 32 bits.
+    """
+
+    method: str = "lora"  # of METHODS
     r: int = 8
     alpha: int = 16
     dropout: float = 0.0
-    learning_rate: float = 5e-4
+    learning_rate: float = RATES["lora"]  # `config_from_json` gives another method its own of RATES
     epochs: int = 3
     batch_size: int = 8
     warmup_share: float = 0.05
@@ -34,7 +42,11 @@ class TrainingConfig:
             "checkpoint_steps": (1, 100000), "threads": (1, 256), "dev_rows": (1, 100000),
             "dev_answers": (0, 1000), "search_seeds": (0, 10),
             "weight_bits": (4, 16)}
+        if str(self.method) not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
         for field in fields(self):
+            if field.name == "method":
+                continue
             value, (low, high) = getattr(self, field.name), limits[field.name]
             whole = field.type is int
             if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
@@ -43,19 +55,22 @@ class TrainingConfig:
                 raise ValueError(f"{field.name} must be between {low:g} and {high:g}, got {value!r}")
         if self.weight_bits not in (4, 16):
             raise ValueError(f"weight_bits must be 16, or 4 for QLoRA, got {self.weight_bits!r}")
+        if self.method == "full" and self.weight_bits == 4:
+            raise ValueError("weight_bits must be 16 where all weights are trained: in 4 bits they cannot be")
 
     @property
     def n_trainings(self) -> int:
         """How many trainings the run consists of."""
-        return len(SEARCHED_RATES) + self.search_seeds - 1 if self.search_seeds else 1
+        return len(SEARCHED_RATES[self.method]) + self.search_seeds - 1 if self.search_seeds else 1
 
 
 def config_from_json(data: dict[str, Any]) -> TrainingConfig:
-    """The config with these values and the defaults for the rest; raises ValueError naming what it does not know."""
+    """The config with these values and its method's defaults for the rest; raises ValueError naming what is unknown."""
     unknown = sorted(set(data) - {field.name for field in fields(TrainingConfig)})
     if unknown:
         raise ValueError(f"the training config does not know {', '.join(unknown)}")
-    return TrainingConfig(**data)
+    rate = RATES.get(str(data.get("method", "lora")), RATES["lora"])
+    return TrainingConfig(**{"learning_rate": rate, **data})
 
 
 def epochs_for(n_rows: int, *, batch_size: int = 8) -> int:

@@ -1,4 +1,4 @@
-"""LoRA fine-tuning in a subprocess: `python -m training.finetune <folder>`.
+"""Fine-tuning in a subprocess, by LoRA or of all weights: `python -m training.finetune <folder>`.
 
 1. Encode the rows ourselves and refuse what cannot be learned; TRL would drop it without a word.
 2. Train with TRL's `SFTTrainer`. A batch is packed: what all prompts begin with goes through the model once,
@@ -6,7 +6,8 @@
    predicted only. The loss is that of the same rows padded one below the other.
 3. Every step is a line in metrics.jsonl; every N steps and behind every epoch a checkpoint with a manifest of ours,
    resumed from by itself when the folder is used again.
-4. After each epoch judge it on the dev rows; the best epoch becomes `adapter/`. Labels are scored; where answers are
+4. After each epoch judge it on the dev rows; the best epoch becomes `adapter/`, which holds a model's weights and
+   config where all weights were trained. Labels are scored; where answers are
    written, which takes seconds a row, the loss decides, or the metric of a few answers if the config asks for it.
    Without dev rows it is the last step.
 5. At its cap of seconds the run stops with a checkpoint: a higher cap goes on from there, or the best epoch so far is
@@ -46,28 +47,30 @@ def train(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, A
     spent = Spent(folder / KEPT / SPENT, spec.get("started_at"))
     config = config_from_json(spec["config"])
     language_model.prepare_process(config.threads)
-    prompt = prompts.prompt_from_json(spec["prompt"])
+    prompt, model = prompts.prompt_from_json(spec["prompt"]), Path(spec["model"])
     rows = read_rows(spec["rows_file"])
     dev = read_rows(spec["dev_file"])[: config.dev_rows] if spec.get("dev_file") else None
     if dev is not None:
         check_dev(dev, prompt)
     progress("Loading the model", 0, 1)
-    loaded = language_model.load(Path(spec["model"]), weight_bits=config.weight_bits)
+    loaded = language_model.load(model, weight_bits=config.weight_bits)
     encoded = encoding.encode_rows(loaded.tokenizer, prompt, rows, max_tokens=config.max_tokens)
     problems = encoding.preflight(encoded, len(rows))
     if problems:
         raise ValueError(" ".join(problems))
     steps_per_epoch = math.ceil(len(encoded.rows) / config.batch_size)
     total = int(spec.get("steps") or 0) or n_steps(len(encoded.rows), config)
-    checkpoint = _resume_point(folder / KEPT, within=total if total % steps_per_epoch else total + 1)
+    checkpoint = _resume_point(folder / KEPT, config.method, within=total if total % steps_per_epoch else total + 1)
     finish = bool(spec.get("finish"))  # then nothing is done again, so nothing of the log is forgotten
     known = checkpoints.checkpoint_step(checkpoint) if checkpoint else 0
     log = MetricsLog(folder / METRICS, keep_steps=sys.maxsize if finish else known)
     if not finish:
         stop = StopRequest(spent, spec.get("cap_seconds"))
         judge = None if dev is None else judge_of(prompt, rows, dev, loaded, config)
+        dtype = loaded.model.dtype
         trainer = build_trainer(loaded, encoded.rows, config, folder / KEPT, total)
-        keeper = Keeper(trainer, loaded, judge, folder / KEPT, log, progress, stop, steps_per_epoch, total)
+        keeper = Keeper(trainer, config.method, model, dtype, loaded, judge, folder / KEPT, log, progress, stop,
+                        steps_per_epoch, total)
         trainer.add_callback(callback_of(keeper))
         with contextlib.suppress(CapReached):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -79,15 +82,16 @@ def train(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, A
         return _stopped_at_cap(log, total, spent)
     if not log.epochs:
         raise ValueError("No epoch has been scored yet, so there is nothing to keep: let the run go on.")
-    return {**_result(folder, log, encoded, Path(spec["model"]), checkpoint), **spent.to_json()}
+    return {**_result(folder, log, encoded, config.method, model, checkpoint), **spent.to_json()}
 
 
-def _result(folder: Path, log: MetricsLog, encoded: encoding.Encoded, model: Path,
+def _result(folder: Path, log: MetricsLog, encoded: encoding.Encoded, method: str, model: Path,
             checkpoint: Path | None) -> dict[str, Any]:
-    whole = [row for row in log.epochs if checkpoints.is_verified(folder / KEPT / f"epoch-{row['step']}",
-                                                                  needed=checkpoints.ADAPTER_FILES)]
+    names = checkpoints.learned_files(method)
+    whole = [row for row in log.epochs if checkpoints.is_verified(folder / KEPT / f"epoch-{row['step']}", needed=names)]
     best, chosen_by = best_epoch(whole)
-    files = _publish(folder / KEPT / f"epoch-{best['step']}", folder / "adapter", language_model.model_identity(model))
+    files = _publish(folder / KEPT / f"epoch-{best['step']}", folder / "adapter", names,
+                     language_model.model_identity(model))
     steps = log.steps
     return {"steps": steps[-1]["step"], "train_seconds": steps[-1]["seconds"], "tokens": steps[-1]["tokens"],
             "dev_seconds": sum(row["seconds"] for row in log.epochs),
@@ -106,26 +110,26 @@ def _stopped_at_cap(log: MetricsLog, total: int, spent: Spent) -> dict[str, Any]
             "peak_mb": language_model.peak_mb(), **spent.to_json()}
 
 
-def _publish(kept: Path, adapter: Path, identity: str) -> dict[str, str]:
+def _publish(kept: Path, adapter: Path, names: tuple[str, ...], identity: str) -> dict[str, str]:
     """Copy the kept epoch as the adapter: weights and config only, its base named by identity, not by a path."""
     temporary = adapter.with_name(".adapter")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
-    weights, settings = checkpoints.ADAPTER_FILES
+    weights, settings = names
     shutil.copyfile(kept / weights, temporary / weights)
     config = json.loads((kept / settings).read_text()) | {"base_model_name_or_path": identity}
     (temporary / settings).write_text(json.dumps(config, indent=1, sort_keys=True))
     language_model.sync_folder(temporary)
     shutil.rmtree(adapter, ignore_errors=True)
     temporary.rename(adapter)
-    return {name: language_model.file_sha256(adapter / name) for name in checkpoints.ADAPTER_FILES}
+    return {name: language_model.file_sha256(adapter / name) for name in names}
 
 
 def read_rows(path: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path(path).read_text().split("\n") if line.strip()]
 
 
-def _resume_point(kept: Path, *, within: int) -> Path | None:
+def _resume_point(kept: Path, method: str, *, within: int) -> Path | None:
     """The newest whole checkpoint before the step `within`; the others beyond it are removed, lest one be taken for it.
 
     transformers takes up a run whose last step lies within an epoch with a step too many.
@@ -133,7 +137,7 @@ def _resume_point(kept: Path, *, within: int) -> Path | None:
     for path in checkpoints.all_checkpoints(kept):
         if checkpoints.checkpoint_step(path) >= within:
             shutil.rmtree(path, ignore_errors=distributed.rank() > 0)
-    newest = checkpoints.newest_verified(kept, needed=distributed.resume_files())
+    newest = checkpoints.newest_verified(kept, needed=distributed.resume_files(method))
     for path in checkpoints.all_checkpoints(kept):
         if newest is None or checkpoints.checkpoint_step(path) > checkpoints.checkpoint_step(newest):
             shutil.rmtree(path, ignore_errors=distributed.rank() > 0)

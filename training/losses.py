@@ -6,7 +6,7 @@ from typing import Any
 from jobs.progress import Progress
 from training import encoding
 from training.encoding import EncodedRow
-from training.language_model import LoadedModel
+from training.language_model import LoadedModel, causal_of
 from training.packing import Packed, pack, shared_length
 
 DEV_BATCH = 8  # dev rows whose loss is computed at once
@@ -45,7 +45,7 @@ def mean_loss(loaded: LoadedModel, rows: Sequence[EncodedRow], progress: Progres
             batch = rows[start : start + DEV_BATCH]
             packed = pack([(row.input_ids, row.labels) for row in batch], n_shared, loaded.tokenizer.eos_token_id)
             learned = sum(row.n_completion for row in batch)
-            total += float(loss_of(loaded.model.get_base_model(), tensors(packed, loaded.model))) * learned
+            total += float(loss_of(causal_of(loaded.model), tensors(packed, loaded.model))) * learned
             n_tokens += learned
     return total / n_tokens
 
@@ -74,7 +74,7 @@ def learner(model: Any, rows: Sequence[EncodedRow], loaded: LoadedModel, *,
     model.train()
 
     def step() -> float:
-        loss = loss_of(model.get_base_model(), inputs)
+        loss = loss_of(causal_of(model), inputs)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)

@@ -1,6 +1,6 @@
 """A search in one run, in a subprocess: `python -m training.search <folder>`.
 
-1. Every learning rate of `SEARCHED_RATES` is trained once with the config's seed.
+1. Every learning rate of the method's `SEARCHED_RATES` is trained once with the config's seed.
 2. The best on dev is trained again with as many seeds as the config asks for, the first included.
 3. The best of all on dev becomes `adapter/`; nothing else is ever judged on the held-out rows.
 Each training is `finetune.train` in a folder below KEPT, so that a search resumes within a training; its cap is that of
@@ -36,7 +36,8 @@ def search(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, 
     spent = Spent(folder / KEPT / SPENT, spec.get("started_at"))
     config = config_from_json(spec["config"])
     trainings = _Trainings(spec, config, folder / KEPT, spent, progress)
-    first = [trainings.result(replace(config, learning_rate=rate)) for rate in SEARCHED_RATES]
+    first = [trainings.result(replace(config, learning_rate=rate))
+             for rate in SEARCHED_RATES[config.method]]
     best = _best([one for one in first if one])
     more: list[dict[str, Any] | None] = []
     if best is not None and all(first):

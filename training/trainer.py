@@ -16,16 +16,17 @@ from training import checkpoints, distributed, encoding, language_model
 from training.config import TrainingConfig
 from training.encoding import EncodedRow
 from training.judges import LabelJudge, WrittenJudge
-from training.language_model import LoadedModel
+from training.language_model import LoadedModel, causal_of
 from training.losses import loss_of, tensors
 from training.packing import pack, shared_length
-from training.run_log import CapReached, Diverged, MetricsLog, StopRequest
+from training.run_log import CapReached, Diverged, MetricsLog, StopRequest, best_epoch
 
 
 def build_trainer(loaded: LoadedModel, rows: Sequence[EncodedRow], config: TrainingConfig, kept: Path, total: int, *,
                   in_order: bool = False) -> Any:
     """TRL's trainer with our packing and loss, for `total` optimiser steps.
 
+    Full fine-tuning turns the loaded model's weights into 32 bits: in 16 most of its small steps would be rounded away.
     in_order: the rows come as they stand instead of shuffled.
     """
     import torch
@@ -47,7 +48,7 @@ def build_trainer(loaded: LoadedModel, rows: Sequence[EncodedRow], config: Train
 
         def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False,
                          num_items_in_batch: Any = None) -> Any:
-            causal = self.accelerator.unwrap_model(model).get_base_model()
+            causal = causal_of(self.accelerator.unwrap_model(model))
             self.n_learned = int((inputs["labels"] != encoding.IGNORED).sum())
             return loss_of(causal, inputs)
 
@@ -73,16 +74,23 @@ def build_trainer(loaded: LoadedModel, rows: Sequence[EncodedRow], config: Train
         disable_tqdm=True, dataloader_num_workers=0, dataloader_pin_memory=False, push_to_hub=False,
         train_sampling_strategy="sequential" if in_order else "random", remove_unused_columns=True)
     dataset = Dataset.from_list([{"input_ids": row.input_ids, "labels": row.labels} for row in rows])
-    lora = language_model.lora_config(r=config.r, alpha=config.alpha, dropout=config.dropout)
-    return PackedTrainer(model=loaded.model, args=arguments, train_dataset=dataset, data_collator=collate,
-                         processing_class=loaded.tokenizer, peft_config=lora)
+    is_full = config.method == "full"
+    lora = None if is_full else language_model.lora_config(r=config.r, alpha=config.alpha, dropout=config.dropout)
+    return PackedTrainer(model=loaded.model.float() if is_full else loaded.model, args=arguments, train_dataset=dataset,
+                         data_collator=collate, processing_class=loaded.tokenizer, peft_config=lora)
 
 
 @dataclass
 class Keeper:
-    """What is done around the trainer's steps: count, log, report, score the dev rows, stop."""
+    """What is done around the trainer's steps: count, log, report, score the dev rows, stop.
+
+    base: the base model's folder. dtype: of its weights, in which full fine-tuning keeps its own.
+    """
 
     trainer: Any
+    method: str
+    base: Path
+    dtype: Any
     loaded: LoadedModel
     judge: LabelJudge | WrittenJudge | None
     kept: Path
@@ -144,6 +152,8 @@ class Keeper:
         seconds = time.perf_counter() - started
         self.log.append({"step": step, "epoch": math.ceil(step / self.steps_per_epoch), **found,
                          "seconds": round(seconds, 3)})
+        if self.method == "full":
+            self._drop_all_but_the_best()
         self.clock = time.perf_counter()
 
     def _judged(self) -> dict[str, float]:
@@ -165,8 +175,18 @@ class Keeper:
     def _keep(self, step: int) -> None:
         folder = self.kept / f"epoch-{step}"
         shutil.rmtree(folder, ignore_errors=True)
-        self.trainer.model.save_pretrained(folder)
-        checkpoints.write_manifest(folder, needed=checkpoints.ADAPTER_FILES)
+        if self.method == "full":
+            language_model.save_weights(self.trainer.model, folder, base=self.base, dtype=self.dtype)
+        else:
+            self.trainer.model.save_pretrained(folder)
+        checkpoints.write_manifest(folder, needed=checkpoints.learned_files(self.method))
+
+    def _drop_all_but_the_best(self) -> None:
+        """Whole models are large, and no epoch but the best one so far can be kept in the end."""
+        best, _ = best_epoch(self.log.epochs)
+        for row in self.log.epochs:
+            if row["step"] != best["step"]:
+                shutil.rmtree(self.kept / f"epoch-{row['step']}", ignore_errors=True)
 
 
 def callback_of(keeper: Keeper) -> Any:
@@ -193,7 +213,7 @@ def callback_of(keeper: Keeper) -> Any:
             distributed.wait_for_all()  # each process keeps its own random numbers
             if distributed.rank() == 0:
                 checkpoints.write_manifest(Path(args.output_dir) / f"checkpoint-{state.global_step}",
-                                           needed=distributed.resume_files())
+                                           needed=distributed.resume_files(keeper.method))
             distributed.wait_for_all()
 
         def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
