@@ -43,7 +43,7 @@ from projects.wording import percent_words, point_words
 from stats.intervals import Interval
 from training.arms import Learned
 from training.calibration import cross_fitted, fit_label_bias
-from training.finetune import TrainingConfig
+from training.config import TrainingConfig
 from training.prompts import Prompt, Shot, bare, few_shot, zero_shot
 from training.shots import balanced_spread
 

@@ -36,7 +36,7 @@ from curation.selection import Candidates, GoldRule, matched_draws, select_gold
 from goldpan.demo_data import LABELS, SDIST, labels_of, read_tweets, truth_of
 from stats.intervals import wilson
 from training.arms import Labelled, Learned
-from training.finetune import TrainingConfig
+from training.config import TrainingConfig
 from training.prompts import short
 
 TWEETS = Path("var/downloads") / SDIST

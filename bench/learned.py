@@ -19,7 +19,7 @@ from curation.canonical import sha256_of
 from jobs.child import run_child
 from jobs.progress import silent
 from training.arms import Labelled, Learned, learn_and_judge
-from training.finetune import TrainingConfig
+from training.config import TrainingConfig
 from training.prompts import Prompt, Shot, prompt_to_json, shot_to_json
 
 MODEL = Path("var/models/smollm2-135m-instruct")

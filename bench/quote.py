@@ -19,7 +19,7 @@ import numpy as np
 
 from goldpan.demo_data import LABELS, SDIST, read_tweets, truth_of
 from jobs.child import run_child
-from training.finetune import TrainingConfig
+from training.config import TrainingConfig
 from training.prompts import prompt_to_json, short
 from training.quote import Estimate, error_of, estimate
 

@@ -25,5 +25,5 @@ def test_a_claim_is_said_to_hold_only_where_its_interval_is_above_nothing(first:
 
 
 def test_as_good_as_means_within_two_points() -> None:
-    assert "within 2 points): held here" in _claim(_arm("LoRA", 150), _arm("full", 150), GROUPS, "As good", is_equal=True)
+    assert "within 2 points): held here" in _claim(_arm("LoRA", 150), _arm("full", 150), GROUPS, "Same", is_equal=True)
     assert "the contrary held" in _claim(_arm("LoRA", 100), _arm("full", 160), GROUPS, "As good", is_equal=True)

@@ -14,12 +14,12 @@ DJANGO_NAMES = {  # files and folders that may hold Django; every other module i
     "management", "templatetags", "context_processors", "middleware", "rights", "immutable",
 }
 DOORS = {  # library -> the modules that may import it
-    "torch": {"curation.runtimes", "training.language_model", "training.label_scoring", "training.finetune",
-              "training.generation", "training.distributed"},
-    "transformers": {"training.language_model", "training.label_scoring", "training.finetune", "training.generation",
+    "torch": {"curation.runtimes", "training.language_model", "training.label_scoring", "training.losses",
+              "training.trainer", "training.generation", "training.distributed"},
+    "transformers": {"training.language_model", "training.label_scoring", "training.trainer", "training.generation",
                      "training.trial"},
-    "peft": {"training.language_model", "training.finetune"},
-    "trl": {"training.finetune"},
+    "peft": {"training.language_model"},
+    "trl": {"training.trainer"},
     "sentence_transformers": {"curation.runtimes"},
     "onnxruntime": {"curation.runtimes"},
     "openvino": {"curation.runtimes"},

@@ -590,7 +590,7 @@ def quote_of(snapshot: Snapshot, by: User) -> Quote:
 
 
 def training_defaults() -> dict[str, Any]:
-    from training.finetune import TrainingConfig
+    from training.config import TrainingConfig
 
     return asdict(TrainingConfig())
 

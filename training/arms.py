@@ -15,7 +15,7 @@ import numpy as np
 
 from jobs.child import run_child
 from jobs.progress import Progress, silent
-from training.finetune import TrainingConfig, n_steps
+from training.config import TrainingConfig, n_steps
 from training.prompts import Prompt, prompt_to_json
 
 PASSES = 3  # a training step costs about as much as three passes forward: one forward, two back

@@ -11,12 +11,19 @@ from training.language_model import file_sha256, sync_folder
 
 MANIFEST = "manifest.json"
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
+MODEL_FILES = ("model.safetensors", "config.json")  # what stands in an adapter's place where all weights were trained
 RANDOM_FILE = "rng_state.pth"
-# Without one of the last four a run would resume silently with a learning rate of 0 or other random numbers.
-RESUME_FILES = (*ADAPTER_FILES, "trainer_state.json", "optimizer.pt", "scheduler.pt", RANDOM_FILE)
+# Without one of them a run would resume silently with a learning rate of 0 or other random numbers.
+STATE_FILES = ("trainer_state.json", "optimizer.pt", "scheduler.pt", RANDOM_FILE)
+RESUME_FILES = (*ADAPTER_FILES, *STATE_FILES)
 # training_args.bin is a pickle that resuming never reads; the others are copies of what the base model has.
 UNWANTED = ("training_args.bin", "README.md", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
             "special_tokens_map.json")
+
+
+def learned_files(method: str) -> tuple[str, ...]:
+    """The files that hold what a method of `training.config` has learned."""
+    return MODEL_FILES if method == "full" else ADAPTER_FILES
 
 
 def write_manifest(folder: Path, *, needed: Sequence[str] = RESUME_FILES) -> Path:

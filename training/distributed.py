@@ -35,11 +35,12 @@ def n_processes() -> int:
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
-def resume_files() -> tuple[str, ...]:
+def resume_files(method: str) -> tuple[str, ...]:
     """What a checkpoint needs; several processes each keep their own random numbers in it."""
+    needed = (*checkpoints.learned_files(method), *checkpoints.STATE_FILES)
     if n_processes() == 1:
-        return checkpoints.RESUME_FILES
-    shared = [name for name in checkpoints.RESUME_FILES if name != checkpoints.RANDOM_FILE]
+        return needed
+    shared = [name for name in needed if name != checkpoints.RANDOM_FILE]
     stem, _, suffix = checkpoints.RANDOM_FILE.partition(".")
     return (*shared, *(f"{stem}_{number}.{suffix}" for number in range(n_processes())))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from training.finetune import CHOSEN_BY
+from training.run_log import CHOSEN_BY
 
 OUT_OF_MEMORY = ("out of memory", "cannot allocate memory", "can't allocate memory", "memoryerror", "exit code -9\n",
                  "exit code 137\n")

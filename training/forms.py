@@ -9,8 +9,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 
 from curation.models import ExperimentArm
 from projects.wording import duration_words
+from training.config import METHODS, RATES, TrainingConfig, config_from_json
 from training.elsewhere import RESULT_FILES
-from training.finetune import TrainingConfig
 from training.models import Price, ProjectEconomics, PromptVersion, Quote, Run
 from training.prompts import TEXT
 from training.services.arms import MAX_SEEDS, MIN_SEEDS, default_steps
@@ -23,9 +23,12 @@ from training.slices import KINDS
 
 # field of TrainingConfig → its label and what it does, in the order of the page
 KNOBS = {
+    "method": ("Method", "Full fine-tuning trains all weights, for comparison with LoRA: more memory and disk, and its "
+               "result cannot be promoted."),
     "epochs": ("Passes over the rows", "After each the dev rows are scored, and the best pass is kept."),
     "batch_size": ("Rows per step", ""),
-    "learning_rate": ("Learning rate", "Too high and the loss jumps; too low and little is learned."),
+    "learning_rate": ("Learning rate", f"Left empty: {RATES['lora']:g} for LoRA, {RATES['full']:g} for full "
+                      "fine-tuning. Too high and the loss jumps; too low and little is learned."),
     "warmup_share": ("Warm-up share", "The share of all steps in which the learning rate rises from 0."),
     "r": ("Rank of LoRA", "How much the adapter can learn, and how large it is."),
     "alpha": ("Alpha of LoRA", "How strongly the adapter counts: alpha by rank."),
@@ -48,6 +51,11 @@ TYPES = {field.name: field.type for field in fields(TrainingConfig)}
 def knob(name: str) -> forms.Field:
     """The field of a setting of TrainingConfig, with its default."""
     label, help_text = KNOBS[name]
+    if name == "method":
+        return forms.ChoiceField(label=label, help_text=help_text, required=False, choices=METHODS.items(),
+                                 initial=TrainingConfig.method)
+    if name == "learning_rate":
+        return forms.FloatField(label=label, help_text=help_text, required=False)
     kind = forms.IntegerField if TYPES[name] is int else forms.FloatField
     default = TrainingConfig(threads=settings.GOLDPAN_THREADS)
     return kind(label=label, help_text=help_text, initial=getattr(default, name))
@@ -55,9 +63,9 @@ def knob(name: str) -> forms.Field:
 
 def checked_config(form: forms.Form, values: dict[str, Any]) -> dict[str, Any]:
     """The settings among the form's values; one that is out of range gets its error."""
-    config = {name: values[name] for name in KNOBS if name in values}
+    config = {name: values[name] for name in KNOBS if values.get(name, "") not in (None, "")}
     try:
-        TrainingConfig(**config)
+        config_from_json(config)
     except ValueError as error:
         name, _, words = str(error).partition(" ")
         form.add_error(name, f"This {words}.")
@@ -85,7 +93,8 @@ class TrainingForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
         recipe = self.recipes.get(values.pop("recipe", ""))
-        return checked_config(self, values | dict(recipe.config if recipe else {}))
+        method = values.get("method") or TrainingConfig.method
+        return checked_config(self, values | (recipe.config_for(method) if recipe else {}))
 
     @property
     def knobs(self) -> list[forms.BoundField]:
@@ -160,7 +169,8 @@ class ElsewhereForm(TrainingForm):
 
     def __init__(self, *args: Any, needs_reason: bool, **kwargs: Any) -> None:
         super().__init__(*args, auto_id="elsewhere_%s", **kwargs)
-        del self.fields["search_seeds"]  # a search is several trainings, and here
+        for name in ("search_seeds", "method"):  # a search is several trainings, full fine-tuning no adapter: both here
+            del self.fields[name]
         if not needs_reason:
             del self.fields["override_reason"]
         _offer(self.fields["executor"], [name for name in offered() if name not in Run.HERE])

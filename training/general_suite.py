@@ -73,10 +73,10 @@ def answer_suite(spec: dict[str, Any], folder: Path, progress: Progress) -> dict
     language_model.prepare_process(int(spec.get("threads") or len(os.sched_getaffinity(0))))
     started, suite = time.perf_counter(), read_suite()
     progress("Loading the model", 0, 1)
-    loaded = language_model.load(Path(spec["model"]), adapter=Path(spec["adapter"]))
-    with loaded.model.disable_adapter():
-        base = answered_right(loaded, suite, progress, "General questions without the adapter")
-    adapter = answered_right(loaded, suite, progress, "General questions with the adapter")
+    model = Path(spec["model"])
+    base = answered_right(language_model.load(model), suite, progress, "General questions without the adapter")
+    adapter = answered_right(language_model.load(model, adapter=Path(spec["adapter"])), suite, progress,
+                             "General questions with the adapter")
     return {"base": base, "adapter": adapter, "suite_sha256": suite_sha256(), "seconds": time.perf_counter() - started}
 
 

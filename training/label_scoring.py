@@ -172,8 +172,7 @@ def prefix_cache(model: Any, ids: Sequence[int]) -> list[tuple[Any, Any]]:
 
 def _backbone(model: Any) -> Any:
     """The transformer without its vocabulary head, below any adapter's wrapping."""
-    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return causal.base_model
+    return language_model.causal_of(model).base_model
 
 
 def shared_length(rows: Sequence[Sequence[int]]) -> int:

@@ -104,6 +104,7 @@ def require_gpu_for_qlora() -> None:
 def load(folder: Path, *, adapter: Path | None = None, weight_bits: int = 16) -> LoadedModel:
     """Load a safetensors model folder, with a LoRA adapter on top if one is given, on the GPU if there is one.
 
+    adapter: may also be a folder of MODEL_FILES, all weights trained anew, which then stand in the base model's place.
     weight_bits: 4 holds the linear layers' weights in NF4, to train on top of them.
     Raises ValueError if a folder holds code, pickles or asks for code of its own, or 4 bits cannot be held here.
     """
@@ -121,16 +122,35 @@ def load(folder: Path, *, adapter: Path | None = None, weight_bits: int = 16) ->
 
         require_gpu_for_qlora()
         quantised = {"quantization_config": BitsAndBytesConfig(**QLORA), "device_map": {"": 0}}
+    is_whole = adapter is not None and (adapter / "config.json").exists()
     model: Any = AutoModelForCausalLM.from_pretrained(
-        folder, dtype="auto", use_safetensors=True, local_files_only=True, trust_remote_code=False,
-        attn_implementation="sdpa", **quantised)
-    if adapter is not None:
+        adapter if is_whole else folder, dtype="auto", use_safetensors=True, local_files_only=True,
+        trust_remote_code=False, attn_implementation="sdpa", **quantised)
+    if adapter is not None and not is_whole:
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, str(adapter), local_files_only=True)
     if not quantised:  # those stand where they were quantised
         model.to("cuda" if torch.cuda.is_available() else "cpu")
     return LoadedModel(model.eval(), tokenizer)
+
+
+def causal_of(model: Any) -> Any:
+    """The causal language model below any adapter's wrapping."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def save_weights(model: Any, folder: Path, *, base: Path, dtype: Any) -> None:
+    """Write all weights of a model into `folder`, rounded to `dtype`, and the config of its base model beside them."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True)
+    tied = {name for name, _ in model.named_parameters(remove_duplicate=False)} - {
+        name for name, _ in model.named_parameters()}
+    weights = {name: tensor.detach().to(dtype).contiguous().cpu() for name, tensor in model.state_dict().items()
+               if name not in tied}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    shutil.copyfile(base / "config.json", folder / "config.json")
 
 
 def merge(folder: Path, adapter: Path, target: Path) -> None:

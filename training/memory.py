@@ -105,7 +105,8 @@ class Fit:
     @property
     def words(self) -> str:
         if self.plan is None:
-            return f"Does not fit even so ({self.needed_gb:.1f} GB): choose a smaller model."
+            lora = "train LoRA, or " if self.asked.method == "full" else ""
+            return f"Does not fit even so ({self.needed_gb:.1f} GB): {lora}choose a smaller model."
         if self.plan == self.asked:
             return f"Fits as it is: {self.needed_gb:.1f} GB."
         changes = []
@@ -121,8 +122,11 @@ class Fit:
 
 
 def fit(shape: Shape, *, r: int, batch_size: int, tokens: int, gb: float,
-        method: Literal["lora", "qlora"] = "lora") -> Fit:
-    """The first that fits into 90 % of `gb`: as it is, one row at a time, checkpointing, QLoRA, shorter rows."""
+        method: Literal["lora", "qlora", "full"] = "lora") -> Fit:
+    """The first that fits into 90 % of `gb`: as it is, one row at a time, checkpointing, QLoRA, shorter rows.
+
+    Full fine-tuning stays that: all weights cannot be trained in 4 bits.
+    """
     asked, needed = Plan(method, batch_size, tokens), 0.0
     for plan in _fallbacks(asked):
         needed = memory_gb(shape, plan, r=r)
@@ -137,8 +141,9 @@ def _fallbacks(plan: Plan) -> Iterator[Plan]:
     yield plan
     plan = replace(plan, has_checkpointing=True)
     yield plan
-    plan = replace(plan, method="qlora")
-    yield plan
+    if plan.method != "full":
+        plan = replace(plan, method="qlora")
+        yield plan
     while plan.tokens > SHORTEST:
         plan = replace(plan, tokens=max(SHORTEST, plan.tokens // 2))
         yield plan

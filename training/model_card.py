@@ -35,11 +35,13 @@ def model_card(*, title: str, base: str, snapshot: str, snapshot_sha256: str, ap
     lineage: sentences from the newest ancestor to the oldest. files: name → sha256. refused: (key, reason).
     """
     tag = "text-classification" if prompt.task_type in ("classification", "multilabel") else "text-generation"
-    front = {"library_name": "peft", "base_model": base, "tags": ["lora", tag, "goldpan"]}
+    is_full = config.get("method") == "full"
+    front = {"library_name": "transformers" if is_full else "peft", "base_model": base,
+             "tags": ["full" if is_full else "lora", tag, "goldpan"]}
     parts = [
         "---\n" + "\n".join(f"{key}: {json.dumps(value)}" for key, value in front.items()) + "\n---",
         f"# {_inline(title)}",
-        f"LoRA adapter for `{base}`. {_inline(verdict)}",
+        f"{f'All weights of `{base}`, trained anew' if is_full else f'LoRA adapter for `{base}`'}. {_inline(verdict)}",
         "## Data\n" + _data(snapshot, snapshot_sha256, approval, label_counts, n_rows, refused),
         "## Prompt\n" + _prompt(prompt),
         "## Results\n" + _results(metrics),

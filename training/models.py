@@ -9,6 +9,7 @@ from curation.models import Experiment, ExperimentArm, Snapshot
 from jobs.models import Job
 from projects.models import AnyUser, OfProjectQuerySet, Project
 from stats.intervals import Interval
+from training.checkpoints import MODEL_FILES
 from training.metrics import NAMES, Measured, measured_share
 
 
@@ -18,7 +19,7 @@ class RunQuerySet(models.QuerySet["Run"]):
 
 
 class Run(models.Model):
-    """One attempt at the task from one approved snapshot: a prompt arm, the probe, or a LoRA training."""
+    """One attempt at the task from one approved snapshot: a prompt arm, the probe, or a training."""
 
     class Kind(models.TextChoices):
         zero_shot = "zero_shot", "Prompt, zero-shot"
@@ -28,8 +29,10 @@ class Run(models.Model):
         by_hand = "by_hand", "Prompt by hand"
         probe = "probe", "Linear probe on embeddings, no LLM"
         lora = "lora", "LoRA"
+        full = "full", "Full fine-tuning"
 
     PROMPTS = (Kind.zero_shot, Kind.defined, Kind.few_shot, Kind.nearest, Kind.by_hand)
+    TRAINED = (Kind.lora, Kind.full)
     HERE = ("local", "accelerate")  # executors on this machine: one training at a time, and by a quote
     CARRIED = ("bundle", "skypilot", "replicate")  # executors that end when the bundle is made
 
@@ -68,6 +71,10 @@ class Run(models.Model):
     @property
     def is_prompt(self) -> bool:
         return self.kind in self.PROMPTS
+
+    @property
+    def is_trained(self) -> bool:
+        return self.kind in self.TRAINED
 
 
 class Evaluation(models.Model):
@@ -256,7 +263,10 @@ class AdapterQuerySet(OfProjectQuerySet):
 
 
 class Adapter(models.Model):
-    """What LoRA produced: safetensors by hash, and where it stands."""
+    """What a training produced: safetensors by hash, and where it stands.
+
+    Of full fine-tuning these are a whole model's weights; it is for comparison only and never promoted.
+    """
 
     class Stage(models.TextChoices):
         candidate = "candidate"
@@ -279,7 +289,11 @@ class Adapter(models.Model):
             models.UniqueConstraint(fields=["project"], condition=Q(stage="champion"), name="one_champion_per_project")]
 
     def __str__(self) -> str:
-        return f"Adapter {self.pk}"
+        return f"{'Full model' if self.is_whole_model else 'Adapter'} {self.pk}"
+
+    @property
+    def is_whole_model(self) -> bool:
+        return MODEL_FILES[0] in self.files
 
 
 class CriticalSlices(models.Model):

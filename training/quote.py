@@ -7,11 +7,11 @@ place of the median.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from training.finetune import TrainingConfig, n_steps
+from training.config import TrainingConfig, n_steps
 from training.memory import Fit, fit, gpu_seconds, shape_from_config
 
 MARGIN = 1.1
@@ -102,12 +102,19 @@ def elsewhere(trial: Mapping[str, Any], config: TrainingConfig, machines: Sequen
         if machine.gb is None:
             continue
         fitting = fit(shape, r=config.r, batch_size=config.batch_size, tokens=trial["longest"], gb=machine.gb,
-                      method="qlora" if config.weight_bits == 4 else "lora")
+                      method=_held_as(config))
         seconds = (gpu_seconds(shape, fitting.plan, n_tokens=trial["tokens"] * config.epochs,
-                               teraflops=machine.teraflops) if fitting.plan and machine.teraflops else None)
+                               teraflops=machine.teraflops)
+                   if fitting.plan and machine.teraflops and config.method != "full" else None)  # known for 16 bits
         money = (seconds[0] / 3600 * machine.price, seconds[1] / 3600 * machine.price) if seconds else None
         found.append(Elsewhere(machine, fitting, seconds, money))
     return found
+
+
+def _held_as(config: TrainingConfig) -> Literal["lora", "qlora", "full"]:
+    if config.method == "full":
+        return "full"
+    return "qlora" if config.weight_bits == 4 else "lora"
 
 
 def error_of(quoted: float, came: float) -> float | None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from training.finetune import SEARCHED_RATES, TrainingConfig, epochs_for
+from training.config import RATES, SEARCHED_RATES, TrainingConfig, epochs_for
 
 QUICK_EPOCHS = 2  # at most
 LEAST_STEPS = 100  # optimiser steps that Balanced makes, in 3 to 5 passes
@@ -28,6 +28,11 @@ class Recipe:
     words: str
     config: Mapping[str, Any]
 
+    def config_for(self, method: str) -> dict[str, Any]:
+        """What it sets for that method of training: another one than LoRA has its own learning rate."""
+        rate = {} if method == "lora" else {"learning_rate": RATES[method]}
+        return {**self.config, **rate, "method": method}
+
 
 def recipes(n_rows: int) -> list[Recipe]:
     """Quick, Balanced and Thorough for so many training rows."""
@@ -38,7 +43,7 @@ def recipes(n_rows: int) -> list[Recipe]:
            "learning_rate": TrainingConfig.learning_rate, "search_seeds": 0}
     quick = min(QUICK_EPOCHS, epochs_for(n_rows))
     n_trainings = TrainingConfig(search_seeds=SEEDS).n_trainings
-    rates = ", ".join(f"{rate:g}" for rate in SEARCHED_RATES)
+    rates = ", ".join(f"{rate:g}" for rate in SEARCHED_RATES["lora"])
     return [
         Recipe("quick", "Quick", f"{_passes(quick)} with a small adapter. To see whether it learns at all.",
                {**one, "r": TrainingConfig.r, "alpha": TrainingConfig.alpha, "batch_size": SMALL_BATCH,
@@ -57,4 +62,5 @@ def _passes(n: int) -> str:
 def recipe_of(config: Mapping[str, Any], n_rows: int) -> Recipe | None:
     """The recipe that these values of a TrainingConfig are; None for somebody's own."""
     return next((recipe for recipe in recipes(n_rows)
-                 if all(config.get(name) == value for name, value in recipe.config.items())), None)
+                 if all(config.get(name) == value for name, value in
+                        recipe.config_for(config.get("method", "lora")).items())), None)

@@ -1,6 +1,6 @@
 """A search in one run, in a subprocess: `python -m training.search <folder>`.
 
-1. Every learning rate of `SEARCHED_RATES` is trained once with the config's seed.
+1. Every learning rate of the method's `SEARCHED_RATES` is trained once with the config's seed.
 2. The best on dev is trained again with as many seeds as the config asks for, the first included.
 3. The best of all on dev becomes `adapter/`; nothing else is ever judged on the held-out rows.
 Each training is `finetune.train` in a folder below KEPT, so that a search resumes within a training; its cap is that of
@@ -18,7 +18,8 @@ from typing import Any
 from jobs.child import child_main
 from jobs.progress import Progress
 from training import checkpoints, finetune, language_model
-from training.finetune import KEPT, METRICS, SEARCHED_RATES, SPENT, Diverged, Spent, TrainingConfig
+from training.config import SEARCHED_RATES, TrainingConfig, config_from_json
+from training.run_log import KEPT, METRICS, SPENT, Diverged, MetricsLog, Spent, best_epoch
 
 DONE = "done.json"  # in a training's folder: what it returned
 TOLERABLE_SPREAD = 0.02  # of the seeds' dev metric; beyond it the range is what counts
@@ -33,9 +34,10 @@ def search(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, 
     Raises ValueError in words if nothing can be trained, or every training diverged.
     """
     spent = Spent(folder / KEPT / SPENT, spec.get("started_at"))
-    config = finetune.config_from_json(spec["config"])
+    config = config_from_json(spec["config"])
     trainings = _Trainings(spec, config, folder / KEPT, spent, progress)
-    first = [trainings.result(replace(config, learning_rate=rate)) for rate in SEARCHED_RATES]
+    first = [trainings.result(replace(config, learning_rate=rate))
+             for rate in SEARCHED_RATES[config.method]]
     best = _best([one for one in first if one])
     more: list[dict[str, Any] | None] = []
     if best is not None and all(first):
@@ -112,12 +114,12 @@ class _Trainings:
 
 
 def _has_epochs(place: Path) -> bool:
-    return place.is_dir() and bool(finetune.MetricsLog(place / METRICS, keep_steps=2**31).epochs)
+    return place.is_dir() and bool(MetricsLog(place / METRICS, keep_steps=2**31).epochs)
 
 
 def _chosen(one: Mapping[str, Any]) -> tuple[float, str]:
     """A training's figure on dev, higher is better, and which it is."""
-    best, chosen_by = finetune.best_epoch(one["result"]["epochs"])
+    best, chosen_by = best_epoch(one["result"]["epochs"])
     return (-1 if chosen_by == "dev_loss" else 1) * float(best[chosen_by]), chosen_by
 
 
@@ -126,7 +128,7 @@ def _best(found: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     able = [one for one in found if "result" in one]
 
     def rank(one: Mapping[str, Any]) -> tuple[float, float]:
-        best, _ = finetune.best_epoch(one["result"]["epochs"])
+        best, _ = best_epoch(one["result"]["epochs"])
         return _chosen(one)[0], -float(best["dev_loss"])
 
     return max(able, key=rank, default=None)

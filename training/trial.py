@@ -19,14 +19,19 @@ import numpy as np
 
 from jobs.child import child_main
 from jobs.progress import Progress
-from training import checkpoints, encoding, finetune, language_model, preflight, prompts
+from training import checkpoints, distributed, encoding, language_model, losses, preflight, prompts
+from training.config import TrainingConfig, config_from_json
 from training.encoding import EncodedRow
-from training.finetune import KEPT, LabelJudge, Spent, TrainingConfig, WrittenJudge
+from training.finetune import read_rows
+from training.judges import LabelJudge, WrittenJudge, check_dev, judge_of
 from training.language_model import LoadedModel
+from training.packing import pack, shared_length
+from training.run_log import KEPT, Spent
+from training.trainer import build_trainer
 
 N_STEPS = 9  # measured, behind the one that warms up
 N_DEV = 64  # dev rows that are scored
-OVERFIT_RATE = 1e-3  # whatever the run's own: this asks whether the rows can be learned, not how fast
+OVERFIT_RATE = {"lora": 1e-3, "full": 1e-4}  # whatever the run's own: can the rows be learned, not how fast
 N_ANSWERS = 4  # answers that are written, where those choose the epoch
 
 
@@ -37,11 +42,11 @@ def try_steps(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[st
     Raises ValueError in words if the training could not start for another reason.
     """
     spent = Spent(folder / "none", spec.get("started_at"))
-    config = finetune.config_from_json(spec["config"])
+    config = config_from_json(spec["config"])
     language_model.prepare_process(config.threads)
     prompt = prompts.prompt_from_json(spec["prompt"])
-    rows, dev = finetune.read_rows(spec["rows_file"]), finetune.read_rows(spec["dev_file"])[: config.dev_rows]
-    finetune.check_dev(dev, prompt)
+    rows, dev = read_rows(spec["rows_file"]), read_rows(spec["dev_file"])[: config.dev_rows]
+    check_dev(dev, prompt)
     progress("Loading the model", 0, 1)
     loaded = language_model.load(Path(spec["model"]), weight_bits=config.weight_bits)
     encoded = encoding.encode_rows(loaded.tokenizer, prompt, rows, max_tokens=config.max_tokens)
@@ -51,21 +56,23 @@ def try_steps(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[st
     if problems := encoding.preflight(encoded, len(rows)):
         raise ValueError(" ".join(problems))
     batches = spread_batches(encoded.rows, config, pad_token=loaded.tokenizer.eos_token_id)
-    trainer = finetune.build_trainer(loaded, [encoded.rows[row] for batch in batches for row in batch], config,
-                                     folder / KEPT, len(batches), in_order=True)
+    trainer = build_trainer(loaded, [encoded.rows[row] for batch in batches for row in batch], config,
+                            folder / KEPT, len(batches), in_order=True)
     before = spent.to_json()
     smallest = [encoded.rows[row] for row in batches[-1]]
-    checks.append(preflight.step_zero_check(*finetune.losses_without_and_with(trainer.model, smallest, loaded)))
+    if config.method != "full":  # nothing is added to those weights
+        checks.append(preflight.step_zero_check(*losses.losses_without_and_with(trainer.model, smallest, loaded)))
     watch = _Watch(len(batches), progress)
     trainer.args.save_steps = len(batches)
-    trainer.add_callback(_callback(watch, folder / KEPT))
+    trainer.add_callback(_callback(watch, folder / KEPT, config.method))
     trainer.train()
     trainer.model.eval()
-    timed = _time_judging(finetune.judge_of(prompt, rows, dev, loaded, config),
+    timed = _time_judging(judge_of(prompt, rows, dev, loaded, config),
                           LoadedModel(trainer.model, loaded.tokenizer), progress)
     lengths = [len(row.input_ids) for row in encoded.rows]
     peak_mb = language_model.peak_mb()  # of the run's own steps
-    checks.append(_overfit(trainer.model, encoded.rows, loaded, progress))
+    trainer.optimizer.state.clear()  # that of the next check takes as much again
+    checks.append(_overfit(trainer.model, encoded.rows, loaded, OVERFIT_RATE[config.method], progress))
     return {"checks": [check.to_json() for check in checks],
             "load_seconds": before["spent_seconds"], "load_cpu": before["cpu_seconds"],
             "start_seconds": watch.start_seconds, "steps": watch.steps[1:] or watch.steps,
@@ -94,9 +101,9 @@ def spread_batches(rows: Sequence[EncodedRow], config: TrainingConfig, *, pad_to
         drawn += [[int(row) for row in order[start:start + config.batch_size]]
                   for start in range(0, len(rows) - len(rows) % config.batch_size, config.batch_size)]
     drawn = drawn or [list(range(len(rows)))]
-    n_shared = finetune.shared_length(rows)
-    sizes = [finetune.pack([(rows[row].input_ids, rows[row].labels) for row in batch], n_shared,
-                           pad_token).input_ids.size for batch in drawn]
+    n_shared = shared_length(rows)
+    sizes = [pack([(rows[row].input_ids, rows[row].labels) for row in batch], n_shared, pad_token).input_ids.size
+             for batch in drawn]
     by_size = [drawn[place] for place in np.argsort(sizes, kind="stable")]
     if len(by_size) <= N_STEPS + 1:
         return by_size[::-1]
@@ -130,7 +137,7 @@ class _Watch:
         self.save_seconds = time.perf_counter() - self.clock
 
 
-def _callback(watch: _Watch, kept: Path) -> Any:
+def _callback(watch: _Watch, kept: Path, method: str) -> Any:
     from transformers import TrainerCallback
 
     class Callback(TrainerCallback):
@@ -142,17 +149,19 @@ def _callback(watch: _Watch, kept: Path) -> Any:
                 watch.step()
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            checkpoints.write_manifest(kept / f"checkpoint-{state.global_step}")
+            checkpoints.write_manifest(kept / f"checkpoint-{state.global_step}",
+                                       needed=distributed.resume_files(method))
             watch.saved()
 
     return Callback()
 
 
-def _overfit(model: Any, rows: Sequence[EncodedRow], loaded: LoadedModel, progress: Progress) -> preflight.Check:
+def _overfit(model: Any, rows: Sequence[EncodedRow], loaded: LoadedModel, rate: float,
+             progress: Progress) -> preflight.Check:
     """Learn the shortest rows by heart, no prompt twice; the model is of no use afterwards."""
     different = {tuple(row.input_ids[:-row.n_completion]): row for row in reversed(rows)}
     few = sorted(different.values(), key=lambda row: len(row.input_ids))[:preflight.OVERFIT_ROWS]
-    learn = finetune.learner(model, few, loaded, learning_rate=OVERFIT_RATE)
+    learn = losses.learner(model, few, loaded, learning_rate=rate)
     done = itertools.count()
 
     def step() -> float:

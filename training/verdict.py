@@ -92,15 +92,16 @@ def n_to_settle(measured: Measured, target: float) -> float:
 
 
 def compare_words(prompt: Measured, adapter: Measured, probe: Measured | None,
-                  comparison: PairedComparison | PairedScores, target: float) -> tuple[str, str]:
+                  comparison: PairedComparison | PairedScores, target: float, *,
+                  who: str = "The LoRA adapter") -> tuple[str, str]:
     """Headline and paragraph: is the adapter worth it, on the examples that prompt and adapter both answered?
 
-    comparison: the prompt first, the adapter second.
+    comparison: the prompt first, the adapter second. who: what the adapter is called.
     The headline says yes or no only where the interval of the difference excludes 0.
     """
     _check_target(target)
     difference = comparison.difference
-    sentences = [_prompt_sentence(prompt, target), _adapter_sentence(adapter, comparison)]
+    sentences = [_prompt_sentence(prompt, target), _adapter_sentence(who, adapter, comparison)]
     if difference.low > 0:
         answer = f"Yes, by {_whole_points(difference.estimate)}."
     elif difference.high < 0:
@@ -249,11 +250,11 @@ def _prompt_sentence(prompt: Measured, target: float) -> str:
     return f"{said}; whether it meets your target of {_target(target)} is open."
 
 
-def _adapter_sentence(adapter: Measured, comparison: PairedComparison | PairedScores) -> str:
+def _adapter_sentence(who: str, adapter: Measured, comparison: PairedComparison | PairedScores) -> str:
     if isinstance(comparison, PairedComparison):
-        return (f"The LoRA adapter gets {percent(adapter.value)}; it is right on {comparison.n_won:,} examples "
+        return (f"{who} gets {percent(adapter.value)}; it is right on {comparison.n_won:,} examples "
                 f"where the prompt is wrong, and wrong on {comparison.n_lost:,} where the prompt is right.")
-    return (f"The LoRA adapter has {percent(adapter.value)}; its answer is better on {comparison.n_won:,} examples "
+    return (f"{who} has {percent(adapter.value)}; its answer is better on {comparison.n_won:,} examples "
             f"and worse on {comparison.n_lost:,}.")
 
 

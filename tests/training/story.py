@@ -21,6 +21,7 @@ from jobs.progress import Progress, silent
 from labeling.models import Annotation, Annotator, Example
 from projects.models import Project
 from projects.objects import put_object
+from training.checkpoints import learned_files
 from training.models import Quote, Run
 from training.services.quotes import start_quote
 from training.services.runs import start_training
@@ -218,9 +219,10 @@ class FakeModel:
         (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         adapter = folder / "adapter"
         adapter.mkdir(exist_ok=True)
-        (adapter / "adapter_model.safetensors").write_bytes(b"weights")
-        (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "tiny@sha256:00"}))
+        weights, config = learned_files(spec["config"]["method"])
+        (adapter / weights).write_bytes(b"weights")
+        (adapter / config).write_text(json.dumps({"base_model_name_or_path": "tiny@sha256:00"}))
         return {"steps": 2, "train_seconds": 60.0, "dev_seconds": 3.0, "tokens": 4321, "peak_mb": 1234.5,
                 "loss_first": 2.5, "loss_last": 1.25, "adapter": "adapter/", "n_rows": N_POOL, "best_step": 2,
-                "files": {"adapter_model.safetensors": "", "adapter_config.json": ""}, "refused": self.refused,
+                "files": {weights: "", config: ""}, "refused": self.refused,
                 "resumed_from": 0, "epochs": lines[2:], "spent_seconds": self.takes, "cpu_seconds": 100.0}

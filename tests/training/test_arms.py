@@ -7,7 +7,7 @@ from jobs.child import run_child
 from tests.training.tiny_model import SCHEMA, toy_rows
 from training import prompts
 from training.arms import Labelled, Speed, even_steps, learn_and_judge
-from training.finetune import TrainingConfig
+from training.config import TrainingConfig
 
 PROMPT = prompts.short(SCHEMA)
 CONFIG = TrainingConfig(batch_size=4, checkpoint_steps=5, learning_rate=0.01, threads=1)

@@ -13,20 +13,13 @@ import pytest
 
 from jobs.child import ChildRefused, child_environment, run_child
 from tests.training.tiny_model import SCHEMA, toy_rows
-from training import encoding, finetune, language_model, prompts
+from training import encoding, language_model, prompts
+from training.config import TrainingConfig, config_from_json, epochs_for, n_steps
 from training.encoding import IGNORED
-from training.finetune import (
-    MetricsLog,
-    TrainingConfig,
-    best_epoch,
-    config_from_json,
-    dev_metrics,
-    epochs_for,
-    n_steps,
-    pack,
-    shared_length,
-)
+from training.judges import dev_metrics
+from training.packing import PACK_TOKENS, pack, shared_length
 from training.quote import estimate
+from training.run_log import MetricsLog, best_epoch
 from training.trial import N_STEPS
 
 EMBEDDED = Path("var/models/smollm2-135m-instruct")
@@ -79,10 +72,10 @@ def test_a_pack_holds_the_shared_beginning_once():
 
 
 def test_rows_beyond_a_pack_start_another():
-    rows = [([1] + [9] * (finetune.PACK_TOKENS - 101), [IGNORED] * (finetune.PACK_TOKENS - 100)),
+    rows = [([1] + [9] * (PACK_TOKENS - 101), [IGNORED] * (PACK_TOKENS - 100)),
             ([1] + [8] * 200, [IGNORED] * 201), ([1] + [7] * 50, [IGNORED] * 51)]
     packed = pack(rows, 1, 0)
-    assert packed.input_ids.shape == (2, finetune.PACK_TOKENS - 50)
+    assert packed.input_ids.shape == (2, PACK_TOKENS - 50)
     assert [sorted(set(ids.tolist())) for ids in packed.input_ids] == [[1, 7, 9], [0, 1, 8]]
 
 

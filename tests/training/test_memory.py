@@ -50,3 +50,15 @@ def test_seconds_follow_from_operations():
     # 4 × 8.03e9 × 1e6 operations at 40 and 30 % of 312e12 a second
     assert (low, high) == pytest.approx((257.4, 343.2), rel=0.001)
     assert gpu_seconds(LLAMA_3_8B, Plan("qlora", 1, 1024), n_tokens=1_000_000, teraflops=312)[0] > low
+
+
+def test_all_weights_are_never_trained_in_four_bits():
+    found = fit(LLAMA_3_8B, r=16, batch_size=4, tokens=1024, gb=48, method="full")
+    assert found.plan is None and "train LoRA, or choose a smaller model" in found.words
+    small = fit(SMOL, r=16, batch_size=8, tokens=512, gb=8, method="full")
+    assert small.plan is not None and small.plan.method == "full"
+
+
+def test_a_small_model_takes_gradients_and_moments_of_all_its_weights():
+    full, lora = (memory_gb(SMOL, Plan(method, 8, 128), r=8) for method in ("full", "lora"))
+    assert full - lora == pytest.approx((14 * SMOL.n_parameters - 16 * lora_parameters(SMOL, 8)) / 1e9)

@@ -8,7 +8,7 @@ from jobs.child import ChildRefused, run_child
 from tests.training.story import TRIAL
 from tests.training.test_finetune import spec_of
 from training import language_model
-from training.finetune import TrainingConfig
+from training.config import TrainingConfig
 from training.memory import fit, memory_gb, shape_from_config
 from training.quote import Machine, elsewhere
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from tests.training.story import TRIAL
+from training.config import TrainingConfig
 from training.encoding import EncodedRow
-from training.finetune import TrainingConfig
 from training.quote import Machine, elsewhere, error_of, estimate
 from training.trial import N_STEPS, spread_batches
 

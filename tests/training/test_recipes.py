@@ -1,7 +1,7 @@
 import pytest
 
 from tests.training.story import TRIAL
-from training.finetune import TrainingConfig, n_steps
+from training.config import TrainingConfig, n_steps
 from training.quote import estimate, seconds_of_another
 from training.recipes import recipe_of, recipes
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.training.test_finetune import spec_of
-from training import finetune, search
+from training import search
+from training.run_log import Diverged
 from training.search import spread_words
 
 
@@ -21,7 +22,7 @@ class FakeTrainings:
         self.asked.append((config["learning_rate"], config["seed"]))
         value = self.dev[self.asked[-1]]
         if value is None:
-            raise finetune.Diverged("The loss became nan at step 3: choose a lower learning rate.")
+            raise Diverged("The loss became nan at step 3: choose a lower learning rate.")
         if value == "cap" and not spec.get("finish"):
             return {"stopped_at_cap": True, "steps": 4, "n_steps": 10, "n_epochs": 0, "best_dev": None, "chosen_by": "",
                     "peak_mb": 1.0}

@@ -20,7 +20,7 @@ def url(snapshot):
 def filled(**changes):
     """The form of settings as the page brings it, with these changes."""
     form = TrainingForm()
-    return {name: form[name].value() for name in KNOBS} | changes
+    return {name: "" if form[name].value() is None else form[name].value() for name in KNOBS} | changes
 
 
 def ask(client, snapshot, **changes):

@@ -86,7 +86,7 @@ def url(experiment, name="experiment-arms"):
 
 def filled(experiment, **changes):
     form = ArmsForm(arms=list(experiment.arms.all()))
-    return {name: form[name].value() for name in form.fields} | changes
+    return {name: "" if form[name].value() is None else form[name].value() for name in form.fields} | changes
 
 
 def trained(experiment, by, run_jobs, **plan):

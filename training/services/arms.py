@@ -36,7 +36,7 @@ from projects.services import audit
 from training import arms
 from training.arms import Labelled, Speed
 from training.checkpoints import take_over
-from training.finetune import TrainingConfig, n_steps
+from training.config import TrainingConfig, n_steps
 from training.models import Adapter, ArmResult, ArmTraining, ArmVerdict, Evaluation
 from training.prompts import prompt_from_json, prompt_to_json, short
 

@@ -8,12 +8,11 @@ from django.utils import timezone
 
 from curation.models import Approval, Snapshot
 from projects.objects import open_object
+from training.checkpoints import ADAPTER_FILES, MODEL_FILES
 from training.model_card import CardMetric, model_card
 from training.models import Adapter
 from training.prompts import prompt_from_json
 from training.services.comparison import Comparison, Rival, compare
-
-CONFIG_FILE = "adapter_config.json"
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def card_of(adapter: Adapter, lineage: Lineage) -> str:
     run, snapshot = adapter.run, adapter.run.snapshot
     comparison = lineage.comparison
     return model_card(
-        title=f"{adapter.project}: adapter {adapter.pk}", base=base_model_of(adapter),
+        title=f"{adapter.project}: {str(adapter).lower()}", base=base_model_of(adapter),
         snapshot=f"{snapshot} of “{adapter.project}”", snapshot_sha256=snapshot.sha256,
         approval=_approval_words(lineage.approval), label_counts=snapshot.counts["labels"],
         n_rows={split: snapshot.counts[split] for split in snapshot.counts["labels"]},
@@ -62,13 +61,14 @@ def card_of(adapter: Adapter, lineage: Lineage) -> str:
 
 def base_model_of(adapter: Adapter) -> str:
     """The base model's name and hash, as the adapter's own configuration has them."""
-    with open_object(settings.GOLDPAN_OBJECTS, adapter.files[CONFIG_FILE]) as file:
+    _, config = MODEL_FILES if adapter.is_whole_model else ADAPTER_FILES
+    with open_object(settings.GOLDPAN_OBJECTS, adapter.files[config]) as file:
         return str(json.load(file)["base_model_name_or_path"])
 
 
 def _metrics(rival: Rival, mine: Rival | None) -> list[CardMetric]:
     """Every metric of this adapter and of those it had to beat; other adapters have cards of their own."""
-    if rival.is_lora and rival is not mine:
+    if rival.run.is_trained and rival is not mine:
         return []
     who = "this adapter" if rival is mine else rival.name
     return [CardMetric(who, "test", rival.measured.name, rival.score),
@@ -77,7 +77,7 @@ def _metrics(rival: Rival, mine: Rival | None) -> list[CardMetric]:
 
 def _sentences(adapter: Adapter, lineage: Lineage) -> list[str]:
     run, snapshot = adapter.run, adapter.run.snapshot
-    sentences = [f"Adapter {adapter.pk} was trained by run {run.pk}, which {run.created_by} started on "
+    sentences = [f"{adapter} was trained by run {run.pk}, which {run.created_by} started on "
                  f"{run.created_at:%Y-%m-%d}."]
     if run.override_reason:
         sentences.append(f"It was started against the gate's advice, because: {run.override_reason}")

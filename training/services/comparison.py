@@ -202,7 +202,7 @@ class Comparison:
     @property
     def unread_words(self) -> str:
         """“Answers that could not be read count as wrong: Prompt, zero-shot 12, LoRA (run 3) 1.”; "" without one."""
-        each = [f"{rival.name}{f' (run {rival.run.pk})' if rival.is_lora else ''} {rival.evaluation.n_unread:,}"
+        each = [f"{rival.name}{f' (run {rival.run.pk})' if rival.run.is_trained else ''} {rival.evaluation.n_unread:,}"
                 for rival in self.rivals if rival.evaluation.n_unread]
         return f"Answers that could not be read count as wrong: {'; '.join(each)}." if each else ""
 
@@ -231,7 +231,7 @@ class Comparison:
 def compare(snapshot: Snapshot, *, lora_run: Run | None = None) -> Comparison:
     """Return the comparison as far as it has come; pairs every rival with the best prompt row by row.
 
-    lora_run: the LoRA run to speak of; the newest that has been evaluated if left out.
+    lora_run: the training to speak of, of whatever method; the newest LoRA run that has been evaluated if left out.
     """
     verdict = Verdict.objects.filter(snapshot=snapshot).select_related("best_prompt").first()
     evaluations = list(Evaluation.objects.filter(snapshot=snapshot)
@@ -240,7 +240,8 @@ def compare(snapshot: Snapshot, *, lora_run: Run | None = None) -> Comparison:
     said = {evaluation.pk: read_predictions(evaluation) for evaluation in judged}
     prompt = next((e for e in judged if verdict and e.run_id == verdict.best_prompt_id), None)
     rivals = [_rival(evaluation, prompt, said) for evaluation in judged]
-    lora = next((rival for rival in reversed(rivals) if rival.is_lora and lora_run in (None, rival.run)), None)
+    lora = next((rival for rival in reversed(rivals)
+                 if (rival.is_lora if lora_run is None else rival.run == lora_run)), None)
     headline, paragraph = _words(snapshot, verdict, rivals, lora)
     return Comparison(
         snapshot=snapshot, verdict=verdict, rivals=rivals, lora=lora, headline=headline, paragraph=paragraph,
@@ -321,7 +322,8 @@ def _words(snapshot: Snapshot, verdict: Verdict | None, rivals: list[Rival], lor
         return verdict.advice_words + ".", f"{verdict.all_words} {verdict.step}"
     probe = next((rival for rival in rivals if rival.run.kind == Run.Kind.probe), None)
     return compare_words(prompt.measured, lora.measured, probe.measured if probe else None, lora.against_prompt,
-                         snapshot.project.target_value)
+                         snapshot.project.target_value,
+                         who="The LoRA adapter" if lora.is_lora else "The fully trained model")
 
 
 def pair(first: Evaluation, second: Evaluation) -> PairedComparison | PairedScores:

@@ -20,8 +20,8 @@ from jobs.progress import Cancelled, Progress
 from projects.errors import UserError
 from training import ray_jobs
 from training.bundle import Bundle, write_bundle
+from training.config import config_from_json, n_steps
 from training.elsewhere import AT_CAP
-from training.finetune import config_from_json, n_steps
 from training.models import Run, Submission
 from training.results import Result
 from training.services.bundles import bundle_of, finetune_spec, hand_over, read_for

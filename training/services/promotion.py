@@ -14,6 +14,9 @@ from training.services.slices import compare_on_slices
 from training.slices import SliceFinding
 from training.verdict import Forgetting, promotion_gate, worse_sentence
 
+ONLY_COMPARED = ("All weights were trained, to compare LoRA with it. It is not promoted: what serves, suggests and is "
+                 "exported here are adapters. Promote the LoRA run if that is better.")
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -29,6 +32,8 @@ class Standing:
 
 def standing(adapter: Adapter) -> Standing:
     """Hold an adapter against the best prompt of its snapshot and against the champion, on the same test rows."""
+    if adapter.is_whole_model:
+        return Standing(False, [ONLY_COMPARED])
     mine = Evaluation.objects.filter(run=adapter.run, split="test").select_related("snapshot__project").first()
     if mine is None:
         return Standing(False, ["It has not been evaluated on the test rows yet."])
@@ -67,8 +72,10 @@ def promote(adapter: Adapter, *, by: User, override_reason: str = "") -> Adapter
     """Make an adapter the champion; the former one is retired.
 
     override_reason: why, although the gate says no; audited.
-    Raises UserError if the gate says no and there is no reason, or somebody was faster.
+    Raises UserError if the gate says no and there is no reason, all weights were trained, or somebody was faster.
     """
+    if adapter.is_whole_model:
+        raise UserError(f"{adapter} is not promoted. {ONLY_COMPARED}")
     Project.objects.select_for_update().get(pk=adapter.project_id)  # the champion stays who it is while this decides
     found = standing(adapter)
     if not found.allowed and not override_reason.strip():

@@ -20,8 +20,8 @@ from jobs.services import completing, enqueue, work_folder
 from projects.errors import UserError
 from projects.services import audit
 from projects.wording import duration_words
+from training.config import config_from_json
 from training.economics import money_words
-from training.finetune import TrainingConfig, config_from_json
 from training.memory import memory_words
 from training.models import Price, Quote, Verdict
 from training.preflight import Check, check_from_json, failed, text_checks
@@ -53,7 +53,7 @@ def start_quote(snapshot: Snapshot, *, by: User, config: dict[str, Any] | None =
 def run_config(snapshot: Snapshot, config: dict[str, Any] | None) -> dict[str, Any]:
     """All that a run depends on beside its snapshot and base model. config: what differs from the defaults."""
     try:
-        training = TrainingConfig(**{"threads": settings.GOLDPAN_THREADS, **(config or {})})
+        training = config_from_json({"threads": settings.GOLDPAN_THREADS, **(config or {})})
     except (TypeError, ValueError) as error:
         raise UserError(f"This training cannot be started: {error}.") from None
     project = snapshot.project
@@ -173,14 +173,15 @@ def recipe_lines(snapshot: Snapshot, quote: Quote | None) -> list[RecipeLine]:
     def takes(recipe: Recipe) -> str:
         if quote is None or tried is None:
             return ""
-        return f"about {duration_words(seconds_of_another(quote.trial, tried, replace(tried, **recipe.config)))}"
+        other = replace(tried, **recipe.config_for(tried.method))
+        return f"about {duration_words(seconds_of_another(quote.trial, tried, other))}"
 
     return [RecipeLine(recipe, takes(recipe)) for recipe in recipes(snapshot.counts["train"])]
 
 
-def recipe_config(snapshot: Snapshot, name: str | None) -> dict[str, Any]:
+def recipe_config(snapshot: Snapshot, name: str | None, *, method: str = "lora") -> dict[str, Any]:
     """The settings of the recipe of that name for the snapshot's rows; {} for None, which leaves the defaults."""
-    return next((dict(one.config) for one in recipes(snapshot.counts["train"]) if one.name == name), {})
+    return next((one.config_for(method) for one in recipes(snapshot.counts["train"]) if one.name == name), {})
 
 
 @dataclass(frozen=True)

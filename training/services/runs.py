@@ -1,4 +1,4 @@
-"""LoRA runs: from an approved snapshot and a quote to an adapter and a receipt.
+"""Training runs: from an approved snapshot and a quote to an adapter and a receipt.
 
 The work is done in a subprocess that resumes where it was cut off and stops at the run's cap.
 """
@@ -22,6 +22,7 @@ from projects.objects import open_object, put_object
 from projects.services import audit
 from projects.wording import duration_words, percent_words
 from training.checkpoints import take_over
+from training.config import METHODS
 from training.metrics import NAMES
 from training.models import Adapter, Cap, Quote, Receipt, Run, Verdict
 from training.services.baseline import require_trainable
@@ -36,7 +37,7 @@ from training.versions import package_versions
 def start_training(snapshot: Snapshot, *, by: User, config: dict[str, Any] | None = None, override_reason: str = "",
                    executor: str = "local", cap_seconds: float | None = None, cap_money: float | None = None,
                    wake: bool = True) -> Run:
-    """Queue a LoRA run; on this machine by the newest quote for exactly this snapshot and config.
+    """Queue a training; on this machine by the newest quote for exactly this snapshot and config.
 
     executor: where it is trained, a name that GOLDPAN_EXECUTORS offers.
     config: values of TrainingConfig that differ from its defaults.
@@ -51,6 +52,10 @@ def start_training(snapshot: Snapshot, *, by: User, config: dict[str, Any] | Non
     _check_gate(snapshot, override_reason)
     require_offered(executor)
     project, its_config = snapshot.project, run_config(snapshot, config)
+    method = its_config["training"]["method"]
+    if method == "full" and executor != "local":
+        raise UserError("Full fine-tuning is for comparison and runs on this machine only: what comes back from "
+                        "elsewhere is taken as an adapter. Choose LoRA, or train it here.")
     if its_config["training"]["search_seeds"] and executor != "local":
         raise UserError("A search is several trainings by one process on this machine; elsewhere train one at a time: "
                         "set “Seeds of a search” to 0.")
@@ -65,10 +70,10 @@ def start_training(snapshot: Snapshot, *, by: User, config: dict[str, Any] | Non
         same = Run.objects.filter(snapshot=snapshot, config=its_config, job__state__in=Job.ACTIVE).first()
         if same is not None:
             raise UserError(f"{same} is on its way with the same settings. Wait for it, or change a setting.")
-        job = enqueue("train", project, title=f"Training LoRA on {snapshot}", requested_by=by,
+        job = enqueue("train", project, title=f"{METHODS[method]} on {snapshot}", requested_by=by,
                       exclusive="train" if is_here else "", wake=wake)
         run = Run.objects.create(
-            snapshot=snapshot, kind=Run.Kind.lora, seed=its_config["training"]["seed"], job=job, created_by=by,
+            snapshot=snapshot, kind=Run.Kind(method), seed=its_config["training"]["seed"], job=job, created_by=by,
             executor=executor, override_reason=override_reason.strip(), config=its_config)
         if seconds is not None:
             Cap.objects.create(run=run, quote=quote, seconds=seconds, money=cap_money, created_by=by)

@@ -85,7 +85,7 @@ def run_live(request: Request, run: Run) -> HttpResponse:
 def _settings_of(run: Run) -> list[tuple[str, Any]]:
     """What the run depended on beside its snapshot and its prompt, by the names that people see."""
     config = run.config
-    if run.kind == Run.Kind.lora:
+    if run.is_trained:
         place = EXECUTORS[run.executor].label if run.executor in EXECUTORS else run.executor
         training = config["training"]
         known = [(label, training[name]) for name, (label, _) in KNOBS.items()
@@ -113,7 +113,7 @@ def _samples(judged: Judged | None) -> list[tuple[str, list[Sample]]]:
 
 
 def _live_context(run: Run) -> dict[str, Any]:
-    if run.kind != Run.Kind.lora:
+    if not run.is_trained:
         return {}
     metric = "dev_accuracy" if task_type(run.project.task_type).HAS_LABELS else "dev_score"
     points, training, job = live_metrics(run), run.config["training"], run.job
@@ -123,7 +123,7 @@ def _live_context(run: Run) -> dict[str, Any]:
 
 
 def _cap_context(run: Run) -> dict[str, Any]:
-    if run.kind != Run.Kind.lora:
+    if not run.is_trained:
         return {}
     cap, stopped = run.caps.select_related("quote__machine").first(), stopped_at_cap(run)
     receipt = run.receipts.select_related("quote").first()

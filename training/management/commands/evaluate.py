@@ -19,7 +19,7 @@ class Command(GoldpanCommand):
 
     def work(self, **options: Any) -> dict[str, Any]:
         project = project_of(options["project"])
-        runs = Run.objects.filter(snapshot__project=project, kind=Run.Kind.lora, adapter__isnull=False)
+        runs = Run.objects.filter(snapshot__project=project, kind__in=Run.TRAINED, adapter__isnull=False)
         run = (runs.filter(pk=options["run"]) if options["run"] else runs).first()
         if run is None:
             raise UserError("There is no trained run to evaluate. Train one first.")
