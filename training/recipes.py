@@ -50,7 +50,7 @@ def recipes(n_rows: int) -> list[Recipe]:
                 "epochs": quick}),
         Recipe(BALANCED, "Balanced", f"{_passes(epochs)}, and the best one on dev is kept. For most.", one),
         Recipe("thorough", "Thorough",
-               f"{n_trainings} trainings: the learning rates {rates} once each, the best of them with {SEEDS - 1} more "
+               f"{n_trainings} trainings: the learning rates {rates} (LoRA) once each, the best with {SEEDS - 1} more "
                "seeds. Chosen on dev only; the best looks at the held-out rows once. It also tells how much chance "
                "moves the result.", {**one, "search_seeds": SEEDS})]
 

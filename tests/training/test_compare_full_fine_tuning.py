@@ -62,7 +62,7 @@ def test_it_cannot_be_promoted_or_merged_and_its_page_says_why(full, alice, clie
 
 
 def test_it_stays_on_this_machine(judged, alice):
-    with pytest.raises(UserError, match="runs on this machine only"):
+    with pytest.raises(UserError, match="on this machine only"):
         start_training(judged, by=alice, executor="bundle", config={"method": "full"}, wake=False)
 
 

@@ -22,6 +22,8 @@ from training.verdict import compare_words, p_words
 
 SEED = 0
 MAX_LOOKS = 10  # after so many looks a test split should be refreshed
+CALLED: Mapping[str, str] = {
+    Run.Kind.lora: "The LoRA adapter", Run.Kind.dpo: "The DPO adapter", Run.Kind.full: "The fully trained model"}
 FEW_ROWS = 30  # a label with fewer test rows says little
 
 
@@ -52,8 +54,8 @@ class Rival:
         return self.run.title
 
     @property
-    def is_lora(self) -> bool:
-        return self.run.kind == Run.Kind.lora
+    def is_adapter(self) -> bool:
+        return self.run.kind in Run.ADAPTERS
 
     @property
     def is_better(self) -> bool:
@@ -231,7 +233,7 @@ class Comparison:
 def compare(snapshot: Snapshot, *, lora_run: Run | None = None) -> Comparison:
     """Return the comparison as far as it has come; pairs every rival with the best prompt row by row.
 
-    lora_run: the training to speak of, of whatever method; the newest LoRA run that has been evaluated if left out.
+    lora_run: the training to speak of, of whatever method; the newest adapter's that has been evaluated if left out.
     """
     verdict = Verdict.objects.filter(snapshot=snapshot).select_related("best_prompt").first()
     evaluations = list(Evaluation.objects.filter(snapshot=snapshot)
@@ -241,7 +243,7 @@ def compare(snapshot: Snapshot, *, lora_run: Run | None = None) -> Comparison:
     prompt = next((e for e in judged if verdict and e.run_id == verdict.best_prompt_id), None)
     rivals = [_rival(evaluation, prompt, said) for evaluation in judged]
     lora = next((rival for rival in reversed(rivals)
-                 if (rival.is_lora if lora_run is None else rival.run == lora_run)), None)
+                 if (rival.is_adapter if lora_run is None else rival.run == lora_run)), None)
     headline, paragraph = _words(snapshot, verdict, rivals, lora)
     return Comparison(
         snapshot=snapshot, verdict=verdict, rivals=rivals, lora=lora, headline=headline, paragraph=paragraph,
@@ -323,7 +325,7 @@ def _words(snapshot: Snapshot, verdict: Verdict | None, rivals: list[Rival], lor
     probe = next((rival for rival in rivals if rival.run.kind == Run.Kind.probe), None)
     return compare_words(prompt.measured, lora.measured, probe.measured if probe else None, lora.against_prompt,
                          snapshot.project.target_value,
-                         who="The LoRA adapter" if lora.is_lora else "The fully trained model")
+                         who=CALLED[lora.run.kind])
 
 
 def pair(first: Evaluation, second: Evaluation) -> PairedComparison | PairedScores:
