@@ -27,7 +27,7 @@ KNOBS = {
                "result cannot be promoted. DPO is for preferences: the model learns to write the better answer."),
     "epochs": ("Passes over the rows", "After each the dev rows are scored, and the best pass is kept."),
     "batch_size": ("Rows per step", ""),
-    "learning_rate": ("Learning rate", f"Left empty: {RATES['lora']:g} for LoRA, {RATES['full']:g} for the "
+    "learning_rate": ("Learning rate", f"Left empty: {RATES['lora']:g} for LoRA, {RATES['full']:.5f} for the "
                       "other methods. Too high and the loss jumps; too low and little is learned."),
     "warmup_share": ("Warm-up share", "The share of all steps in which the learning rate rises from 0."),
     "r": ("Rank of LoRA", "How much the adapter can learn, and how large it is."),

@@ -27,6 +27,8 @@ def test_the_page_offers_full_fine_tuning_and_quotes_it_with_its_own_rate(judged
     run_jobs()
     training = Quote.objects.get().config["training"]
     assert (training["method"], training["learning_rate"]) == ("full", RATES["full"])
+    html = client.get(reverse("training:train", args=[judged.pk])).content.decode()
+    assert "What you start: Full fine-tuning" in html and "The result cannot be promoted." in html
 
 
 def test_a_recipe_for_all_weights_keeps_its_passes_and_takes_their_rate(judged, alice, client_of, run_jobs):

@@ -73,7 +73,7 @@ def test_what_it_has_come_to_prefer_is_held_against_the_prompt_on_the_same_rows(
     assert (mine.n, mine.n_right, mine.n_unread) == (24, 20, 0)
     found = compare(judged)
     assert found.lora.run == run and found.lora.against_prompt.difference.n == 24
-    assert "The DPO adapter gets 83.3 %" in found.paragraph
+    assert "The DPO adapter gets 83.3 %" in found.paragraph and "How good its own answers are" in found.paragraph
     assert mine.interval_of("untrained").estimate == 0 and mine.metrics["n_ties"] == 0
     difference = mine.interval_of("against_untrained")
     assert difference.estimate == pytest.approx(20 / 24) and difference.low > 0.5
@@ -91,7 +91,7 @@ def test_it_may_be_promoted_but_is_not_merged(run, alice, client_of):
     with pytest.raises(UserError, match="Load its files with peft"):
         start_merge(adapter, by=alice, wake=False)
     client = client_of(alice)
-    assert client.get(reverse("training:adapter", args=[adapter.pk])).status_code == 200
+    assert "Ready to serve" not in client.get(reverse("training:adapter", args=[adapter.pk])).content.decode()
     card = client.get(reverse("training:adapter-card", args=[adapter.pk])).content.decode()
     assert "trained by DPO to write what people prefer" in card and '"dpo"' in card
 

@@ -24,6 +24,8 @@ SEED = 0
 MAX_LOOKS = 10  # after so many looks a test split should be refreshed
 CALLED: Mapping[str, str] = {
     Run.Kind.lora: "The LoRA adapter", Run.Kind.dpo: "The DPO adapter", Run.Kind.full: "The fully trained model"}
+RIGHT_BY_DPO = ("The prompt is asked which answer is better; DPO is right where it has made the better answer likelier "
+                "by more. How good its own answers are is not measured.")
 FEW_ROWS = 30  # a label with fewer test rows says little
 
 
@@ -323,9 +325,10 @@ def _words(snapshot: Snapshot, verdict: Verdict | None, rivals: list[Rival], lor
     if lora is None or lora.against_prompt is None:
         return verdict.advice_words + ".", f"{verdict.all_words} {verdict.step}"
     probe = next((rival for rival in rivals if rival.run.kind == Run.Kind.probe), None)
-    return compare_words(prompt.measured, lora.measured, probe.measured if probe else None, lora.against_prompt,
-                         snapshot.project.target_value,
-                         who=CALLED[lora.run.kind])
+    headline, paragraph = compare_words(
+        prompt.measured, lora.measured, probe.measured if probe else None, lora.against_prompt,
+        snapshot.project.target_value, who=CALLED[lora.run.kind])
+    return headline, f"{paragraph} {RIGHT_BY_DPO}" if lora.run.kind == Run.Kind.dpo else paragraph
 
 
 def pair(first: Evaluation, second: Evaluation) -> PairedComparison | PairedScores:
