@@ -61,6 +61,6 @@ def _passes(n: int) -> str:
 
 def recipe_of(config: Mapping[str, Any], n_rows: int) -> Recipe | None:
     """The recipe that these values of a TrainingConfig are; None for somebody's own."""
-    return next((recipe for recipe in recipes(n_rows)
-                 if all(config.get(name) == value for name, value in
-                        recipe.config_for(config.get("method", "lora")).items())), None)
+    known = {"method": "lora", **config}  # a config from before there were others names none
+    return next((recipe for recipe in recipes(n_rows) if all(
+        known.get(name) == value for name, value in recipe.config_for(known["method"]).items())), None)
