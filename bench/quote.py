@@ -19,7 +19,7 @@ import numpy as np
 
 from goldpan.demo_data import LABELS, SDIST, read_tweets, truth_of
 from jobs.child import run_child
-from training.config import TrainingConfig
+from training.config import TrainingConfig, config_from_json
 from training.prompts import prompt_to_json, short
 from training.quote import Estimate, error_of, estimate
 
@@ -62,7 +62,7 @@ def main(numbers: list[str]) -> int:
           "rows  steps  clock quoted  came  error   processor quoted  came  error   MB quoted  came  error")
     lines = []
     for n_train, n_dev, changes in [RUNS[int(number) - 1] for number in numbers] or RUNS:
-        line = one_run(n_train, n_dev, TrainingConfig(**{"threads": THREADS, **changes}))
+        line = one_run(n_train, n_dev, config_from_json({"threads": THREADS, **changes}))
         wall, cpu, memory = line.errors
         print(f"{line.rows:4}  {line.steps:5}  {line.quoted.seconds:12.0f}  {line.seconds:4.0f}  {wall:+5.0%}   "
               f"{line.quoted.cpu_seconds:16.0f}  {line.cpu_seconds:4.0f}  {cpu:+5.0%}   {line.quoted.peak_mb:9.0f}  "

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-METHODS = {"lora": "LoRA", "full": "Full fine-tuning"}  # full: every weight of the base model is trained
-RATES: Mapping[str, float] = {"lora": 5e-4, "full": 5e-5}  # the learning rate of a method unless somebody says another
+METHODS = {  # full: every weight of the base model is trained; dpo: LoRA learns to write the preferred answer
+    "lora": "LoRA", "full": "Full fine-tuning", "dpo": "DPO"}
+RATES: Mapping[str, float] = {  # the learning rate of a method unless somebody says another
+    "lora": 5e-4, "full": 5e-5, "dpo": 5e-5}
 SEARCHED_RATES: Mapping[str, tuple[float, ...]] = {  # of `training.search`
-    "lora": (1e-4, 2e-4, 5e-4), "full": (1e-5, 2e-5, 5e-5)}
+    "lora": (1e-4, 2e-4, 5e-4), "full": (1e-5, 2e-5, 5e-5), "dpo": (1e-5, 5e-5, 2e-4)}
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ OUT_OF_MEMORY = ("out of memory", "cannot allocate memory", "can't allocate memo
                  "exit code 137\n")
 LEAST_STEPS = 10  # fewer say nothing about a curve
 FLAT = 0.02  # of the loss: a smaller fall from the first third to the last is none
-FELL_AGAIN = {"dev_calibrated": 0.02, "dev_score": 0.02, "dev_loss": 0.02}  # by so much below its best, dev fell
+FELL_AGAIN = 0.02  # by so much below its best, dev fell
 
 
 def why_failed(error: str, config: Mapping[str, Any]) -> str:
@@ -63,7 +63,7 @@ def _fewer_passes(epochs: Sequence[Mapping[str, Any]]) -> str:
     sign = -1 if name == "dev_loss" else 1
     values = [sign * float(epoch[name]) for epoch in epochs]
     best = max(range(len(values)), key=lambda k: (values[k], -k))
-    if values[best] - values[-1] < FELL_AGAIN[name] * (abs(values[best]) if name == "dev_loss" else 1):
+    if values[best] - values[-1] < FELL_AGAIN * (abs(values[best]) if name == "dev_loss" else 1):
         return ""
     was, came = ((f"{abs(values[k]):.3f}" if name == "dev_loss" else f"{100 * values[k]:.1f} %") for k in (best, -1))
     what = "loss" if name == "dev_loss" else "score"

@@ -28,8 +28,9 @@ from jobs.progress import Progress
 from training import checkpoints, distributed, encoding, language_model, prompts
 from training.config import config_from_json, n_steps
 from training.judges import check_dev, judge_of
+from training.pairs import answer_rows, pairs_of
 from training.run_log import KEPT, METRICS, SPENT, CapReached, MetricsLog, Spent, StopRequest, best_epoch
-from training.trainer import Keeper, build_trainer, callback_of
+from training.trainer import Keeper, build_pair_trainer, build_trainer, callback_of
 
 
 def train(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, Any]:
@@ -54,12 +55,15 @@ def train(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, A
         check_dev(dev, prompt)
     progress("Loading the model", 0, 1)
     loaded = language_model.load(model, weight_bits=config.weight_bits)
-    encoded = encoding.encode_rows(loaded.tokenizer, prompt, rows, max_tokens=config.max_tokens)
-    problems = encoding.preflight(encoded, len(rows))
+    learned = answer_rows(rows) if config.method == "dpo" else rows
+    encoded = encoding.encode_rows(loaded.tokenizer, prompt, learned, max_tokens=config.max_tokens)
+    problems = encoding.preflight(encoded, len(learned))
     if problems:
         raise ValueError(" ".join(problems))
-    steps_per_epoch = math.ceil(len(encoded.rows) / config.batch_size)
-    total = int(spec.get("steps") or 0) or n_steps(len(encoded.rows), config)
+    pairs = pairs_of(learned, encoded) if config.method == "dpo" else []
+    n_rows = len(pairs or encoded.rows)
+    steps_per_epoch = math.ceil(n_rows / config.batch_size)
+    total = int(spec.get("steps") or 0) or n_steps(n_rows, config)
     checkpoint = _resume_point(folder / KEPT, config.method, within=total if total % steps_per_epoch else total + 1)
     finish = bool(spec.get("finish"))  # then nothing is done again, so nothing of the log is forgotten
     known = checkpoints.checkpoint_step(checkpoint) if checkpoint else 0
@@ -68,7 +72,8 @@ def train(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, A
         stop = StopRequest(spent, spec.get("cap_seconds"))
         judge = None if dev is None else judge_of(prompt, rows, dev, loaded, config)
         dtype = loaded.model.dtype
-        trainer = build_trainer(loaded, encoded.rows, config, folder / KEPT, total)
+        trainer = (build_pair_trainer(loaded, pairs, config, folder / KEPT, total) if pairs else
+                   build_trainer(loaded, encoded.rows, config, folder / KEPT, total))
         keeper = Keeper(trainer, config.method, model, dtype, loaded, judge, folder / KEPT, log, progress, stop,
                         steps_per_epoch, total)
         trainer.add_callback(callback_of(keeper))
@@ -82,10 +87,10 @@ def train(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, A
         return _stopped_at_cap(log, total, spent)
     if not log.epochs:
         raise ValueError("No epoch has been scored yet, so there is nothing to keep: let the run go on.")
-    return {**_result(folder, log, encoded, config.method, model, checkpoint), **spent.to_json()}
+    return {**_result(folder, log, n_rows, encoded.refused, config.method, model, checkpoint), **spent.to_json()}
 
 
-def _result(folder: Path, log: MetricsLog, encoded: encoding.Encoded, method: str, model: Path,
+def _result(folder: Path, log: MetricsLog, n_rows: int, refused: list[tuple[str, str]], method: str, model: Path,
             checkpoint: Path | None) -> dict[str, Any]:
     names = checkpoints.learned_files(method)
     whole = [row for row in log.epochs if checkpoints.is_verified(folder / KEPT / f"epoch-{row['step']}", needed=names)]
@@ -97,7 +102,7 @@ def _result(folder: Path, log: MetricsLog, encoded: encoding.Encoded, method: st
             "dev_seconds": sum(row["seconds"] for row in log.epochs),
             "peak_mb": language_model.peak_mb(), "loss_first": steps[0]["loss"],
             "loss_last": steps[-1]["loss"], "adapter": "adapter/", "files": files,
-            "n_rows": len(encoded.rows), "refused": [list(pair) for pair in encoded.refused],
+            "n_rows": n_rows, "refused": [list(pair) for pair in refused],
             "resumed_from": checkpoints.checkpoint_step(checkpoint) if checkpoint else 0,
             "best_step": best["step"], "chosen_by": chosen_by, "epochs": log.epochs}
 

@@ -24,11 +24,11 @@ from training.slices import KINDS
 # field of TrainingConfig → its label and what it does, in the order of the page
 KNOBS = {
     "method": ("Method", "Full fine-tuning trains all weights, for comparison with LoRA: more memory and disk, and its "
-               "result cannot be promoted."),
+               "result cannot be promoted. DPO is for preferences: the model learns to write the better answer."),
     "epochs": ("Passes over the rows", "After each the dev rows are scored, and the best pass is kept."),
     "batch_size": ("Rows per step", ""),
-    "learning_rate": ("Learning rate", f"Left empty: {RATES['lora']:g} for LoRA, {RATES['full']:g} for full "
-                      "fine-tuning. Too high and the loss jumps; too low and little is learned."),
+    "learning_rate": ("Learning rate", f"Left empty: {RATES['lora']:g} for LoRA, {RATES['full']:.5f} for the "
+                      "other methods. Too high and the loss jumps; too low and little is learned."),
     "warmup_share": ("Warm-up share", "The share of all steps in which the learning rate rises from 0."),
     "r": ("Rank of LoRA", "How much the adapter can learn, and how large it is."),
     "alpha": ("Alpha of LoRA", "How strongly the adapter counts: alpha by rank."),

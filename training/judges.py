@@ -12,6 +12,7 @@ from training import calibration, encoding, generation, label_scoring
 from training.config import TrainingConfig
 from training.language_model import LoadedModel
 from training.losses import mean_loss
+from training.pairs import Pair, answer_rows, log_likelihoods, pairs_of, preference_metrics
 from training.prompts import Prompt
 
 
@@ -77,8 +78,41 @@ class WrittenJudge:
         return kind.score(gold, said).value
 
 
+@dataclass
+class PairJudge:
+    """Judges an epoch by how often it has come to like the preferred answer of a dev pair more than the other one."""
+
+    pairs: list[Pair]
+    reference: np.ndarray | None = None  # of the base model, which does not change
+
+    @property
+    def dev(self) -> list[Pair]:
+        return self.pairs
+
+    def metrics(self, loaded: LoadedModel, progress: Progress) -> dict[str, float]:
+        if self.reference is None:
+            with loaded.model.disable_adapter():
+                self.reference = log_likelihoods(loaded, self.pairs, progress=progress,
+                                                 stage="Reading dev pairs with the base model")
+        policy = log_likelihoods(loaded, self.pairs, progress=progress, stage="Scoring the dev rows")
+        return {**preference_metrics(policy, self.reference), "n_dev": len(self.pairs)}
+
+
+def pair_judge_of(prompt: Prompt, dev: Sequence[dict[str, Any]], loaded: LoadedModel,
+                  config: TrainingConfig) -> PairJudge:
+    """Raises ValueError if fewer than 2 dev rows are pairs that fit."""
+    answers = answer_rows(dev)
+    found = pairs_of(answers, encoding.encode_rows(loaded.tokenizer, prompt, answers, max_tokens=config.max_tokens))
+    if len(found) < 2:
+        raise ValueError(f"There must be at least 2 dev pairs to choose the best epoch on, there are {len(found)}: "
+                         f"ties are none, nor is a row of more than {config.max_tokens} tokens.")
+    return PairJudge(found)
+
+
 def judge_of(prompt: Prompt, rows: Sequence[dict[str, Any]], dev: list[dict[str, Any]], loaded: LoadedModel,
-             config: TrainingConfig) -> LabelJudge | WrittenJudge:
+             config: TrainingConfig) -> LabelJudge | WrittenJudge | PairJudge:
+    if config.method == "dpo":
+        return pair_judge_of(prompt, dev, loaded, config)
     if prompt.has_labels:
         return LabelJudge(prompt, dev)
     longest = generation.longest_answer(loaded.tokenizer, (row["label"] for row in rows))

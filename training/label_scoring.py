@@ -63,6 +63,33 @@ def label_log_likelihoods(loaded: LoadedModel, prompt: Prompt, texts: Sequence[s
     return scores
 
 
+def answer_log_likelihoods(loaded: LoadedModel, asked: Sequence[Sequence[int]],
+                           answers: Sequence[Sequence[Sequence[int]]], *, progress: Progress = silent,
+                           stage: str = "Scoring") -> np.ndarray:
+    """Return the (n, K) float64 log-likelihoods of each prompt's own K answers, all given as token ids.
+
+    Raises ValueError like `label_log_likelihoods`.
+    """
+    if not asked:
+        return np.zeros((0, 0))
+    _check_attention(loaded.model.config)
+    context = loaded.model.config.max_position_embeddings
+    for number, (row, own) in enumerate(zip(asked, answers, strict=True)):
+        if len(row) + max(map(len, own)) > context:
+            raise ValueError(f"text {number} makes a prompt of {len(row)} tokens and its longest answer has "
+                             f"{max(map(len, own))}, the model takes {context} together: leave it out")
+    shared, scores = shared_length(asked), []
+    import torch
+
+    with torch.inference_mode():
+        prefix = prefix_cache(loaded.model, asked[0][:shared])
+        for number, (row, own) in enumerate(zip(asked, answers, strict=True)):
+            progress(stage, number, len(asked))
+            scores.append(_score_batch(loaded.model, prefix, shared, [row[shared:]], own)[0])
+    progress(stage, len(asked), len(asked))
+    return np.array(scores)
+
+
 def n_tokens(loaded: LoadedModel, prompt: Prompt, texts: Sequence[str],
              data: Sequence[Mapping[str, Any]] | None = None,
              shots: Sequence[Sequence[Shot]] | None = None) -> int:

@@ -122,11 +122,11 @@ def load(folder: Path, *, adapter: Path | None = None, weight_bits: int = 16) ->
 
         require_gpu_for_qlora()
         quantised = {"quantization_config": BitsAndBytesConfig(**QLORA), "device_map": {"": 0}}
-    is_whole = adapter is not None and (adapter / "config.json").exists()
+    weights = adapter if adapter is not None and (adapter / "config.json").exists() else folder
     model: Any = AutoModelForCausalLM.from_pretrained(
-        adapter if is_whole else folder, dtype="auto", use_safetensors=True, local_files_only=True,
+        weights, dtype="auto", use_safetensors=True, local_files_only=True,
         trust_remote_code=False, attn_implementation="sdpa", **quantised)
-    if adapter is not None and not is_whole:
+    if adapter is not None and weights is folder:
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, str(adapter), local_files_only=True)

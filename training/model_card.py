@@ -35,13 +35,13 @@ def model_card(*, title: str, base: str, snapshot: str, snapshot_sha256: str, ap
     lineage: sentences from the newest ancestor to the oldest. files: name → sha256. refused: (key, reason).
     """
     tag = "text-classification" if prompt.task_type in ("classification", "multilabel") else "text-generation"
-    is_full = config.get("method") == "full"
-    front = {"library_name": "transformers" if is_full else "peft", "base_model": base,
-             "tags": ["full" if is_full else "lora", tag, "goldpan"]}
+    method = config.get("method", "lora")
+    front = {"library_name": "transformers" if method == "full" else "peft", "base_model": base,
+             "tags": [method, tag, "goldpan"]}
     parts = [
         "---\n" + "\n".join(f"{key}: {json.dumps(value)}" for key, value in front.items()) + "\n---",
         f"# {_inline(title)}",
-        f"{f'All weights of `{base}`, trained anew' if is_full else f'LoRA adapter for `{base}`'}. {_inline(verdict)}",
+        f"{_what(base, str(config.get('method', 'lora')))} {_inline(verdict)}",
         "## Data\n" + _data(snapshot, snapshot_sha256, approval, label_counts, n_rows, refused),
         "## Prompt\n" + _prompt(prompt),
         "## Results\n" + _results(metrics),
@@ -52,6 +52,15 @@ def model_card(*, title: str, base: str, snapshot: str, snapshot_sha256: str, ap
         "## Limits\n" + _bullets(_limits(metrics, label_counts, prompt)),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _what(base: str, method: str) -> str:
+    if method == "full":
+        return f"All weights of `{base}`, trained anew."
+    if method == "dpo":
+        return (f"LoRA adapter for `{base}`, trained by DPO to write what people prefer. Its accuracy says how often "
+                "training has raised the likelihood of the better of two answers more, not how good its answers are.")
+    return f"LoRA adapter for `{base}`."
 
 
 def _data(snapshot: str, sha256: str, approval: str, label_counts: Mapping[str, Mapping[str, int]],

@@ -30,9 +30,11 @@ class Run(models.Model):
         probe = "probe", "Linear probe on embeddings, no LLM"
         lora = "lora", "LoRA"
         full = "full", "Full fine-tuning"
+        dpo = "dpo", "DPO"
 
     PROMPTS = (Kind.zero_shot, Kind.defined, Kind.few_shot, Kind.nearest, Kind.by_hand)
-    TRAINED = (Kind.lora, Kind.full)
+    ADAPTERS = (Kind.lora, Kind.dpo)
+    TRAINED = (*ADAPTERS, Kind.full)
     HERE = ("local", "accelerate")  # executors on this machine: one training at a time, and by a quote
     CARRIED = ("bundle", "skypilot", "replicate")  # executors that end when the bundle is made
 

@@ -101,9 +101,11 @@ def elsewhere(trial: Mapping[str, Any], config: TrainingConfig, machines: Sequen
     for machine in machines:
         if machine.gb is None:
             continue
-        fitting = fit(shape, r=config.r, batch_size=config.batch_size, tokens=trial["longest"], gb=machine.gb,
-                      method=_held_as(config))
-        seconds = (gpu_seconds(shape, fitting.plan, n_tokens=trial["tokens"] * config.epochs,
+        is_pairs = config.method == "dpo"  # of two answers each; the base model reads them, too: 2 N more a token
+        fitting = fit(shape, r=config.r, batch_size=config.batch_size * (2 if is_pairs else 1), tokens=trial["longest"],
+                      gb=machine.gb, method=_held_as(config))
+        n_tokens = trial["tokens"] * config.epochs * (1.5 if is_pairs else 1)
+        seconds = (gpu_seconds(shape, fitting.plan, n_tokens=round(n_tokens),
                                teraflops=machine.teraflops)
                    if fitting.plan and machine.teraflops and config.method != "full" else None)  # known for 16 bits
         money = (seconds[0] / 3600 * machine.price, seconds[1] / 3600 * machine.price) if seconds else None

@@ -50,7 +50,7 @@ def recipes(n_rows: int) -> list[Recipe]:
                 "epochs": quick}),
         Recipe(BALANCED, "Balanced", f"{_passes(epochs)}, and the best one on dev is kept. For most.", one),
         Recipe("thorough", "Thorough",
-               f"{n_trainings} trainings: the learning rates {rates} once each, the best of them with {SEEDS - 1} more "
+               f"{n_trainings} trainings: the learning rates {rates} (LoRA) once each, the best with {SEEDS - 1} more "
                "seeds. Chosen on dev only; the best looks at the held-out rows once. It also tells how much chance "
                "moves the result.", {**one, "search_seeds": SEEDS})]
 
@@ -61,6 +61,6 @@ def _passes(n: int) -> str:
 
 def recipe_of(config: Mapping[str, Any], n_rows: int) -> Recipe | None:
     """The recipe that these values of a TrainingConfig are; None for somebody's own."""
-    return next((recipe for recipe in recipes(n_rows)
-                 if all(config.get(name) == value for name, value in
-                        recipe.config_for(config.get("method", "lora")).items())), None)
+    known = {"method": "lora", **config}  # a config from before there were others names none
+    return next((recipe for recipe in recipes(n_rows) if all(
+        known.get(name) == value for name, value in recipe.config_for(known["method"]).items())), None)

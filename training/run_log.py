@@ -13,7 +13,8 @@ from training import checkpoints, distributed
 METRICS = "metrics.jsonl"
 KEPT = "checkpoints"  # below the run's folder: what a resumed run needs, and the adapter of every scored epoch
 SPENT = "spent.json"  # in KEPT: what all attempts of the run have taken
-CHOSEN_BY = ("dev_calibrated", "dev_score", "dev_loss")  # the first of these that is measured chooses the epoch
+# The first of these that is measured chooses the epoch.
+CHOSEN_BY = ("dev_calibrated", "dev_score", "dev_preferred", "dev_loss")
 
 
 class Diverged(ValueError):

@@ -15,11 +15,14 @@ from jobs.progress import Progress
 from training import checkpoints, distributed, encoding, language_model
 from training.config import TrainingConfig
 from training.encoding import EncodedRow
-from training.judges import LabelJudge, WrittenJudge
+from training.judges import LabelJudge, PairJudge, WrittenJudge
 from training.language_model import LoadedModel, causal_of
 from training.losses import loss_of, tensors
 from training.packing import pack, shared_length
+from training.pairs import BETA, Pair
 from training.run_log import CapReached, Diverged, MetricsLog, StopRequest, best_epoch
+
+REWARDS = {"reward_margin": "rewards/margins", "reward_accuracy": "rewards/accuracies"}  # our name → TRL's
 
 
 def build_trainer(loaded: LoadedModel, rows: Sequence[EncodedRow], config: TrainingConfig, kept: Path, total: int, *,
@@ -62,22 +65,59 @@ def build_trainer(loaded: LoadedModel, rows: Sequence[EncodedRow], config: Train
         def create_model_card(self, *_: Any, **__: Any) -> None:
             """No card here: the product writes its own."""
 
-    arguments = SFTConfig(
-        output_dir=str(kept), seed=config.seed, data_seed=config.seed,
-        max_steps=total, gradient_accumulation_steps=1,
-        per_device_train_batch_size=distributed.rows_per_process(config.batch_size),
-        learning_rate=config.learning_rate, lr_scheduler_type="linear", warmup_steps=config.warmup_share,
-        optim="adamw_torch", weight_decay=0.0, max_grad_norm=1.0, bf16=False, fp16=False, gradient_checkpointing=False,
-        max_length=None, packing=False, dataset_kwargs={"skip_prepare_dataset": True}, shuffle_dataset=False,
-        logging_strategy="steps", logging_steps=1, logging_nan_inf_filter=False, save_strategy="steps",
-        save_steps=config.checkpoint_steps, save_total_limit=2, eval_strategy="no", report_to="none",
-        disable_tqdm=True, dataloader_num_workers=0, dataloader_pin_memory=False, push_to_hub=False,
-        train_sampling_strategy="sequential" if in_order else "random", remove_unused_columns=True)
+    arguments = SFTConfig(**_arguments(config, kept, total, in_order=in_order), packing=False, shuffle_dataset=False,
+                          dataset_kwargs={"skip_prepare_dataset": True})
     dataset = Dataset.from_list([{"input_ids": row.input_ids, "labels": row.labels} for row in rows])
     is_full = config.method == "full"
     lora = None if is_full else language_model.lora_config(r=config.r, alpha=config.alpha, dropout=config.dropout)
     return PackedTrainer(model=loaded.model.float() if is_full else loaded.model, args=arguments, train_dataset=dataset,
                          data_collator=collate, processing_class=loaded.tokenizer, peft_config=lora)
+
+
+def build_pair_trainer(loaded: LoadedModel, pairs: Sequence[Pair], config: TrainingConfig, kept: Path, total: int, *,
+                       in_order: bool = False) -> Any:
+    """TRL's DPO trainer on pairs of our own tokens; the reference is the same model with its adapter off."""
+    from datasets import Dataset
+    from trl import DPOConfig, DPOTrainer  # type: ignore[attr-defined]
+
+    class PairTrainer(DPOTrainer):
+        """DPOTrainer that takes tokens as they are, and counts them."""
+
+        n_tokens = 0
+
+        def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
+            return dataset
+
+        def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **given: Any) -> Any:
+            n_read = int(inputs["attention_mask"].sum())
+            loss = super().training_step(model, inputs, *args, **given)
+            self.n_tokens += n_read
+            return loss
+
+        def create_model_card(self, *_: Any, **__: Any) -> None:
+            """No card here: the product writes its own."""
+
+    dataset = Dataset.from_list([{"prompt_ids": pair.prompt_ids, "chosen_ids": pair.answers[0],
+                                  "rejected_ids": pair.answers[1]} for pair in pairs])
+    arguments = DPOConfig(**_arguments(config, kept, total, in_order=in_order), beta=BETA, loss_type=["sigmoid"])
+    lora = language_model.lora_config(r=config.r, alpha=config.alpha, dropout=config.dropout)
+    return PairTrainer(model=loaded.model, args=arguments, train_dataset=dataset, processing_class=loaded.tokenizer,
+                       peft_config=lora)
+
+
+def _arguments(config: TrainingConfig, kept: Path, total: int, *, in_order: bool) -> dict[str, Any]:
+    """What TRL's trainers are told alike; every default that matters is said."""
+    return {
+        "output_dir": str(kept), "seed": config.seed, "data_seed": config.seed, "max_steps": total,
+        "gradient_accumulation_steps": 1,
+        "per_device_train_batch_size": distributed.rows_per_process(config.batch_size),
+        "learning_rate": config.learning_rate, "lr_scheduler_type": "linear", "warmup_steps": config.warmup_share,
+        "optim": "adamw_torch", "weight_decay": 0.0, "max_grad_norm": 1.0, "bf16": False, "fp16": False,
+        "gradient_checkpointing": False, "max_length": None, "logging_strategy": "steps", "logging_steps": 1,
+        "logging_nan_inf_filter": False, "save_strategy": "steps", "save_steps": config.checkpoint_steps,
+        "save_total_limit": 2, "eval_strategy": "no", "report_to": "none", "disable_tqdm": True,
+        "dataloader_num_workers": 0, "dataloader_pin_memory": False, "push_to_hub": False,
+        "train_sampling_strategy": "sequential" if in_order else "random", "remove_unused_columns": True}
 
 
 @dataclass
@@ -92,7 +132,7 @@ class Keeper:
     base: Path
     dtype: Any
     loaded: LoadedModel
-    judge: LabelJudge | WrittenJudge | None
+    judge: LabelJudge | WrittenJudge | PairJudge | None
     kept: Path
     log: MetricsLog
     progress: Progress
@@ -114,12 +154,14 @@ class Keeper:
             # The kill may have come after this checkpoint and before its epoch was scored.
             self.end_epoch_together(step, device)
 
-    def step(self, step: int, loss: float, learning_rate: float) -> None:
+    def step(self, step: int, logs: dict[str, Any]) -> None:
+        """Write a step down; beside its loss what a trainer of pairs says of its rewards."""
         now = time.perf_counter()
         self.seconds, self.clock = self.seconds + now - self.clock, now
-        if not math.isfinite(loss):
+        if not math.isfinite(loss := logs["loss"]):
             raise Diverged(f"The loss became {loss} at step {step}: choose a lower learning rate.")
-        self.log.append({"step": step, "loss": loss, "learning_rate": learning_rate,
+        rewards = {name: logs[said] for name, said in REWARDS.items() if said in logs}
+        self.log.append({"step": step, "loss": loss, "learning_rate": logs["learning_rate"], **rewards,
                          "seconds": round(self.seconds, 3), "tokens": self.trainer.n_tokens})
         self.progress("Training", step, self.n_steps)
 
@@ -197,9 +239,8 @@ def callback_of(keeper: Keeper) -> Any:
             keeper.begin(state.global_step, args.device)
 
         def on_log(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-            logs = given["logs"]
-            if "loss" in logs:
-                keeper.step(state.global_step, logs["loss"], logs["learning_rate"])
+            if "loss" in given["logs"]:
+                keeper.step(state.global_step, given["logs"])
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
             keeper.look(args.device)

@@ -10,7 +10,7 @@
 import itertools
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,12 @@ from training import checkpoints, distributed, encoding, language_model, losses,
 from training.config import TrainingConfig, config_from_json
 from training.encoding import EncodedRow
 from training.finetune import read_rows
-from training.judges import LabelJudge, WrittenJudge, check_dev, judge_of
+from training.judges import LabelJudge, PairJudge, WrittenJudge, check_dev, judge_of
 from training.language_model import LoadedModel
 from training.packing import pack, shared_length
+from training.pairs import Pair, answer_rows, pairs_of
 from training.run_log import KEPT, Spent
-from training.trainer import build_trainer
+from training.trainer import build_pair_trainer, build_trainer
 
 N_STEPS = 9  # measured, behind the one that warms up
 N_DEV = 64  # dev rows that are scored
@@ -49,17 +50,23 @@ def try_steps(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[st
     check_dev(dev, prompt)
     progress("Loading the model", 0, 1)
     loaded = language_model.load(Path(spec["model"]), weight_bits=config.weight_bits)
-    encoded = encoding.encode_rows(loaded.tokenizer, prompt, rows, max_tokens=config.max_tokens)
-    checks = preflight.row_checks(loaded.tokenizer, prompt, rows, encoded)
+    learned = answer_rows(rows) if config.method == "dpo" else rows
+    encoded = encoding.encode_rows(loaded.tokenizer, prompt, learned, max_tokens=config.max_tokens)
+    checks = preflight.row_checks(loaded.tokenizer, prompt, learned, encoded)
     if preflight.failed(checks, hard=True):
         return {"checks": [check.to_json() for check in checks]}
-    if problems := encoding.preflight(encoded, len(rows)):
+    if problems := encoding.preflight(encoded, len(learned)):
         raise ValueError(" ".join(problems))
-    batches = spread_batches(encoded.rows, config, pad_token=loaded.tokenizer.eos_token_id)
-    trainer = build_trainer(loaded, [encoded.rows[row] for batch in batches for row in batch], config,
-                            folder / KEPT, len(batches), in_order=True)
+    pairs = pairs_of(learned, encoded) if config.method == "dpo" else []
+    batches = (spread_pairs(pairs, config) if pairs else
+               spread_batches(encoded.rows, config, pad_token=loaded.tokenizer.eos_token_id))
+    in_order = [row for batch in batches for row in batch]
+    trainer = (build_pair_trainer(loaded, [pairs[row] for row in in_order], config, folder / KEPT, len(batches),
+                                  in_order=True) if pairs else
+               build_trainer(loaded, [encoded.rows[row] for row in in_order], config, folder / KEPT, len(batches),
+                             in_order=True))
     before = spent.to_json()
-    smallest = [encoded.rows[row] for row in batches[-1]]
+    smallest = [pairs[row].chosen if pairs else encoded.rows[row] for row in batches[-1]]
     if config.method != "full":  # nothing is added to those weights
         checks.append(preflight.step_zero_check(*losses.losses_without_and_with(trainer.model, smallest, loaded)))
     watch = _Watch(len(batches), progress)
@@ -71,16 +78,17 @@ def try_steps(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[st
                           LoadedModel(trainer.model, loaded.tokenizer), progress)
     lengths = [len(row.input_ids) for row in encoded.rows]
     peak_mb = language_model.peak_mb()  # of the run's own steps
-    trainer.optimizer.state.clear()  # that of the next check takes as much again
-    checks.append(_overfit(trainer.model, encoded.rows, loaded, OVERFIT_RATE[config.method], progress))
+    if not pairs:  # what people found the worse answer is not to be learned by heart
+        trainer.optimizer.state.clear()  # that of the next check takes as much again
+        checks.append(_overfit(trainer.model, encoded.rows, loaded, OVERFIT_RATE[config.method], progress))
     return {"checks": [check.to_json() for check in checks],
             "load_seconds": before["spent_seconds"], "load_cpu": before["cpu_seconds"],
             "start_seconds": watch.start_seconds, "steps": watch.steps[1:] or watch.steps,
             "steps_cpu": watch.steps_cpu[1:] or watch.steps_cpu, "save_seconds": watch.save_seconds,
-            "dev_seconds": timed.row[0], "dev_cpu": timed.row[1], "n_dev": len(dev),
+            "dev_seconds": timed.row[0], "dev_cpu": timed.row[1], "n_dev": timed.n_dev,
             "answer_seconds": timed.answer[0], "answer_cpu": timed.answer[1],
             "n_answers": 0 if prompt.has_labels else min(len(dev), config.dev_answers),
-            "n_rows": len(encoded.rows), "refused": [list(pair) for pair in encoded.refused],
+            "n_rows": len(pairs or encoded.rows), "refused": [list(pair) for pair in encoded.refused],
             "tokens": sum(lengths), "longest": max(lengths),
             "completion_tokens": float(np.mean([row.n_completion for row in encoded.rows])),
             "prompt_tokens": float(np.mean([len(row.input_ids) - row.n_completion for row in encoded.rows])),
@@ -95,15 +103,25 @@ def spread_batches(rows: Sequence[EncodedRow], config: TrainingConfig, *, pad_to
     They are drawn from as many batches as the run will have, in orders like the run's; size counts the tokens of the
     packed batch, padding included.
     """
+    n_shared = shared_length(rows)
+    return _spread(len(rows), config, lambda batch: pack([(rows[row].input_ids, rows[row].labels) for row in batch],
+                                                         n_shared, pad_token).input_ids.size)
+
+
+def spread_pairs(pairs: Sequence[Pair], config: TrainingConfig) -> list[list[int]]:
+    """`spread_batches` of pairs, whose answers stand one below the other, padded to the longest."""
+    longest = [max(len(pair.chosen.input_ids), len(pair.rejected.input_ids)) for pair in pairs]
+    return _spread(len(pairs), config, lambda batch: 2 * len(batch) * max(longest[row] for row in batch))
+
+
+def _spread(n_rows: int, config: TrainingConfig, size_of: Callable[[list[int]], int]) -> list[list[int]]:
     random, drawn = np.random.default_rng(config.seed), []
     for _ in range(config.epochs):
-        order = random.permutation(len(rows))
+        order = random.permutation(n_rows)
         drawn += [[int(row) for row in order[start:start + config.batch_size]]
-                  for start in range(0, len(rows) - len(rows) % config.batch_size, config.batch_size)]
-    drawn = drawn or [list(range(len(rows)))]
-    n_shared = shared_length(rows)
-    sizes = [pack([(rows[row].input_ids, rows[row].labels) for row in batch], n_shared, pad_token).input_ids.size
-             for batch in drawn]
+                  for start in range(0, n_rows - n_rows % config.batch_size, config.batch_size)]
+    drawn = drawn or [list(range(n_rows))]
+    sizes = [size_of(batch) for batch in drawn]
     by_size = [drawn[place] for place in np.argsort(sizes, kind="stable")]
     if len(by_size) <= N_STEPS + 1:
         return by_size[::-1]
@@ -177,22 +195,28 @@ class _Timed:
 
     row: tuple[float, float]
     answer: tuple[float, float]
+    n_dev: int
 
 
-def _time_judging(judge: LabelJudge | WrittenJudge, loaded: LoadedModel, progress: Progress) -> _Timed:
+def _time_judging(judge: LabelJudge | WrittenJudge | PairJudge, loaded: LoadedModel, progress: Progress) -> _Timed:
     """Time the judge on dev rows taken evenly from all of them; where it writes answers, on a few of those."""
-    some = judge.dev[::max(1, len(judge.dev) // N_DEV)]
+    n_dev = len(judge.dev)
+    if isinstance(judge, PairJudge):
+        pairs = judge.pairs[::max(1, n_dev // N_DEV)]
+        return _Timed(_per_row(replace(judge, pairs=pairs), len(pairs), loaded, progress), (0.0, 0.0), n_dev)
+    some = judge.dev[::max(1, n_dev // N_DEV)]
     if isinstance(judge, LabelJudge):
-        return _Timed(_per_row(replace(judge, dev=some), len(some), loaded, progress), (0.0, 0.0))
+        return _Timed(_per_row(replace(judge, dev=some), len(some), loaded, progress), (0.0, 0.0), n_dev)
     row = _per_row(replace(judge, dev=some, n_answers=0), len(some), loaded, progress)
     if not judge.n_answers:
-        return _Timed(row, (0.0, 0.0))
+        return _Timed(row, (0.0, 0.0), n_dev)
     few = some[:N_ANSWERS]
     both = _per_row(replace(judge, dev=few, n_answers=len(few)), len(few), loaded, progress)
-    return _Timed(row, (max(0.0, both[0] - row[0]), max(0.0, both[1] - row[1])))
+    return _Timed(row, (max(0.0, both[0] - row[0]), max(0.0, both[1] - row[1])), n_dev)
 
 
-def _per_row(judge: LabelJudge | WrittenJudge, n: int, loaded: LoadedModel, progress: Progress) -> tuple[float, float]:
+def _per_row(judge: LabelJudge | WrittenJudge | PairJudge, n: int, loaded: LoadedModel,
+             progress: Progress) -> tuple[float, float]:
     clock, cpu = time.perf_counter(), time.process_time()
     judge.metrics(loaded, progress)
     return (time.perf_counter() - clock) / n, (time.process_time() - cpu) / n

@@ -217,7 +217,7 @@ def _training(snapshot: Snapshot | None) -> dict[str, Any]:
     verdict = Verdict.objects.filter(snapshot=snapshot).first()
     evaluation_of = {evaluation.run_id: evaluation for evaluation in
                      Evaluation.objects.filter(snapshot=snapshot, split=Example.Split.test)}
-    lora = Run.objects.filter(snapshot=snapshot, kind=Run.Kind.lora).select_related("job", "adapter").first()
+    lora = Run.objects.filter(snapshot=snapshot, kind__in=Run.ADAPTERS).select_related("job", "adapter").first()
     return {"verdict": verdict, "best_prompt": evaluation_of.get(verdict.best_prompt_id) if verdict else None,
             "lora": lora, "lora_evaluation": evaluation_of.get(lora.pk) if lora else None,
             "adapter": getattr(lora, "adapter", None)}

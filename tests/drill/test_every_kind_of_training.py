@@ -4,6 +4,7 @@ What comes out is printed. A model of 135 million parameters is no match for the
 little: nothing is asserted about who wins, only that every number holds together and the words say what it says.
 """
 
+import math
 import time
 from collections.abc import Callable
 
@@ -59,3 +60,27 @@ def test_the_whole_path_ends_in_an_honest_verdict(name: str, alice: User, bob: U
     VERDICTS.append(
         f"{name}: {time.perf_counter() - started:.0f} s. {verdict.outcome}. {found.headline} {found.paragraph} "
         f"Unreadable: prompt {prompt.n_unread}, adapter {mine.n_unread}. Epoch chosen by {receipt['chosen_by']}.")
+
+
+def test_preferences_teach_the_model_to_write_the_better_answer(alice: User, bob: User,
+                                                                run_jobs: Callable[[], None]) -> None:
+    """DPO with the real model: the test rows' better answers are preferred by what training has changed."""
+    if not (settings.GOLDPAN_BASE_MODEL / "config.json").exists():
+        pytest.skip("the small language model is not there: make setup")
+    started = time.perf_counter()
+    snapshot = approved(KINDS["preference"], admin=alice, curator=bob, n_pool=N_POOL, n_dev=N_DEV, n_test=N_TEST)
+    start_baseline(snapshot, by=bob)
+    run_jobs()
+    run = start_quoted(snapshot, by=alice, config={"method": "dpo", "epochs": 2}, override_reason="A drill.")
+    run_jobs()
+    failed = [job.error for job in Job.objects.exclude(state=Job.State.succeeded)]
+    assert not failed
+    mine, receipt = Evaluation.objects.get(run=run, split="test"), Adapter.objects.get(run=run).receipt
+    assert receipt["loss_first"] == pytest.approx(math.log(2), abs=1e-3) and receipt["loss_last"] < 0.6
+    assert mine.n == N_TEST and receipt["chosen_by"] == "dev_preferred"
+    untrained, against = mine.interval_of("untrained"), mine.interval_of("against_untrained")
+    found = compare(snapshot)
+    VERDICTS.append(
+        f"preference by DPO: {time.perf_counter() - started:.0f} s. {found.headline} {found.paragraph} Untrained, by "
+        f"likelihood per token: {untrained.estimate:.3f} [{untrained.low:.3f}, {untrained.high:.3f}]; difference "
+        f"{against.estimate:+.3f} [{against.low:+.3f}, {against.high:+.3f}].")

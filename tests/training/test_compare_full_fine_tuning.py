@@ -27,6 +27,8 @@ def test_the_page_offers_full_fine_tuning_and_quotes_it_with_its_own_rate(judged
     run_jobs()
     training = Quote.objects.get().config["training"]
     assert (training["method"], training["learning_rate"]) == ("full", RATES["full"])
+    html = client.get(reverse("training:train", args=[judged.pk])).content.decode()
+    assert "What you start: Full fine-tuning" in html and "The result cannot be promoted." in html
 
 
 def test_a_recipe_for_all_weights_keeps_its_passes_and_takes_their_rate(judged, alice, client_of, run_jobs):
@@ -62,7 +64,7 @@ def test_it_cannot_be_promoted_or_merged_and_its_page_says_why(full, alice, clie
 
 
 def test_it_stays_on_this_machine(judged, alice):
-    with pytest.raises(UserError, match="runs on this machine only"):
+    with pytest.raises(UserError, match="on this machine only"):
         start_training(judged, by=alice, executor="bundle", config={"method": "full"}, wake=False)
 
 

@@ -9,5 +9,5 @@ class Migration(migrations.Migration):
                 ("zero_shot", "Prompt, zero-shot"), ("defined", "Prompt with definitions"),
                 ("few_shot", "Prompt with examples"), ("nearest", "Prompt with nearest examples"),
                 ("by_hand", "Prompt by hand"), ("probe", "Linear probe on embeddings, no LLM"), ("lora", "LoRA"),
-                ("full", "Full fine-tuning")])),
+                ("full", "Full fine-tuning"), ("dpo", "DPO")])),
     ]

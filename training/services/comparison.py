@@ -22,6 +22,10 @@ from training.verdict import compare_words, p_words
 
 SEED = 0
 MAX_LOOKS = 10  # after so many looks a test split should be refreshed
+CALLED: Mapping[str, str] = {
+    Run.Kind.lora: "The LoRA adapter", Run.Kind.dpo: "The DPO adapter", Run.Kind.full: "The fully trained model"}
+RIGHT_BY_DPO = ("The prompt is asked which answer is better; DPO is right where it has made the better answer likelier "
+                "by more. How good its own answers are is not measured.")
 FEW_ROWS = 30  # a label with fewer test rows says little
 
 
@@ -52,8 +56,8 @@ class Rival:
         return self.run.title
 
     @property
-    def is_lora(self) -> bool:
-        return self.run.kind == Run.Kind.lora
+    def is_adapter(self) -> bool:
+        return self.run.kind in Run.ADAPTERS
 
     @property
     def is_better(self) -> bool:
@@ -231,7 +235,7 @@ class Comparison:
 def compare(snapshot: Snapshot, *, lora_run: Run | None = None) -> Comparison:
     """Return the comparison as far as it has come; pairs every rival with the best prompt row by row.
 
-    lora_run: the training to speak of, of whatever method; the newest LoRA run that has been evaluated if left out.
+    lora_run: the training to speak of, of whatever method; the newest adapter's that has been evaluated if left out.
     """
     verdict = Verdict.objects.filter(snapshot=snapshot).select_related("best_prompt").first()
     evaluations = list(Evaluation.objects.filter(snapshot=snapshot)
@@ -241,7 +245,7 @@ def compare(snapshot: Snapshot, *, lora_run: Run | None = None) -> Comparison:
     prompt = next((e for e in judged if verdict and e.run_id == verdict.best_prompt_id), None)
     rivals = [_rival(evaluation, prompt, said) for evaluation in judged]
     lora = next((rival for rival in reversed(rivals)
-                 if (rival.is_lora if lora_run is None else rival.run == lora_run)), None)
+                 if (rival.is_adapter if lora_run is None else rival.run == lora_run)), None)
     headline, paragraph = _words(snapshot, verdict, rivals, lora)
     return Comparison(
         snapshot=snapshot, verdict=verdict, rivals=rivals, lora=lora, headline=headline, paragraph=paragraph,
@@ -321,9 +325,10 @@ def _words(snapshot: Snapshot, verdict: Verdict | None, rivals: list[Rival], lor
     if lora is None or lora.against_prompt is None:
         return verdict.advice_words + ".", f"{verdict.all_words} {verdict.step}"
     probe = next((rival for rival in rivals if rival.run.kind == Run.Kind.probe), None)
-    return compare_words(prompt.measured, lora.measured, probe.measured if probe else None, lora.against_prompt,
-                         snapshot.project.target_value,
-                         who="The LoRA adapter" if lora.is_lora else "The fully trained model")
+    headline, paragraph = compare_words(
+        prompt.measured, lora.measured, probe.measured if probe else None, lora.against_prompt,
+        snapshot.project.target_value, who=CALLED[lora.run.kind])
+    return headline, f"{paragraph} {RIGHT_BY_DPO}" if lora.run.kind == Run.Kind.dpo else paragraph
 
 
 def pair(first: Evaluation, second: Evaluation) -> PairedComparison | PairedScores:

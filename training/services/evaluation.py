@@ -1,6 +1,7 @@
 """Evaluating an adapter on the rows that the best prompt was judged on."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,22 +10,29 @@ import numpy as np
 from django.conf import settings
 from django.contrib.auth.models import User
 
-from curation.services.snapshots import read_rows
+from curation.services.snapshots import FrozenRow, read_rows
 from jobs.models import Job
 from jobs.progress import Progress
 from jobs.services import completing, enqueue, work_folder
+from labeling.task_types.preference import LEFT, RIGHT, TIE
 from projects.errors import UserError
 from projects.services import audit
+from stats.paired import compare_right_wrong
 from training.models import Adapter, Evaluation, Run, TestLook
+from training.pairs import BETA
 from training.prompts import Prompt, prompt_from_json
+from training.services.comparison import SEED, is_right
 from training.services.general import queue_general_check
 from training.services.scoring import (
+    CALIBRATIONS,
+    Calibration,
     Judged,
     best,
     calibrations,
     judge,
     judge_scores,
     read_answers,
+    read_pairs,
     score_rows,
     write_evaluation,
     write_rows,
@@ -46,7 +54,7 @@ def run_evaluate(job: Job, progress: Progress) -> None:
     prompt = prompt_from_json(run.config["prompt"])
     folder = work_folder(job)
     adapter = materialise(Adapter.objects.get(run=run), folder / "adapter")
-    answer = _scored if prompt.has_labels else _written
+    answer = _preferred if run.kind == Run.Kind.dpo else _scored if prompt.has_labels else _written
     found = answer(run, prompt, adapter, folder, progress)
     with completing(job) as result:
         for split, judged, seconds in found.splits:
@@ -82,6 +90,34 @@ def _scored(run: Run, prompt: Prompt, adapter: Path, folder: Path, progress: Pro
         ("test", judge_scores(run.project, test, said.scores[len(dev):], calibration), said.seconds * share)],
         {"calibration": calibration.kind, "calibration_details": asdict(calibration),
          "calibrations": {choice.kind: choice.dev_accuracy for choice in choices}})
+
+
+def _preferred(run: Run, prompt: Prompt, adapter: Path, folder: Path, progress: Progress) -> _Found:
+    """The answer of each pair whose likelihood the adapter has raised more; a tie is never said.
+
+    Beside it on the same test rows what the base model finds likelier by token, before anything was learned.
+    """
+    dev, test = read_rows(run.snapshot, "dev"), read_rows(run.snapshot, "test")
+    said = read_pairs([*dev, *test], prompt, folder=folder, progress=progress, adapter=adapter)
+    labels, n_dev = run.project.labels, len(dev)
+    sides = [labels.index(side) for side in (LEFT, RIGHT)]
+    as_it_is = Calibration(CALIBRATIONS[0], (0.0,) * len(labels), 0.0)
+
+    def judged(rows: Sequence[FrozenRow], values: np.ndarray) -> Judged:
+        scores = np.full((len(rows), len(labels)), -np.inf)
+        scores[:, sides] = values
+        return judge_scores(run.project, rows, scores, as_it_is)
+
+    rewards = BETA * (said.adapted - said.base)
+    mine, before = judged(test, rewards[n_dev:]), judged(test, (said.base / said.lengths)[n_dev:])
+    before_right, mine_right = (np.array([is_right(one) for one in found.predictions]) for found in (before, mine))
+    against = compare_right_wrong(before_right, mine_right, seed=SEED,
+                                  groups=np.unique([row.group for row in test], return_inverse=True)[1])
+    share = len(test) / (n_dev + len(test))
+    return _Found([("dev", judged(dev, rewards[:n_dev]), said.seconds * (1 - share)),
+                   ("test", mine, said.seconds * share)],
+                  {"untrained": asdict(before.measured.interval), "against_untrained": asdict(against.difference),
+                   "n_ties": sum(row.label == TIE for row in test)})
 
 
 def _written(run: Run, prompt: Prompt, adapter: Path, folder: Path, progress: Progress) -> _Found:

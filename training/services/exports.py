@@ -43,10 +43,13 @@ from training.services.stored import materialise
 def start_merge(adapter: Adapter, *, by: User, wake: bool = True) -> Job:
     """Queue the export; one that is queued already is returned.
 
-    Raises UserError if it is there already, all weights were trained, or the adapter has not been evaluated.
+    Raises UserError if it is there already, no adapter that answers the task, or not evaluated yet.
     """
     if adapter.is_whole_model:
         raise UserError(f"{adapter} holds all weights, so there is nothing to merge. Its files are the model.")
+    if adapter.run.kind == Run.Kind.dpo:
+        raise UserError(f"{adapter} has learned to write and was judged by which answer it prefers, so a merged model "
+                        "could not be held against that. Load its files with peft on the base model.")
     if MergedExport.objects.filter(adapter=adapter).exists():
         raise UserError(f"{adapter} has been merged already. Reload the page to download it.")
     if not Evaluation.objects.filter(run=adapter.run, split="test").exists():

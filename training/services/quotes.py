@@ -24,6 +24,7 @@ from training.config import config_from_json
 from training.economics import money_words
 from training.memory import memory_words
 from training.models import Price, Quote, Verdict
+from training.pairs import writing_prompt
 from training.preflight import Check, check_from_json, failed, text_checks
 from training.prompts import prompt_to_json, short
 from training.quote import Estimate, Machine, elsewhere, estimate, seconds_of_another
@@ -57,7 +58,11 @@ def run_config(snapshot: Snapshot, config: dict[str, Any] | None) -> dict[str, A
     except (TypeError, ValueError) as error:
         raise UserError(f"This training cannot be started: {error}.") from None
     project = snapshot.project
-    prompt = short(project.schema, project.task_type, project.instructions)
+    if training.method == "dpo" and project.task_type != "preference":
+        raise UserError("DPO learns from pairs of answers of which people prefer one; this project has none. Choose "
+                        "LoRA.")
+    prompt = (writing_prompt() if training.method == "dpo" else
+              short(project.schema, project.task_type, project.instructions))
     return {"prompt": prompt_to_json(prompt), "training": asdict(training)}
 
 

@@ -53,9 +53,9 @@ def start_training(snapshot: Snapshot, *, by: User, config: dict[str, Any] | Non
     require_offered(executor)
     project, its_config = snapshot.project, run_config(snapshot, config)
     method = its_config["training"]["method"]
-    if method == "full" and executor != "local":
-        raise UserError("Full fine-tuning is for comparison and runs on this machine only: what comes back from "
-                        "elsewhere is taken as an adapter. Choose LoRA, or train it here.")
+    if method != "lora" and executor != "local":
+        raise UserError(f"{METHODS[method]} runs by one process on this machine only; elsewhere LoRA is trained. "
+                        "Choose LoRA, or train it here.")
     if its_config["training"]["search_seeds"] and executor != "local":
         raise UserError("A search is several trainings by one process on this machine; elsewhere train one at a time: "
                         "set “Seeds of a search” to 0.")
@@ -211,6 +211,8 @@ def _dev_words(run: Run, found: dict[str, Any]) -> str:
     """What the best epoch has done on dev, by the figure that chose it."""
     if found["chosen_by"] == "dev_calibrated":
         return f"got {percent_words(found['best_dev'])} right"
+    if found["chosen_by"] == "dev_preferred":
+        return f"prefers the better answer in {percent_words(found['best_dev'])} of the pairs"
     if found["chosen_by"] == "dev_score":
         return f"had a {NAMES[run.project.target_metric]} of {percent_words(found['best_dev'])}"
     return f"had a loss of {found['best_dev']:.3f}"

@@ -55,6 +55,31 @@ def score_rows(rows: Sequence[FrozenRow], prompts: Sequence[Prompt], *, folder: 
 
 
 @dataclass(frozen=True)
+class PairScores:
+    """(n, 2) log-likelihoods of the left and the right answer by the base model and with an adapter on it.
+
+    lengths: (n, 2) tokens of the answers. seconds: of wall time, for both models.
+    """
+
+    base: np.ndarray
+    adapted: np.ndarray
+    lengths: np.ndarray
+    seconds: float
+
+
+def read_pairs(rows: Sequence[FrozenRow], prompt: Prompt, *, folder: Path, progress: Progress,
+               adapter: Path) -> PairScores:
+    """How likely the embedded model, without and with the adapter, finds both answers of each row, in a subprocess."""
+    folder.mkdir(parents=True, exist_ok=True)
+    said = run_child("training.pairs", {
+        "model": str(settings.GOLDPAN_BASE_MODEL), "adapter": str(adapter), "prompt": prompt_to_json(prompt),
+        "rows_file": str(write_texts(rows, folder)), "threads": settings.GOLDPAN_THREADS},
+        folder=folder, progress=progress)
+    scores = np.load(folder / said["scores"])
+    return PairScores(scores[:, 0], scores[:, 1], np.load(folder / said["lengths"]), said["seconds"])
+
+
+@dataclass(frozen=True)
 class WrittenAnswers:
     """What a model wrote about n rows; n_cut: answers that were cut off. seconds: of wall time."""
 

@@ -8,6 +8,7 @@ from jobs.models import Job
 from projects.errors import UserError
 from projects.rights import on
 from projects.views import Request
+from training.config import METHODS
 from training.forms import CapForm, ElsewhereForm, StartForm, TrainingForm
 from training.models import Quote, Run
 from training.preflight import failed
@@ -65,13 +66,16 @@ def _training_page(request: Request, snapshot: Snapshot, quote: Quote | None, ob
     job = Job.objects.filter(project=snapshot.project, kind="quote", params__snapshot=snapshot.pk).first()
     is_bound = any(one is not None and one.is_bound for one in (form, knobs, elsewhere))
     initial, lines = quote.config["training"] if quote else {}, recipe_lines(snapshot, quote)
+    method = initial.get("method", "lora")
     recipe = recipe_of(initial, snapshot.counts["train"]) if quote else None
     chosen = (recipe.name if recipe else TrainingForm.OWN) if quote else BALANCED
     return render(request, "training/train.html", {
         "project": snapshot.project, "nav": "training:run-list", "snapshot": snapshot, "quote": quote,
         "form": form or StartForm(needs_reason=bool(objection), quote=quote),
         "knobs": knobs or TrainingForm(initial={**initial, "recipe": chosen}, recipes=lines),
-        "elsewhere": elsewhere or ElsewhereForm(needs_reason=bool(objection), initial=initial),
+        "elsewhere": elsewhere or ElsewhereForm(needs_reason=bool(objection),
+                                                initial=initial if method == "lora" else {}),  # it trains LoRA only
+        "other_method": METHODS[method] if method != "lora" else "",
         "is_stale": quote is not None and is_stale(quote), "details": details_of(quote) if quote else None,
         "recipe": recipe, "checks": checks, "has_failed_check": bool(failed(checks)),
         "weighing": found.verdict.weighing if found.verdict else None, "objection": objection,

@@ -14,6 +14,7 @@ from projects.models import Project
 from projects.rights import on
 from projects.views import Request
 from stats.intervals import Interval
+from training.config import METHODS
 from training.findings import curve_findings, why_failed
 from training.forms import KNOBS, CapForm
 from training.models import Adapter, Evaluation, Run, Verdict
@@ -73,7 +74,12 @@ def run_detail(request: Request, run: Run) -> HttpResponse:
         "groups": _samples(test or judged.get("dev")), "split": "test" if test else "dev",
         **_prompt_context(run), **_live_context(run), **_cap_context(run),
         "is_best_prompt": verdict is not None and verdict.best_prompt_id == run.pk,
+        "untrained": _interval(test, "untrained"), "against_untrained": _interval(test, "against_untrained"),
         "has_flips": test is not None and verdict is not None and verdict.best_prompt_id != run.pk})
+
+
+def _interval(judged: Judged | None, name: str) -> Interval | None:
+    return judged.evaluation.interval_of(name) if judged and name in judged.evaluation.metrics else None
 
 
 @on(Run, "see_runs")
@@ -88,7 +94,8 @@ def _settings_of(run: Run) -> list[tuple[str, Any]]:
     if run.is_trained:
         place = EXECUTORS[run.executor].label if run.executor in EXECUTORS else run.executor
         training = config["training"]
-        known = [(label, training[name]) for name, (label, _) in KNOBS.items()
+        shown = training | {"method": METHODS.get(training.get("method", "lora"), "")}
+        known = [(label, shown[name]) for name, (label, _) in KNOBS.items()
                  if name in training and not (name == "learning_rate" and training.get("search_seeds"))]
         return [("Where it trains", place), *known]
     usage = config.get("usage", {})
@@ -115,7 +122,8 @@ def _samples(judged: Judged | None) -> list[tuple[str, list[Sample]]]:
 def _live_context(run: Run) -> dict[str, Any]:
     if not run.is_trained:
         return {}
-    metric = "dev_accuracy" if task_type(run.project.task_type).HAS_LABELS else "dev_score"
+    metric = ("dev_preferred" if run.kind == Run.Kind.dpo else
+              "dev_accuracy" if task_type(run.project.task_type).HAS_LABELS else "dev_score")
     points, training, job = live_metrics(run), run.config["training"], run.job
     said = [why_failed(job.error, training)] if job.state == Job.State.failed else []
     return {"points": points, "dev_metric": metric, "is_live": job.is_active, "log": log_tail(run, LOG_LINES),

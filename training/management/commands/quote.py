@@ -18,7 +18,7 @@ class Command(GoldpanCommand):
         parser.add_argument("--by", required=True, help="an admin of the project")
         parser.add_argument("--recipe", choices=["quick", "balanced", "thorough"], help="the defaults if left out")
         parser.add_argument("--method", choices=list(METHODS), default="lora",
-                            help="full trains all weights: for comparison, cannot be promoted")
+                            help="full: all weights, to compare with; dpo: from preferences")
         parser.add_argument("--config", default="{}", help="JSON: values that differ from the defaults")
         add_worker(parser)
 

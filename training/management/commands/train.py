@@ -20,7 +20,7 @@ class Command(GoldpanCommand):
         parser.add_argument("--by", required=True, help="an admin of the project")
         parser.add_argument("--recipe", choices=["quick", "balanced", "thorough"], help="the defaults if left out")
         parser.add_argument("--method", choices=list(METHODS), default="lora",
-                            help="full trains all weights: for comparison, cannot be promoted")
+                            help="full: all weights, to compare with; dpo: from preferences")
         parser.add_argument("--config", default="{}", help="JSON: values that differ from the defaults")
         parser.add_argument("--cap-minutes", type=float, help="where it stops; the quote's cap if left out")
         parser.add_argument("--override", default="", metavar="REASON", help="why to train against the gate's advice")
