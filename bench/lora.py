@@ -10,6 +10,8 @@ on Goldpan's side also packing, its log, what has been spent, its progress. A ra
 - bare, same packs: forward, backward, clip, AdamW in plain torch on the same packed tensors, which lie ready: what
   Goldpan is slower than this is what its trainer costs.
 - bare, padded: the same on rows padded one below the other and peft's model with its own loss: naive batching.
+- bare, padded, short head: naive batching with the vocabulary head where a completion is predicted only; the rest of
+  Goldpan's gain is the packing.
 - Trainer, TRL: padded likewise. TRL padding-free: the step's rows in one sequence; TRL packing: its own choice of rows
   in sequences of as many tokens as a step has otherwise.
 Losses first: in float32 the packed batch's loss equals the padded one's to 1e-4; in bfloat16 every step's loss of every
@@ -36,9 +38,9 @@ from typing import Any
 import numpy as np
 
 from goldpan.demo_data import LABELS, SDIST, read_tweets, truth_of
-from training import encoding, finetune, language_model, prompts
+from training import encoding, language_model, prompts
 from training.encoding import EncodedRow
-from training.finetune import TrainingConfig
+from training.finetune import KEPT, METRICS, TrainingConfig, pack, shared_length, train
 
 MODEL, TWEETS = Path("var/models/smollm2-135m-instruct"), Path("var/downloads") / SDIST
 THREADS = int(os.environ.get("GOLDPAN_THREADS", "1"))
@@ -136,8 +138,10 @@ def drawn(n_rows: int) -> list[int]:
 
 def measured(data: Data, n_rounds: int) -> dict[str, list[Watch]]:
     sides: dict[str, Side] = {
-        GOLDPAN: goldpan, SAME_PACKS: bare_packed, NAIVE: bare_padded, "Trainer, padded": transformers_trainer,
-        "TRL, padded": trl_padded, "TRL, padding-free": trl_padding_free, PACKING: trl_packing}
+        GOLDPAN: goldpan, SAME_PACKS: bare_packed, NAIVE: bare_padded,
+        "bare loop, short head": bare_short_head, "Trainer, padded": transformers_trainer,
+        "TRL, padded": trl_padded, "TRL, padding-free": trl_padding_free,
+        PACKING: trl_packing}
     found: dict[str, list[Watch]] = {name: [] for name in sides}
     for turn in range(n_rounds):
         names = [*sides][turn % len(sides):] + [*sides][:turn % len(sides)]
@@ -160,7 +164,7 @@ def report(data: Data, found: dict[str, list[Watch]]) -> int:
     taken = {name: float(np.median((wall if was_free else cpu)[name])) for name in found}
     speed = {name: (found[name][0].tokens or n_tokens) / taken[name] for name in found}
     print(f"\n{len(data.rows)} tweets, {CONFIG.batch_size} a step, {n_tokens / (N_STEPS - N_WARM):.0f} tokens of rows "
-          f"a step, {finetune.shared_length(data.rows)} of each row shared; {N_STEPS - N_WARM} steps behind {N_WARM}, "
+          f"a step, {shared_length(data.rows)} of each row shared; {N_STEPS - N_WARM} steps behind {N_WARM}, "
           f"{len(found[NAIVE])} rounds, {THREADS} thread(s), torch {torch.__version__}, load {os.getloadavg()[0]:.1f}\n"
           f"time is judged by the {'clock' if was_free else 'processor: others were at work on this machine'}")
     print(f"{'':22}{'s':>7}{'CPU s':>8}{'tokens/s':>10}{'× naive':>9}{'loss differs':>14}{'peak MB':>9}"
@@ -203,35 +207,51 @@ def goldpan(data: Data, watch: Watch) -> None:
 
         spec = {"model": str(MODEL), "rows_file": str(data.rows_file), "prompt": prompts.prompt_to_json(data.prompt),
                 "config": asdict(CONFIG)}
-        finetune.train(spec, folder, progress)
-        lines = [json.loads(line) for line in (folder / finetune.METRICS).read_text().splitlines()]
+        train(spec, folder, progress)
+        lines = [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
         losses[:] = [line["loss"] for line in lines if "loss" in line]
         watch.learned_mb = (folder / "adapter" / "adapter_model.safetensors").stat().st_size / 2**20
-        watch.optimiser_mb = next((folder / finetune.KEPT).glob("*/optimizer.pt")).stat().st_size / 2**20
+        watch.optimiser_mb = next((folder / KEPT).glob("*/optimizer.pt")).stat().st_size / 2**20
 
 
 def bare_packed(data: Data, watch: Watch) -> None:
+    model, tokenizer = adapted()
+    n_shared = shared_length(data.rows)
+    batches = [packed_tensors(batch, n_shared, tokenizer.eos_token_id, model.dtype) for batch in data.batches]
+    bare_loop(model, batches, lambda batch: short_head_loss(model, batch), watch)
+
+
+def short_head_loss(model: Any, batch: dict[str, Any]) -> Any:
+    """The mean loss; batch: what the model takes, and "labels", the token to be predicted at each position."""
     import torch
 
-    model, tokenizer = adapted()
-    base, n_shared = model.get_base_model(), finetune.shared_length(data.rows)
-    batches = [packed_tensors(batch, n_shared, tokenizer.eos_token_id, model.dtype) for batch in data.batches]
-
-    def loss_of(batch: dict[str, Any]) -> Any:
-        hidden = base.model(input_ids=batch["input_ids"], position_ids=batch["position_ids"],
-                            attention_mask=batch["attention_mask"], use_cache=False).last_hidden_state
-        learned = batch["labels"] != encoding.IGNORED
-        return torch.nn.functional.cross_entropy(base.lm_head(hidden[learned]).float(), batch["labels"][learned])
-
-    bare_loop(model, batches, loss_of, watch)
+    base, taken = model.get_base_model(), {name: one for name, one in batch.items() if name != "labels"}
+    learned = batch["labels"] != encoding.IGNORED
+    hidden = base.model(**taken, use_cache=False).last_hidden_state[learned]
+    return torch.nn.functional.cross_entropy(base.lm_head(hidden).float(), batch["labels"][learned])
 
 
 def bare_padded(data: Data, watch: Watch) -> None:
-    from torch.utils.data import DataLoader
+    model, tokenizer = adapted()
+    bare_loop(model, padded_batches(data, tokenizer), lambda batch: model(**batch).loss, watch)
+
+
+def bare_short_head(data: Data, watch: Watch) -> None:
+    import torch
 
     model, tokenizer = adapted()
-    loader = DataLoader(columns(data.rows), batch_size=CONFIG.batch_size, collate_fn=padding(tokenizer))
-    bare_loop(model, loader, lambda batch: model(**batch).loss, watch)
+
+    def loss_of(batch: dict[str, Any]) -> Any:
+        following = torch.nn.functional.pad(batch["labels"][:, 1:], (0, 1), value=encoding.IGNORED)
+        return short_head_loss(model, {**batch, "labels": following})
+
+    bare_loop(model, padded_batches(data, tokenizer), loss_of, watch)
+
+
+def padded_batches(data: Data, tokenizer: Any) -> Any:
+    from torch.utils.data import DataLoader
+
+    return DataLoader(columns(data.rows), batch_size=CONFIG.batch_size, collate_fn=padding(tokenizer))
 
 
 def bare_loop(model: Any, batches: Any, loss_of: Callable[[Any], Any], watch: Watch) -> None:
@@ -339,7 +359,7 @@ def padding(tokenizer: Any) -> Any:
 def packed_tensors(batch: Sequence[EncodedRow], n_shared: int, pad_token: int, kind: Any) -> dict[str, Any]:
     import torch
 
-    packed = finetune.pack([(row.input_ids, row.labels) for row in batch], n_shared, pad_token)
+    packed = pack([(row.input_ids, row.labels) for row in batch], n_shared, pad_token)
     mask = torch.zeros(packed.allowed.shape, dtype=kind)
     mask.masked_fill_(~torch.from_numpy(packed.allowed), torch.finfo(kind).min)
     return {"input_ids": torch.from_numpy(packed.input_ids), "position_ids": torch.from_numpy(packed.positions),
@@ -352,7 +372,7 @@ def float32_losses(batch: Sequence[EncodedRow]) -> tuple[float, float]:
 
     loaded = language_model.load(MODEL)
     model = loaded.model.float()
-    packed = packed_tensors(batch, finetune.shared_length(batch), loaded.tokenizer.eos_token_id, model.dtype)
+    packed = packed_tensors(batch, shared_length(batch), loaded.tokenizer.eos_token_id, model.dtype)
     with torch.inference_mode():
         targets = packed.pop("labels")
         ours = torch.nn.functional.cross_entropy(model(**packed).logits.flatten(0, 1), targets.flatten(),
