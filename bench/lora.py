@@ -161,7 +161,8 @@ def report(data: Data, found: dict[str, list[Watch]]) -> int:
     wall, cpu = ({name: [getattr(watch, clock) for watch in watches] for name, watches in found.items()}
                  for clock in ("seconds", "cpu_seconds"))
     was_free = all(np.median(wall[name]) * THREADS <= 1.1 * np.median(cpu[name]) for name in found)
-    taken = {name: float(np.median((wall if was_free else cpu)[name])) for name in found}
+    judged = wall if was_free else cpu
+    taken = {name: float(np.median(judged[name])) for name in found}
     speed = {name: (found[name][0].tokens or n_tokens) / taken[name] for name in found}
     print(f"\n{len(data.rows)} tweets, {CONFIG.batch_size} a step, {n_tokens / (N_STEPS - N_WARM):.0f} tokens of rows "
           f"a step, {shared_length(data.rows)} of each row shared; {N_STEPS - N_WARM} steps behind {N_WARM}, "
@@ -179,7 +180,7 @@ def report(data: Data, found: dict[str, list[Watch]]) -> int:
               f"{speed[name] / speed[NAIVE]:9.2f}{said:>14}{peak:9.0f}{watches[0].learned_mb:12.1f}"
               f"{watches[0].optimiser_mb:14.1f}")
     overhead, ratio = taken[GOLDPAN] / taken[SAME_PACKS], speed[GOLDPAN] / speed[NAIVE]
-    rounds = np.divide(*((wall if was_free else cpu)[name] for name in (GOLDPAN, SAME_PACKS)))
+    rounds = np.array(judged[GOLDPAN]) / np.array(judged[SAME_PACKS])
     print(f"losses of the same batches within {BFLOAT16_TOLERANCE}: {'yes' if agree else 'NO'}")
     print(f"G10, a step beside a bare loop on the same packs: {overhead:.3f} × (turns {rounds.min():.3f} to "
           f"{rounds.max():.3f}; goal at most {MAX_OVERHEAD}): {met(overhead <= MAX_OVERHEAD)}")
@@ -251,7 +252,8 @@ def bare_short_head(data: Data, watch: Watch) -> None:
 def padded_batches(data: Data, tokenizer: Any) -> Any:
     from torch.utils.data import DataLoader
 
-    return DataLoader(columns(data.rows), batch_size=CONFIG.batch_size, collate_fn=padding(tokenizer))
+    rows: Any = columns(data.rows)
+    return DataLoader(rows, batch_size=CONFIG.batch_size, collate_fn=padding(tokenizer))
 
 
 def bare_loop(model: Any, batches: Any, loss_of: Callable[[Any], Any], watch: Watch) -> None:
@@ -303,8 +305,9 @@ def trl_trainer(data: Data, watch: Watch, **changed: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
         settings = SFTConfig(output_dir=folder, shuffle_dataset=False, gradient_checkpointing=False,
                              **{**arguments(), "max_length": None, **changed})
-        trainer = SFTTrainer(model=loaded.model, args=settings, train_dataset=Dataset.from_list(columns(data.rows)),
-                             processing_class=loaded.tokenizer, peft_config=lora())
+        trainer: Any = SFTTrainer(
+            model=loaded.model, args=settings, train_dataset=Dataset.from_list(columns(data.rows)),
+            processing_class=loaded.tokenizer, peft_config=lora())
         if settings.packing:
             watch.tokens = sum(len(row["input_ids"]) for row in trainer.train_dataset.select(range(N_WARM, N_STEPS)))
         run(trainer, watch)
