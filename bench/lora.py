@@ -44,7 +44,7 @@ from training.finetune import KEPT, METRICS, TrainingConfig, pack, shared_length
 
 MODEL, TWEETS = Path("var/models/smollm2-135m-instruct"), Path("var/downloads") / SDIST
 THREADS = int(os.environ.get("GOLDPAN_THREADS", "1"))
-N_STEPS, N_WARM, N_ROUNDS = 10, 2, 3
+N_STEPS, N_WARM, N_ROUNDS = 7, 2, 3
 MAX_OVERHEAD, MIN_SPEED = 1.05, 1.8
 FLOAT32_TOLERANCE, BFLOAT16_TOLERANCE = 1e-4, 0.05
 CONFIG = TrainingConfig(epochs=1, learning_rate=1e-5, warmup_share=0.0, checkpoint_steps=1000, threads=THREADS)
