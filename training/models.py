@@ -20,7 +20,8 @@ class RunQuerySet(models.QuerySet["Run"]):
 
 class PairwiseQuerySet(models.QuerySet["PairwiseEvaluation"]):
     def visible_to(self, user: AnyUser) -> Self:
-        return self.filter(first__snapshot__project__memberships__user_id=user.pk or 0)
+        return self.filter(first__snapshot__project__memberships__user_id=user.pk or 0).select_related(
+            "first__snapshot__project", "first__run", "second__run")
 
 
 class Run(models.Model):

@@ -69,7 +69,7 @@ def model_of(run: Run) -> str:
     """The name of the model that wrote a run's answers; of LoRA the base model's."""
     if run.kind == Run.Kind.lora:
         return base_model_of(Adapter.objects.get(run=run))
-    return str(run.config["model"])
+    return str(run.config.get("model", ""))
 
 
 def start_judging(pairwise: PairwiseEvaluation, *, by: User, wake: bool = True) -> Job:
