@@ -270,7 +270,7 @@ def win_sentence(weighed: Weighed, win: Interval, *, name: str, rival: str) -> s
     """How often a run's answers win against a rival's, in words. win: of that run."""
     how = (f"By {weighed.n_human} pairs that people judged blind and a judge's word on all {weighed.n:,}, held against "
            "theirs," if weighed.corrected else f"In {weighed.n_human} pairs that people judged blind")
-    settled = f", {weighed.n_settled} that needed no judging among all {weighed.n:,}" if weighed.n_settled else ""
+    settled = f"; {weighed.n_settled} of all {weighed.n:,} pairs needed no judging" if weighed.n_settled else ""
     return (f"{how} {name} wins {percent(win.estimate)} against {rival} (95 %: {percent(win.low)} to "
             f"{percent(win.high)}, ties counting half{settled}).")
 

@@ -34,7 +34,7 @@ from training.judging import (
 from training.models import AnswerPair, Evaluation, HumanPreference, JudgePreference, JudgeRun, PairwiseEvaluation, Run
 from training.services.scoring import Prediction, read_predictions
 
-MOST_DISAGREEMENTS = 20
+MOST_DISAGREEMENTS = 10
 SHARES = {"first": FIRST, "tie": TIE, "second": SECOND}
 
 

@@ -5,9 +5,8 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from curation.views.page import page_or_part
+from curation.views.page import Request, page_or_part
 from projects.rights import on
-from projects.views import Request
 from training.judging import MIN_HUMAN
 from training.models import AnswerPair, JudgeRun, PairwiseEvaluation, Run
 from training.services.judges import configured_judge, judge_cost, judge_obstacle, start_judging
