@@ -143,6 +143,7 @@ JOB_KINDS = {
     "train": "training.services.runs.run_train",
     "evaluate": "training.services.evaluation.run_evaluate",
     "general_check": "training.services.general.run_general_check",
+    "judge": "training.services.judges.run_judge",
     "merge": "training.services.exports.run_merge",
     "train_arms": "training.services.arms.run_train_arms",
     "report": "training.services.reports.run_report",
@@ -174,6 +175,12 @@ GOLDPAN_LLM_REQUESTS_PER_MINUTE = env.int("GOLDPAN_LLM_REQUESTS_PER_MINUTE", def
 GOLDPAN_LLM_TOKENS_PER_MINUTE = env.int("GOLDPAN_LLM_TOKENS_PER_MINUTE", default=0)
 GOLDPAN_LLM_PRICE_INPUT = env.float("GOLDPAN_LLM_PRICE_INPUT", default=0.0)  # of a million tokens read
 GOLDPAN_LLM_PRICE_OUTPUT = env.float("GOLDPAN_LLM_PRICE_OUTPUT", default=0.0)  # of a million tokens written
+# The judge of written answers: another model at that endpoint, or an endpoint of its own; empty is as above
+GOLDPAN_JUDGE_URL = env("GOLDPAN_JUDGE_URL", default="")
+GOLDPAN_JUDGE_MODEL = env("GOLDPAN_JUDGE_MODEL", default="")
+GOLDPAN_JUDGE_KEY = env("GOLDPAN_JUDGE_KEY", default="")
+GOLDPAN_JUDGE_PRICE_INPUT = env.float("GOLDPAN_JUDGE_PRICE_INPUT", default=0.0)
+GOLDPAN_JUDGE_PRICE_OUTPUT = env.float("GOLDPAN_JUDGE_PRICE_OUTPUT", default=0.0)
 GOLDPAN_ALLOWED_ORIGINS = env.list("GOLDPAN_ALLOWED_ORIGINS", default=[])  # where requests may go, beside Label Studio
 GOLDPAN_BACKENDS = env("GOLDPAN_BACKENDS", default="curation.shards.here")  # what spreads work over machines
 GOLDPAN_THREADS = env.int("GOLDPAN_THREADS", default=2)  # of one model subprocess

@@ -33,6 +33,7 @@ MAY: dict[str, tuple[Role, ...]] = {
     "see_runs": (Role.curator, Role.admin),
     "run_baseline": (Role.curator, Role.admin),
     "write_prompts": (Role.curator, Role.admin),
+    "judge_answers": (Role.curator, Role.admin),
     "say_economics": (Role.curator, Role.admin),
     "edit_prices": (Role.admin,),
     "train": (Role.admin,),

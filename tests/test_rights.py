@@ -50,7 +50,7 @@ from projects.rights import FOUNDER, MAY, PUBLIC, SIGNED_IN, SUPERUSER, on
 from projects.services import publish_guideline
 from tests.fake_label_studio import FakeLabelStudio
 from tests.training.story import TRIAL, new_experiment
-from training.models import Adapter, Quote, Run, RunQuerySet, Verdict
+from training.models import Adapter, Evaluation, PairwiseEvaluation, Quote, Run, RunQuerySet, Verdict
 from training.prompts import prompt_to_json, short, zero_shot
 from training.services.prices import prices
 from training.services.quotes import config_sha256, run_config
@@ -295,6 +295,14 @@ training:flips               run        GET     log-in    403     200  200   404
 training:flips               run        POST    log-in    403     405  405   404
 training:run-differences     run        GET     log-in    403     200  200   404
 training:run-differences     run        POST    log-in    403     405  405   404
+training:pairwise-open       run        GET     log-in    403     405  405   404
+training:pairwise-open       run        POST    log-in    403     400  400   404
+training:pairwise            pairwise   GET     log-in    403     200  200   404
+training:pairwise            pairwise   POST    log-in    403     405  405   404
+training:pairwise-judge      pairwise   GET     log-in    403     200  200   404
+training:pairwise-judge      pairwise   POST    log-in    403     400  400   404
+training:pairwise-ask        pairwise   GET     log-in    403     405  405   404
+training:pairwise-ask        pairwise   POST    log-in    403     400  400   404
 training:experiment-arms     experiment GET     log-in    403     200  200   404
 training:experiment-arms     experiment POST    log-in    403     405  405   404
 training:arms-start          experiment GET     log-in    403     403  200   404
@@ -462,6 +470,8 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
             settings.GOLDPAN_OBJECTS, b"a file")})
     prompt = write_prompt(project, name="tone", words=starting_words(project), note="", by=bob)
     experiment = new_experiment(project, by=bob, report=report)
+    first, second = Evaluation.objects.filter(snapshot=snapshot, split="test").order_by("pk")
+    pairwise = PairwiseEvaluation.objects.create(first=first, second=second, seed=0, created_by=bob)
     publish_guideline(project, text="Say the mood you hear.", note="Tone.", by=bob, seen=1, changes_all=True)
     return World(
         people={"alice": alice, "bob": bob, "charlie": charlie, "dora": dora},
@@ -470,7 +480,8 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
                  "job": job.pk, "failed_job": failed.pk, "snapshot": snapshot.pk, "untried": untried.pk,
                  "open": still_open.pk, "unlabelled": unlabelled.pk, "export": export.pk, "map": drawn.pk,
                  "selection": picked.pk, "experiment": experiment.pk, "run": run.pk, "adapter": adapter.pk,
-                 "carried": carried.pk, "prompt": prompt.pk, "view": view.pk, "bulk": bulk.pk},
+                 "carried": carried.pk, "prompt": prompt.pk, "pairwise": pairwise.pk, "view": view.pk,
+                 "bulk": bulk.pk},
         posts={
             "projects:members": {"name": "dora", "role": "annotator"},
             "labeling:upload-import": {"skip_bad": "on"},
@@ -488,7 +499,8 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
             "curation:adjudicate-settle": {"example": score.example_id, "seen": 0, "verdict": "exclude",
                                            "cause": "slip"},
             "curation:duplicates-settle": {"cluster": repeated(report).pk, "verdict": "keep_all"},
-            "curation:pairs-judge": {"answer": "undo"},
+            "curation:pairs-judge": {"answer": "undo"}, "training:pairwise-judge": {"choice": "undo"},
+            "training:pairwise-open": {"with": run.pk},
             "curation:guideline-edit": {"text": "Say it.", "note": "Shorter.", "scope": "wording", "seen": 2},
             "curation:gold-set": {"size": 5, "min_quality": 0, "min_per_label": 1, "seed": 0},
             "curation:map-select": {"rows": base64.b64encode(b"\xff" * -(-drawn.n_points // 8)).decode()},

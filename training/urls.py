@@ -1,6 +1,6 @@
 from django.urls import path
 
-from training.views import adapters, arms, comparison, economics, elsewhere, lineage, prompts, quotes, runs
+from training.views import adapters, arms, comparison, economics, elsewhere, lineage, pairwise, prompts, quotes, runs
 
 app_name = "training"
 urlpatterns = [
@@ -27,6 +27,10 @@ urlpatterns = [
     path("runs/<int:pk>/keep/", quotes.run_keep_best, name="keep-best"),
     path("runs/<int:pk>/flips/", runs.run_flips, name="flips"),
     path("runs/<int:pk>/differences/", runs.run_differences, name="run-differences"),
+    path("runs/<int:pk>/pairwise/", pairwise.pairwise_open, name="pairwise-open"),
+    path("pairwise/<int:pk>/", pairwise.pairwise_detail, name="pairwise"),
+    path("pairwise/<int:pk>/judge/", pairwise.pairwise_judge, name="pairwise-judge"),
+    path("pairwise/<int:pk>/ask/", pairwise.pairwise_ask, name="pairwise-ask"),
     path("experiments/<int:pk>/lora/", arms.experiment_arms, name="experiment-arms"),
     path("experiments/<int:pk>/lora/start/", arms.arms_start, name="arms-start"),
     path("runs/<int:pk>/bundle/", elsewhere.run_bundle, name="bundle"),

@@ -138,13 +138,14 @@ class Forgetting:
 
 def promotion_gate(against_prompt: float, *, adapter: Measured, target: float, against_champion: float | None = None,
                    slices: Sequence[str] | None = None, worse: Sequence[str] = (),
-                   forgetting: Forgetting | None = None) -> tuple[bool, list[str]]:
+                   forgetting: Forgetting | None = None, win: str = "") -> tuple[bool, list[str]]:
     """Whether an adapter may become champion, and every reason for or against it.
 
     against_prompt, against_champion: one-sided 95 % lower bounds of the metric's difference, adapter minus rival, in
     [-1, 1]; no champion, no second condition.
     slices: the critical slices that were looked at, None where nobody looked; worse: sentences on those where the
-    adapter is shown to be worse. forgetting: None where it has not been checked.
+    adapter is shown to be worse. forgetting: None where it has not been checked. win: how often its answers win against
+    the best prompt's, told where answers are free text; "" where too few pairs are judged.
     The adapter may not be worse than the best prompt or the champion by more than a point, not be worse on a critical
     slice, and not have clearly forgotten general answers. The target is told, and does not block.
     """
@@ -169,7 +170,7 @@ def promotion_gate(against_prompt: float, *, adapter: Measured, target: float, a
         reasons.append(f"It {shown} the target of {_target(target)}: {percent(adapter.value)}, at most "
                        f"{_at_most(upper)}. This does not block the promotion.")
     if adapter.metric == "rouge_l":
-        reasons.append(TREND_ONLY)
+        reasons.append(f"{win} This does not decide: what is above is by ROUGE-L, a trend." if win else TREND_ONLY)
     return holds and not worse and not (forgetting and forgetting.is_clear), reasons
 
 

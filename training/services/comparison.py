@@ -14,11 +14,13 @@ from projects.models import Project
 from projects.wording import THIN, in_unit
 from stats.intervals import Interval, wilson
 from stats.paired import PairedComparison, PairedScores, compare_right_wrong, difference_lower_bound
+from training.judging import TIE, win_headline
 from training.metrics import Measured, paired
 from training.models import Adapter, Evaluation, Run, TestLook, Verdict
 from training.services.arms import n_arm_looks
+from training.services.pairwise import Win, win_of
 from training.services.scoring import CALIBRATIONS, Prediction, read_predictions
-from training.verdict import compare_words, p_words
+from training.verdict import compare_words, p_words, percent
 
 SEED = 0
 MAX_LOOKS = 10  # after so many looks a test split should be refreshed
@@ -153,7 +155,8 @@ class Comparison:
 
     dev: what was tried on dev, for the curious. lora: the LoRA run that the words are about, if any.
     probe_lead: how much better the linear probe is than that LoRA run, where it is shown to be better.
-    tone: whether the answer is "yes", "no" or "open".
+    tone: whether the answer is "yes", "no" or "open". win: how often its answers win against the best prompt's, where
+    answers are free text and enough pairs are judged; then the words are about that.
     """
 
     snapshot: Snapshot
@@ -167,6 +170,7 @@ class Comparison:
     paragraph: str
     tone: str
     n_looks: int
+    win: Win | None = None
 
     @property
     def tried(self) -> list[str]:
@@ -246,10 +250,12 @@ def compare(snapshot: Snapshot, *, lora_run: Run | None = None) -> Comparison:
     rivals = [_rival(evaluation, prompt, said) for evaluation in judged]
     lora = next((rival for rival in reversed(rivals)
                  if (rival.is_adapter if lora_run is None else rival.run == lora_run)), None)
-    headline, paragraph = _words(snapshot, verdict, rivals, lora)
+    best = next((rival for rival in rivals if rival.is_best_prompt), None)
+    win = win_of(lora.run, best.run, name="the LoRA adapter", rival_name="the best prompt") if lora and best else None
+    headline, paragraph = _words(snapshot, verdict, rivals, lora, win)
     return Comparison(
-        snapshot=snapshot, verdict=verdict, rivals=rivals, lora=lora, headline=headline, paragraph=paragraph,
-        tone=_tone(verdict, lora), probe_lead=_probe_lead(rivals, lora, said),
+        snapshot=snapshot, verdict=verdict, rivals=rivals, lora=lora, headline=headline, paragraph=paragraph, win=win,
+        tone=_tone(verdict, lora, win), probe_lead=_probe_lead(rivals, lora, said),
         dev=_dev_tries(evaluations, {evaluation.run_id for evaluation in judged}),
         labels=_label_lines(prompt, lora.evaluation if lora else None, said) if prompt else [],
         n_looks=n_looks(snapshot.project))
@@ -270,7 +276,9 @@ def _rival(evaluation: Evaluation, prompt: Evaluation | None, said: Mapping[int,
         train_seconds=adapter.receipt["train_seconds"] if adapter else evaluation.metrics.get("fit_seconds"))
 
 
-def _tone(verdict: Verdict | None, lora: Rival | None) -> str:
+def _tone(verdict: Verdict | None, lora: Rival | None, win: Win | None) -> str:
+    if win is not None:
+        return "yes" if win.interval.low > TIE else "no" if win.interval.high < TIE else "open"
     if lora is not None:
         return "yes" if lora.is_better else "no" if lora.is_worse else "open"
     return "yes" if verdict and verdict.outcome == Verdict.Outcome.prompt_ok else "open"
@@ -318,12 +326,17 @@ def _by_label(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
     return {score["label"]: score for score in evaluation.metrics["per_label"]}
 
 
-def _words(snapshot: Snapshot, verdict: Verdict | None, rivals: list[Rival], lora: Rival | None) -> tuple[str, str]:
+def _words(snapshot: Snapshot, verdict: Verdict | None, rivals: list[Rival], lora: Rival | None,
+           win: Win | None) -> tuple[str, str]:
     prompt = next((rival for rival in rivals if rival.is_best_prompt), None)
     if verdict is None or prompt is None:
         return "No prompt has been tried yet.", "Run the baseline: it is what any training has to beat."
     if lora is None or lora.against_prompt is None:
         return verdict.advice_words + ".", f"{verdict.all_words} {verdict.step}"
+    if win is not None:
+        return win_headline(win.interval), (
+            f"{win.words} {prompt.measured.name}, a trend only, is {percent(prompt.measured.value)} for the prompt and "
+            f"{percent(lora.measured.value)} for the adapter.")
     probe = next((rival for rival in rivals if rival.run.kind == Run.Kind.probe), None)
     headline, paragraph = compare_words(
         prompt.measured, lora.measured, probe.measured if probe else None, lora.against_prompt,

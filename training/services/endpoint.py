@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from django.conf import settings
 
@@ -11,7 +10,7 @@ from jobs.progress import Progress, silent
 from projects.errors import UserError
 from projects.models import Project
 from training.models import CachedAnswer
-from training.openai_endpoint import EndpointFailed, Reply, answer, parse_label, request_of, request_sha256
+from training.openai_endpoint import EndpointFailed, Reply, Request, answer, parse_label, request_of, request_sha256
 from training.prompts import Prompt
 from training.rate_limit import RateLimit
 from training.services.scoring import RowShots
@@ -57,15 +56,27 @@ def answer_rows(project: Project, prompt: Prompt, rows: Sequence[FrozenRow], *, 
     max_tokens = max(LEAST_TOKENS, longest + longest // 4)
     requests = [request_of(prompt, row.text, row.data, solved, model=settings.GOLDPAN_LLM_MODEL, max_tokens=max_tokens)
                 for row, solved in zip(rows, shots or [()] * len(rows), strict=True)]
-    keys = [request_sha256(settings.GOLDPAN_LLM_URL, request) for request in requests]
+    replies, new = replies_to(project, requests, url=settings.GOLDPAN_LLM_URL, key=settings.GOLDPAN_LLM_KEY,
+                              progress=progress, stage=stage)
+    prompt_tokens, answer_tokens = (sum(getattr(reply, name) or 0 for reply in new)
+                                    for name in ("prompt_tokens", "answer_tokens"))
+    return Said([reply.text for reply in replies], Usage(
+        len(rows), len(rows) - len(new), sum(reply.prompt_tokens is None for reply in new), prompt_tokens,
+        answer_tokens, token_cost(prompt_tokens, answer_tokens)))
+
+
+def replies_to(project: Project, requests: Sequence[Request], *, url: str, key: str, progress: Progress = silent,
+               stage: str = "Asking the endpoint") -> tuple[list[Reply], list[Reply]]:
+    """What the endpoint at `url` replies to each request; and those of the replies that were not known already.
+
+    Replies are kept as they come, so that nothing is asked twice.
+    Raises UserError if it gives no reply, or its address is not allowed.
+    """
+    keys = [request_sha256(url, request) for request in requests]
     known = _known(project, keys)
     missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in known}
-    new = _ask(project, missing, progress, stage)
-    prompt_tokens, answer_tokens = (sum(getattr(reply, name) or 0 for reply in new.values())
-                                    for name in ("prompt_tokens", "answer_tokens"))
-    return Said([(new.get(key) or known[key]).text for key in keys], Usage(
-        len(rows), len(rows) - len(new), sum(reply.prompt_tokens is None for reply in new.values()), prompt_tokens,
-        answer_tokens, token_cost(prompt_tokens, answer_tokens)))
+    new = _ask(project, missing, progress, stage, url=url, api_key=key)
+    return [new.get(key) or known[key] for key in keys], list(new.values())
 
 
 def classify_rows(project: Project, prompt: Prompt, rows: Sequence[FrozenRow], *,
@@ -79,7 +90,8 @@ def _known(project: Project, keys: Sequence[str]) -> dict[str, Reply]:
             for one in CachedAnswer.objects.filter(project=project, request_sha256__among=keys)}
 
 
-def _ask(project: Project, requests: dict[str, dict[str, Any]], progress: Progress, stage: str) -> dict[str, Reply]:
+def _ask(project: Project, requests: dict[str, Request], progress: Progress, stage: str, *, url: str,
+         api_key: str) -> dict[str, Reply]:
     keys = list(requests)
 
     def keep(start: int, replies: Sequence[Reply]) -> None:
@@ -91,7 +103,7 @@ def _ask(project: Project, requests: dict[str, dict[str, Any]], progress: Progre
     if not keys:
         return {}
     try:
-        replies = answer(settings.GOLDPAN_LLM_URL, settings.GOLDPAN_LLM_KEY, list(requests.values()), keep=keep,
+        replies = answer(url, api_key, list(requests.values()), keep=keep,
                          limit=RateLimit(settings.GOLDPAN_LLM_REQUESTS_PER_MINUTE,
                                          settings.GOLDPAN_LLM_TOKENS_PER_MINUTE),
                          allowed_origins=settings.GOLDPAN_ALLOWED_ORIGINS, progress=progress, stage=stage)

@@ -10,6 +10,7 @@ from projects.models import Project
 from projects.services import audit
 from training.models import Adapter, Evaluation, GeneralCheck, Verdict
 from training.services.comparison import lower_bound
+from training.services.pairwise import win_of
 from training.services.slices import compare_on_slices
 from training.slices import SliceFinding
 from training.verdict import Forgetting, promotion_gate, worse_sentence
@@ -52,12 +53,13 @@ def standing(adapter: Adapter) -> Standing:
                                     "snapshot first, or write down why this one should replace it."], slices)
         against_champion = lower_bound(theirs, mine)
         weighed.append(("the champion", compare_on_slices(theirs, mine)))
+    win = win_of(adapter.run, verdict.best_prompt, name="it", rival_name="the best prompt")
     allowed, reasons = promotion_gate(
         lower_bound(prompt, mine), adapter=mine.measured, target=adapter.project.target_value,
         against_champion=against_champion, slices=[one.title for one in slices if one.is_critical],
         worse=[worse_sentence(one.title, rival, one.compared.n, one.compared.difference.estimate, one.p_adjusted)
                for rival, found in weighed for one in found if one.blocks],
-        forgetting=forgetting_of(adapter))
+        forgetting=forgetting_of(adapter), win=win.words if win else "")
     return Standing(allowed, reasons, slices)
 
 

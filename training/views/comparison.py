@@ -4,6 +4,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from curation.models import Snapshot
+from labeling.overlap import FREE_TEXT
 from projects.errors import UserError
 from projects.models import Project
 from projects.rights import on
@@ -13,6 +14,7 @@ from training.models import Adapter
 from training.services.baseline import NO_PROBE, offered_arms, start_baseline
 from training.services.comparison import MAX_LOOKS, compare
 from training.services.overview import states_of
+from training.services.pairwise import pairwise_of
 from training.services.promotion import standing
 from training.services.slices import compare_on_slices, critical_kinds, declare_critical
 from training.services.suggestions import start_suggest
@@ -34,7 +36,7 @@ def suggest(request: Request, project: Project) -> HttpResponse:
 def comparison(request: Request, snapshot: Snapshot) -> HttpResponse:
     project, found = snapshot.project, compare(snapshot)
     adapter = found.lora.adapter if found.lora else None
-    best = found.best_prompt
+    best, is_free = found.best_prompt, project.task_type in FREE_TEXT
     return render(request, "training/comparison.html", {
         "project": project, "nav": "training:run-list", "snapshot": snapshot, "comparison": found,
         "state": states_of(project, [snapshot])[0], "may": may(request, project), "adapter": adapter,
@@ -43,6 +45,8 @@ def comparison(request: Request, snapshot: Snapshot) -> HttpResponse:
         "lora_run": found.lora.run if found.lora else None,
         "critical": [KINDS[kind] for kind in critical_kinds(project)],
         "critical_form": CriticalForm(initial={"kinds": critical_kinds(project)}),
+        "pairwise": pairwise_of(found.lora.run, best.run) if best and found.lora and is_free else None,
+        "is_free_text": is_free,
         "arms": [] if found.verdict else offered_arms(snapshot), "has_costs": any(
             rival.cost_per_thousand is not None for rival in found.rivals),
         "target": project.target_value, "max_looks": MAX_LOOKS, "no_probe": NO_PROBE.get(project.task_type, "")})

@@ -8,6 +8,7 @@ from django.views.decorators.http import require_GET
 
 from curation.models import Snapshot
 from jobs.models import Job
+from labeling.overlap import FREE_TEXT
 from labeling.task_types import task_type
 from projects.errors import UserError
 from projects.models import Project
@@ -23,6 +24,7 @@ from training.services.comparison import flips
 from training.services.differences import Sample, differences, samples_of
 from training.services.executors import EXECUTORS
 from training.services.overview import states_of
+from training.services.pairwise import pairwise_obstacle, pairwise_of
 from training.services.quoting import has_lost_a_quote
 from training.services.receipts import receipt_lines
 from training.services.runs import live_metrics, log_tail, stopped_at_cap
@@ -163,6 +165,9 @@ def run_differences(request: Request, run: Run) -> HttpResponse:
     return render(request, "training/run_differences.html", {
         "project": run.project, "nav": "training:run-list", "run": run, "other": other, "found": found,
         "scored": list(zip((other, run), found.scores, strict=True)) if found and found.scores else [],
+        "may": may(request, run.project),
+        "pairwise": pairwise_of(run, other) if other and run.project.task_type in FREE_TEXT else None,
+        "may_pair": other is not None and not pairwise_obstacle(run, other),
         "others": Run.objects.filter(snapshot=run.snapshot).exclude(pk=run.pk)})
 
 
