@@ -2,20 +2,20 @@
 
 `python -m bench.live`, about twelve minutes of CPU; `python -m bench.live alarm` (or sample, judge, shift, assignment,
 ab, guardrails) for a part of it. Every row says what is simulated, the figure and its goal. The delays of the alarm are
-compared with the table that the method was chosen by, cell by cell: the median may be a week later, the nine tenths
-two weeks later or, where little is labelled, a tenth. Exits with 1 if a goal is missed.
+compared with the table that the method was chosen by: a week later is allowed. Exits with 1 if a goal is missed.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from stats.assignment import arm_of, sample_ratio
-from stats.drop_alarm import alarm_rule, delay_of, log_evidence, watch
+from stats.drop_alarm import AlarmRule, alarm_rule, delay_of, log_evidence, watch
 from stats.experiment import Arm, Look, Plan, always_valid_interval, judge_experiment
+from stats.group_sequential import bounds
 from stats.guardrails import harm_evidence
 from stats.intervals import wilson
 from stats.label_sample import draw_label_sample, weighted_share
@@ -29,6 +29,7 @@ DELAYS: dict[tuple[int, float], tuple[int, int, int, int | None]] = {
     (10, 0.90): (8, 15, 23, None), (20, 0.90): (5, 9, 20, 25), (30, 0.90): (4, 6, 18, 22), (50, 0.90): (3, 4, 16, 19),
     (100, 0.90): (2, 3, 14, 16), (10, 0.92): (5, 10, 18, 25), (20, 0.92): (3, 6, 15, 20), (30, 0.92): (3, 4, 13, 17),
     (50, 0.92): (2, 3, 11, 15), (100, 0.92): (1, 2, 9, 12)}
+LUCK = 0.065  # what 5 % may come to in 500 to 1,000 draws by luck, at most one time in twenty
 STEP = 20  # outcomes per arm between two looks of whoever peeks
 
 
@@ -55,6 +56,10 @@ def at_least(what: str, value: float, goal: float, detail: str = "") -> Row:
     return Row(what, value, goal, np.inf, detail)
 
 
+def share_of(truths: Iterable[bool]) -> float:
+    return float(np.mean(list(truths)))
+
+
 # the alarm
 
 
@@ -63,39 +68,31 @@ def alarm_rows() -> list[Row]:
     for floor, n, looks in ((0.90, 50, 52), (0.92, 20, 52), (0.92, 100, 52), (0.893, 60, 52), (0.78, 40, 52),
                             (0.965, 25, 52), (0.90, 50, 12), (0.90, 200, 4)):
         rule = alarm_rule(floor=floor, n_per_look=n, looks_a_year=looks)
-        share = rang_falsely(floor, rule.threshold, np.full((N_YEARS, looks), n), floor, seed=looks + n)
-        # thresholds are quantiles, evidence of few looks takes few values: quarters may lie a little lower
-        rows.append(Row(f"false alarms a year, accuracy at the floor {floor:.3f}, {n} a {rule.period}", share, 0.03, 0.07,
-                        f"threshold {rule.threshold:.0f}"))
+        share = rang_falsely(rule, np.full((N_YEARS, looks), n), floor, seed=looks + n)
+        rows.append(Row(f"years with a false alarm, accuracy at the floor {floor:.3f}, {n} a {rule.period}", share,
+                        0.03, 0.07, f"threshold {rule.threshold:.0f}"))
     rule = alarm_rule(floor=0.90, n_per_look=50)
-    counts = np.random.default_rng(1).integers(20, 81, (N_YEARS, 52))
-    rows.append(Row("the same at .90, 20 to 80 a week instead of 50", rang_falsely(0.90, rule.threshold, counts, 0.90, seed=2),
-                    0.03, 0.07))
-    rows.append(at_most("the same at .90 when accuracy is .92", rang_falsely(
-        0.90, rule.threshold, np.full((N_YEARS, 52), 50), 0.92, seed=3), 0.01))
-    rows.append(at_most("scores in [0, 1] with a mean at the floor .80, 52 / .05", rang_with_scores(), 0.05))
-    for (n, floor), (median, p90, slow_median, slow_p90) in DELAYS.items():
-        rule = alarm_rule(floor=floor, n_per_look=n)
-        for how, gradual, wanted in (("at once", 0, (median, p90)), (f"over {GRADUAL} weeks", GRADUAL, (slow_median, slow_p90))):
-            found = delay_of(rule, before=BEFORE, after=AFTER, gradual_looks=gradual, n_paths=2000, seed=n)
-            rows.append(delay_row(f"92 to 78 {how}, {n} a week, floor {floor:.2f}: median weeks", found.median, wanted[0], 1,
-                                  f"true accuracy then {found.accuracy_at_alarm:.1%}"))
-            rows.append(delay_row("   and nine tenths of drops", found.p90, wanted[1], 2))
-    found = delay_of(alarm_rule(floor=0.90, n_per_look=50), before=BEFORE, after=AFTER, n_paths=2000, seed=1)
-    rows.append(at_most("92 to 78 at once, 50 a week, floor .90: the issue's goal in weeks", found.median or np.inf, 4))
+    uneven = np.random.default_rng(1).integers(20, 81, (N_YEARS, 52))
+    rows.append(Row("   the same at .90, 20 to 80 a week instead of 50", rang_falsely(rule, uneven, 0.90, seed=2), 0.03,
+                    0.07))
+    rows.append(at_most("   the same at .90 when accuracy is .92",
+                        rang_falsely(rule, np.full((N_YEARS, 52), 50), 0.92, seed=3), 0.01))
+    rows.append(at_most("   scores in [0, 1] with a mean at the floor .80, 300 years", rang_with_scores(), 0.05))
+    for n, floor in DELAYS:
+        rows += [delay_row(n, floor, 0), delay_row(n, floor, GRADUAL)]
+    found = delay_of(rule, before=BEFORE, after=AFTER, n_paths=2000, seed=1)
+    rows.append(at_most("92 to 78 at once, 50 a week, floor .90: median weeks", found.median or np.inf, 4))
     return rows
 
 
-def rang_falsely(floor: float, threshold: float, counts: np.ndarray, accuracy: float, *, seed: int) -> float:
-    """The share of simulated years (rows of counts) in which the alarm rings; the first ten also as the page asks."""
-    random = np.random.default_rng(seed)
-    n_right = random.binomial(counts, accuracy)
-    evidence = log_evidence(n_right, counts, floor)
-    rule = alarm_rule(floor=floor, n_per_look=int(counts[0, 0]), looks_a_year=52)
+def rang_falsely(rule: AlarmRule, counts: np.ndarray, accuracy: float, *, seed: int) -> float:
+    """The share of simulated years (rows of counts) in which the alarm rings; ten of them also as the page asks."""
+    n_right = np.random.default_rng(seed).binomial(counts, accuracy)
+    evidence = log_evidence(n_right, counts, rule.floor)
     for year in range(10):
         looks = [np.arange(n) < right for n, right in zip(counts[year], n_right[year], strict=True)]
-        assert np.allclose(np.log(watch(looks, rule).evidence), evidence[year]), "the page and the simulation differ"
-    return float(np.mean(evidence.max(axis=1) >= np.log(threshold)))
+        assert np.allclose(np.log(watch(looks, rule).evidence), evidence[year]), "page and simulation differ"
+    return float(np.mean(evidence.max(axis=1) >= np.log(rule.threshold)))
 
 
 def rang_with_scores() -> float:
@@ -106,10 +103,17 @@ def rang_with_scores() -> float:
     return float(np.mean(rang))
 
 
-def delay_row(what: str, found: int | None, wanted: int | None, slack: int, detail: str = "") -> Row:
-    goal = np.inf if wanted is None else wanted + max(slack, round(wanted / 10))
-    return at_most(what, np.inf if found is None else found, goal,
-                   f"table {'over 26' if wanted is None else wanted}{'; ' if detail else ''}{detail}")
+def delay_row(n: int, floor: float, gradual: int) -> Row:
+    """By how many weeks the alarm is later than the table says, the median or nine tenths, whichever is later."""
+    found = delay_of(alarm_rule(floor=floor, n_per_look=n), before=BEFORE, after=AFTER, gradual_looks=gradual,
+                     n_paths=2000, seed=n)
+    median, p90 = DELAYS[n, floor][2:] if gradual else DELAYS[n, floor][:2]
+    late = [mine - wanted if mine is not None else np.inf
+            for mine, wanted in ((found.median, median), (found.p90, p90)) if wanted is not None]
+    return at_most(f"92 to 78 {f'over {gradual} weeks' if gradual else 'at once'}, {n} a week, floor {floor:.2f}: "
+                   "weeks later than the table", max(late), 1,
+                   f"median {found.median}, nine tenths {found.p90}; table {median}, {p90 or 'over 26'}; true accuracy "
+                   f"at the alarm {found.accuracy_at_alarm:.1%}")
 
 
 # labels, drawn with known chances
@@ -132,10 +136,10 @@ def sample_rows() -> list[Row]:
         covered["uniform part"].append(plain.low <= truth <= plain.high)
         estimates.append(found.estimate - truth)
         naive.append(right.mean() - truth)
-    return [Row("100 of 1,500 rows, 30 targeted: bias of the weighted accuracy", float(np.mean(estimates)), -0.004, 0.004,
-                f"unweighted {np.mean(naive):+.3f}"),
-            at_least("   and its interval covers", float(np.mean(covered["weighted"])), 0.93),
-            at_least("   the uniform part's interval covers", float(np.mean(covered["uniform part"])), 0.93)]
+    return [Row("100 of 1,500 rows, 30 targeted: bias of the weighted accuracy", float(np.mean(estimates)), -0.004,
+                0.004, f"unweighted {np.mean(naive):+.3f}"),
+            at_least("   and its interval covers", share_of(covered["weighted"]), 0.93),
+            at_least("   the uniform part's interval covers", share_of(covered["uniform part"]), 0.93)]
 
 
 # the judge
@@ -180,11 +184,10 @@ def shift_rows() -> list[Row]:
     drifted = [traffic_warns(seed, new=0.10) for seed in range(40)]
     slight = [traffic_warns(seed, new=0.02) for seed in range(40)]
     found = sorted({name for names in drifted for name in names})
-    return [at_most("400 texts beside 1,000, nothing new: any of 8 signals warns", float(np.mean([bool(w) for w in quiet])), 0.01),
-            at_least("a tenth of the texts is of a new kind: a signal warns", float(np.mean([bool(w) for w in drifted])), 0.9,
-                     ", ".join(f"{name} {np.mean([name in w for w in drifted]):.0%}" for name in found)),
-            at_least("a fiftieth of the texts is of a new kind: a signal warns", float(np.mean([bool(w) for w in slight])), 0.0,
-                     "no goal")]
+    return [at_most("400 texts beside 1,000, nothing new: any of 8 signals warns", share_of(map(bool, quiet)), 0.01),
+            at_least("   a tenth of the texts is of a new kind: a signal warns", share_of(map(bool, drifted)), 0.9,
+                     ", ".join(f"{name} {share_of(name in w for w in drifted):.0%}" for name in found)),
+            at_least("   a fiftieth is of a new kind: a signal warns", share_of(map(bool, slight)), 0.0, "no goal")]
 
 
 def traffic_warns(seed: int, *, new: float) -> tuple[str, ...]:
@@ -215,11 +218,12 @@ def assignment_rows() -> list[Row]:
     arms = [[arm_of(f"user-{unit}", experiment=name, salt=f"salt of {name}", shares=shares) for unit in range(20_000)]
             for name in ("first", "second")]
     first, second = (np.array(side) == "challenger" for side in arms)
-    return [at_most("10,000 units, looked at every 100: a sound split called wrong", float(np.mean([e for e, _ in sound])), 0.003,
-                    f"chi-squared at p < .001 at every look: {np.mean([p for _, p in sound]):.1%}"),
-            at_least("   47 : 53 instead of 50 : 50 found", float(np.mean([e for e, _ in skewed])), 0.9),
+    correlation = float(np.corrcoef(first, second)[0, 1])
+    return [at_most("10,000 units, looked at every 100: a sound split called wrong", share_of(e for e, _ in sound),
+                    0.003, f"chi-squared at p < .001 at every look: {share_of(p for _, p in sound):.1%}"),
+            at_least("   47 : 53 instead of 50 : 50 found", share_of(e for e, _ in skewed), 0.9),
             Row("20,000 units by hash, half of them: share", float(first.mean()), 0.49, 0.51),
-            Row("   two experiments are independent: correlation of arms", float(np.corrcoef(first, second)[0, 1]), -0.02, 0.02)]
+            Row("   two experiments are independent: correlation of arms", correlation, -0.02, 0.02)]
 
 
 def split_is_wrong(seed: int, share: float) -> tuple[bool, bool]:
@@ -243,23 +247,26 @@ def ab_rows() -> list[Row]:
         won_2000 = [run_experiment(plan, 0.80, 0.85, seed) for seed in range(1000)]
         short = Plan(n_max=1000, engine=plan.engine)
         won_1000 = [run_experiment(short, 0.80, 0.85, seed) for seed in range(1000)]
-        rows += [at_most(f"{name}: false positives, look every {STEP}, 2,000 per arm", decided(null), 0.05),
+        rows += [at_most(f"{name}: false positives, look every {STEP}, 2,000 per arm", decided(null), LUCK, "n = 1000"),
                  at_least("   power for 80 to 85 %, 1,000 per arm", won(won_1000), power_1000),
                  at_least("   power for 80 to 85 %, 2,000 per arm", won(won_2000), power_2000),
                  at_most("   mean outcomes per arm of 2,000", float(np.mean([n for _, n in won_2000])), mean_n)]
+    rows.append(at_most("planned looks: false positives of the bounds by themselves", bounds_cross(0.80), 0.05,
+                        "n = 200,000"))
     uneven = Plan(n_max=1000, challenger_share=0.2)
     rows.append(at_most("planned looks, a fifth gets the challenger: false positives",
-                        decided([run_experiment(uneven, 0.80, 0.80, seed) for seed in range(500)]), 0.065, "n = 500, 5 %"))
-    rows.append(at_most("planned looks, ended after 8 weeks at a random size: false positives",
-                        decided([run_experiment(planned, 0.80, 0.80, seed, ends=500 + 2 * seed) for seed in
-                        range(500)]), 0.065, "n = 500, 5 %"))
-    aa = [run_experiment(Plan(n_max=1000, is_aa=True), 0.80, 0.80, seed)[0] for seed in range(500)]
-    rows.append(at_least("A/A: passed", aa.count("AA_PASSED") / len(aa), 0.935, "n = 500, 95 %"))
-    for base, goal in ((0.80, 0.95), (0.50, 0.95), (0.95, 0.95), (0.99, 0.95)):
+                        decided([run_experiment(uneven, 0.80, 0.80, seed) for seed in range(500)]), LUCK, "n = 500"))
+    ended = [run_experiment(planned, 0.80, 0.80, seed, ends=500 + 2 * seed) for seed in range(500)]
+    rows.append(at_most("planned looks, ended after 8 weeks at a random size: false positives", decided(ended), LUCK,
+                        "n = 500"))
+    aa = Plan(n_max=1000, is_aa=True)
+    passed = share_of(run_experiment(aa, 0.80, 0.80, seed)[0] == "AA_PASSED" for seed in range(500))
+    rows.append(at_least("A/A: passed", passed, 1 - LUCK, "n = 500"))
+    for base in (0.50, 0.80, 0.95, 0.99):
         rows.append(at_least(f"always-valid band covers at every look, base {base:.2f}",
-                             float(np.mean([band_covers(base, seed) for seed in range(1000)])), goal))
-    naive = [peeks_naively(seed) for seed in range(1000)]
-    rows.append(at_least("for comparison, |z| > 1.96 at every look: false positives", float(np.mean(naive)), 0.0, "no goal"))
+                             share_of(band_covers(base, seed) for seed in range(1000)), 0.95))
+    rows.append(at_least("for comparison, |z| > 1.96 at every look: false positives",
+                         share_of(peeks_naively(seed) for seed in range(1000)), 0.0, "no goal"))
     return rows
 
 
@@ -287,12 +294,21 @@ def run_experiment(plan: Plan, base: float, other: float, seed: int, *, ends: in
     raise AssertionError("the experiment did not end")
 
 
+def bounds_cross(base: float, n_draws: int = 200_000) -> float:
+    """The share of experiments without a difference, 2,000 per arm, that cross the bounds at any of five looks."""
+    n = np.arange(1, 6) * 400
+    good = np.random.default_rng(9).binomial(400, base, (2, n_draws, 5)).cumsum(axis=2)
+    variance = ((good + 1) - (good + 1) ** 2 / (n + 2)) / (n + 1)  # as `Arm.variance`
+    z = (good[1] - good[0]) / n / np.sqrt((variance[0] + variance[1]) / n)
+    return float(np.mean(np.any(np.abs(z) >= bounds(n / 2000), axis=1)))
+
+
 def decided(ended: list[tuple[str, int]]) -> float:
-    return float(np.mean([outcome in ("SHIP", "KEEP") for outcome, _ in ended]))
+    return share_of(outcome in ("SHIP", "KEEP") for outcome, _ in ended)
 
 
 def won(ended: list[tuple[str, int]]) -> float:
-    return float(np.mean([outcome == "SHIP" for outcome, _ in ended]))
+    return share_of(outcome == "SHIP" for outcome, _ in ended)
 
 
 def band_covers(base: float, seed: int) -> bool:
@@ -324,7 +340,8 @@ def guardrail_rows() -> list[Row]:
         return float(np.mean([harm_evidence("errors", random.random(2000) < base, random.random(2000) < other,
                                             margin=margin).is_harm for _ in range(n_runs)]))
 
-    return [at_most("errors 3 % in both arms, 2,000 each, looked at every unit: called harm", called(0.03, 0.03, 0.0, 1000), 0.01),
+    return [at_most("errors 3 % in both arms, 2,000 each, looked at every unit: called harm",
+                    called(0.03, 0.03, 0.0, 1000), 0.01),
             at_most("errors 3 and 4 %, a point is accepted: called harm", called(0.03, 0.04, 0.01, 1000), 0.01),
             at_least("errors 3 and 8 %: called harm within 2,000 each", called(0.03, 0.08, 0.0, 500), 0.8)]
 

@@ -207,8 +207,9 @@ def labels_needed(*, floor: float, before: float, after: float, within: int, loo
                   gradual_looks: int = 0, chance: float = 0.8, seed: int = 0) -> LabelsNeeded:
     """Return what it takes to see a drop: the fewest labels a look that show it within so many looks.
 
-    within: looks after the drop begins, >= 1. chance: with which it must be seen by then, in (0, 1).
-    The drop must go below the floor: Raises ValueError unless after < floor <= before.
+    within: looks after the drop begins, >= 1; delays of the options that are longer are told as None. chance: with which
+    it must be seen by then, in (0, 1). Tried are the options from the fewest labels up, to the first that is enough.
+    Raises ValueError unless after < floor <= before: the drop must go below the floor.
     """
     if not after < floor <= before or within < 1 or not 0 < chance < 1:
         raise ValueError("after must be below the floor and before not, within at least 1 and chance in (0, 1), got "
@@ -216,7 +217,7 @@ def labels_needed(*, floor: float, before: float, after: float, within: int, loo
     options, needed = [], None
     for n in N_OPTIONS:
         rule = alarm_rule(floor=floor, n_per_look=n, looks_a_year=looks_a_year)
-        delay = delay_of(rule, before=before, after=after, gradual_looks=gradual_looks, horizon=max(within, 52),
+        delay = delay_of(rule, before=before, after=after, gradual_looks=gradual_looks, horizon=within,
                          quiet_looks=looks_a_year // 2, n_paths=1000, seed=seed)
         options.append((n, delay))
         if delay.seen[within - 1] >= chance:

@@ -75,8 +75,8 @@ def chances_by_size(size: np.ndarray, n: int) -> np.ndarray:
     is_certain = np.zeros(len(size), dtype=bool)
     n = min(n, int(np.sum(size > 0)))
     while n > is_certain.sum():
-        total = size[~is_certain].sum()
-        chance = np.where(is_certain, 1.0, size * ((n - is_certain.sum()) / total))
+        rest = np.where(is_certain, 0.0, size)
+        chance = np.where(is_certain, 1.0, rest / rest.sum() * (n - is_certain.sum()))
         if not np.any(chance > 1):
             break
         is_certain |= chance >= 1

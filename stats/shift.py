@@ -215,7 +215,7 @@ def _meaning(before: np.ndarray | None, now: np.ndarray | None, seed: int) -> _F
         scores[fold == k] = predicted[:, 0]
     p_value = float(np.mean(auc >= auc[0] - 1e-9))
     order = new_rows[np.argsort(-scores[is_new], kind="stable")]
-    return _Found("meaning", float(auc[0]), p_value, auc[0] >= MIN_AUC, order,
+    return _Found("meaning", float(auc[0]), p_value, bool(auc[0] >= MIN_AUC), order,
                   f"Meaning: of a new and an old text a simple classifier tells the new one in {auc[0]:.0%} of cases; "
                   "50 % would be guessing.")
 
@@ -253,7 +253,7 @@ def _vocabulary(before: Sequence[frozenset[str]] | None, now: Sequence[frozenset
     p_value = p_value if higher > 0.5 else 1.0  # fewer unknown words than before need nobody's attention
     often = Counter(word for words in now for word in words - known)
     told = ", ".join(f"“{word}” in {n}" for word, n in sorted(often.items(), key=lambda item: (-item[1], item[0]))[:3])
-    return _Found("vocabulary", float(new.mean()), p_value, new.mean() - old.mean() >= MIN_MORE,
+    return _Found("vocabulary", float(new.mean()), p_value, bool(new.mean() - old.mean() >= MIN_MORE),
                   np.argsort(-new, kind="stable"),
                   f"Words: {new.mean():.1%} of a new text's words were unknown, of an old one's {old.mean():.1%}"
                   + (f"; most often {told} texts." if told else "."))
