@@ -300,7 +300,7 @@ def bounds_cross(base: float, n_draws: int = 200_000) -> float:
     good = np.random.default_rng(9).binomial(400, base, (2, n_draws, 5)).cumsum(axis=2)
     variance = ((good + 1) - (good + 1) ** 2 / (n + 2)) / (n + 1)  # as `Arm.variance`
     z = (good[1] - good[0]) / n / np.sqrt((variance[0] + variance[1]) / n)
-    return float(np.mean(np.any(np.abs(z) >= bounds(n / 2000), axis=1)))
+    return float(np.mean(np.any(np.abs(z) >= bounds([0.2, 0.4, 0.6, 0.8, 1.0]), axis=1)))
 
 
 def decided(ended: list[tuple[str, int]]) -> float:

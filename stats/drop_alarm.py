@@ -207,8 +207,8 @@ def labels_needed(*, floor: float, before: float, after: float, within: int, loo
                   gradual_looks: int = 0, chance: float = 0.8, seed: int = 0) -> LabelsNeeded:
     """Return what it takes to see a drop: the fewest labels a look that show it within so many looks.
 
-    within: looks after the drop begins, >= 1; delays of the options that are longer are told as None. chance: with which
-    it must be seen by then, in (0, 1). Tried are the options from the fewest labels up, to the first that is enough.
+    within: looks after the drop begins, >= 1; longer delays of the options are told as None. chance: with which it must
+    be seen by then, in (0, 1). Tried are the options from the fewest labels up, to the first that is enough.
     Raises ValueError unless after < floor <= before: the drop must go below the floor.
     """
     if not after < floor <= before or within < 1 or not 0 < chance < 1:

@@ -71,7 +71,7 @@ def chances_by_size(size: np.ndarray, n: int) -> np.ndarray:
 
     Where one would be above 1 it is 1, and the others share what is left.
     """
-    chance = np.zeros(len(size))
+    chance: np.ndarray = np.zeros(len(size))
     is_certain = np.zeros(len(size), dtype=bool)
     n = min(n, int(np.sum(size > 0)))
     while n > is_certain.sum():

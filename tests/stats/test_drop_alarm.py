@@ -35,6 +35,7 @@ def test_the_evidence_of_two_looks_is_that_worked_by_hand():
 
 
 @given(st.floats(0.02, 0.98), st.floats(0, 1))
+@settings(max_examples=50, deadline=None)
 def test_no_bet_is_expected_to_win_at_or_above_the_floor(floor, above):
     accuracy = floor + above * (1 - floor)
     right, wrong = np.exp(log_growth(np.array([1.0, 0.0]), floor))
@@ -43,7 +44,7 @@ def test_no_bet_is_expected_to_win_at_or_above_the_floor(floor, above):
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), min_size=1, max_size=12), st.floats(0.1, 0.95))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_counts_and_single_scores_give_the_same_evidence(counts, floor):
     n_right = np.array([min(pair) for pair in counts])
     n = np.array([max(pair) for pair in counts])
@@ -93,7 +94,7 @@ def test_scores_between_right_and_wrong_are_weighed_too():
 
 def test_the_stored_thresholds_are_those_of_the_plan_and_of_a_new_simulation():
     stored = json.loads(THRESHOLDS.read_text())
-    assert stored["false_alarms_a_year"] == 0.05 and stored["n_paths"] >= 20_000
+    assert stored["false_alarms_a_year"] == 0.05 and stored["n_paths"] == 40_000
     assert 230 <= alarm_rule(floor=0.9, n_per_look=50).threshold <= 300  # 250 to 280 in the plan
     again = calibrated_thresholds(floor=0.9, n_per_look=50, n_paths=4000, seed=1)
     for looks in (52, 12, 4):
