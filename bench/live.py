@@ -180,7 +180,7 @@ def judged(accuracy: float, sensitivity: float, specificity: float, n: int) -> t
 
 
 def shift_rows() -> list[Row]:
-    quiet = [traffic_warns(seed, new=0.0) for seed in range(300)]
+    quiet = [traffic_warns(seed, new=0.0) for seed in range(500)]
     drifted = [traffic_warns(seed, new=0.10) for seed in range(40)]
     slight = [traffic_warns(seed, new=0.02) for seed in range(40)]
     found = sorted({name for names in drifted for name in names})
@@ -214,7 +214,7 @@ def traffic_warns(seed: int, *, new: float) -> tuple[str, ...]:
 def assignment_rows() -> list[Row]:
     shares = {"champion": 0.5, "challenger": 0.5}
     sound = [split_is_wrong(seed, 0.5) for seed in range(1000)]
-    skewed = [split_is_wrong(seed, 0.47) for seed in range(300)]
+    skewed = [split_is_wrong(seed, 0.47) for seed in range(500)]
     arms = [[arm_of(f"user-{unit}", experiment=name, salt=f"salt of {name}", shares=shares) for unit in range(20_000)]
             for name in ("first", "second")]
     first, second = (np.array(side) == "challenger" for side in arms)
