@@ -190,8 +190,10 @@ def judge_experiment(plan: Plan, champion: Arm, challenger: Arm, *, days: float,
 
     past: the looks that earlier calls returned, in order; none of them may have ended the experiment. harms: the
     guardrails' evidence so far. Whoever asks more often than looks are due is told to wait, which costs nothing.
-    Raises ValueError if a past look has crossed or was the last.
+    Raises ValueError if a past look has crossed or was the last, or both arms have one name.
     """
+    if champion.name == challenger.name:
+        raise ValueError(f"the arms need two names, both are {champion.name}")
     if any(look.is_crossed or look.fraction >= 1 for look in past):
         raise ValueError(f"the experiment ended at look {past[-1].number}; start a new one instead of looking on")
     shares = {champion.name: 1 - plan.challenger_share, challenger.name: plan.challenger_share}
@@ -209,11 +211,13 @@ def judge_experiment(plan: Plan, champion: Arm, challenger: Arm, *, days: float,
                    f"there are {champion.n} and {challenger.n} outcomes, at least {MIN_UNITS} in each arm are needed")
         outcome: Outcome = "NOT_PROVEN" if is_over else "CONTINUE"
         return Verdict(outcome, (f"{'Ended' if is_over else 'Go on'}: {missing}.", *notes), None, band, ratio)
-    look = _due_look(plan, champion, challenger, past, is_over)
     if plan.engine == "always valid":
-        n = band.n
-        return _verdict(plan, band, is_over or n >= plan.n_max, None, band, ratio, notes,
-                        f"{n} of {plan.n_max} outcomes per arm")
+        return _verdict(plan, band, is_over or band.n >= plan.n_max, None, band, ratio, notes,
+                        f"{band.n} of {plan.n_max} outcomes per arm")
+    look = _due_look(plan, champion, challenger, past, is_over)
+    if look is None and is_over:
+        words = f"Ended after {days:.0f} days; hardly an outcome came since look {len(past)}. Not proven either way."
+        return Verdict("NOT_PROVEN", (words, *notes), None, band, ratio)
     if look is None:
         words = (f"Go on: {len(past)} of {plan.n_looks} planned looks are done, the next is due at "
                  f"{_next_fraction(plan, past) * plan.n_max:.0f} outcomes per arm; there are {band.n}.")

@@ -91,6 +91,13 @@ def test_a_missed_look_is_made_up_by_one_and_eight_weeks_are_the_end():
     assert over.look.bound < 2.1  # all that is left of alpha
 
 
+def test_the_end_comes_even_if_nothing_new_came():
+    late = judge((500, 400), (500, 405))
+    found = judge((501, 400), (501, 405), past=[late.look], days=60)
+    assert (found.outcome, found.look) == ("NOT_PROVEN", None)
+    assert found.words[0].startswith("Ended after 60 days")
+
+
 def test_nothing_is_decided_in_the_first_week_or_on_few_outcomes():
     assert judge((200, 100), (200, 199), days=6.9).words[0].startswith("Go on: nothing is decided before day 7")
     assert "at least 50 in each arm" in judge((40, 10), (40, 39)).words[0]
@@ -134,3 +141,5 @@ def test_impossible_arms_and_plans_are_refused():
         arm("a", 10, 11)
     with pytest.raises(ValueError, match="got 99 and 5"):
         Plan(n_max=99)
+    with pytest.raises(ValueError, match="both are a"):
+        judge_experiment(PLAN, arm("a", 60, 40), arm("a", 60, 40), days=14)
