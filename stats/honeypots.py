@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-N_BETS = 24
-LARGEST_LOG = 700.0  # of an e-value; beyond it floats overflow
+from stats.betting import LARGEST_LOG, log_growth
 
 
 @dataclass(frozen=True)
@@ -28,23 +27,14 @@ def honeypot_evidence(is_right: np.ndarray, *, floor: float, alpha: float = 0.05
     is_right: (n,) bool, the annotator's answers to known examples in the order in which they were given.
     floor: the accuracy asked for, in (0, 1).
     Whoever is right with a chance of at least the floor on each example, whatever came before, is ever flagged with a
-    chance of at most alpha, however often one looks. The bets are a fixed mixture: for each of N_BETS accuracies below
-    the floor the bet that grows fastest there.
+    chance of at most alpha, however often one looks. The bets are a fixed mixture: for each of 24 accuracies below the
+    floor the bet that grows fastest there.
     Source: Waudby-Smith & Ramdas 2024, Estimating means of bounded random variables by betting, JRSS B 86; Ville 1939.
     """
-    if not 0 < floor < 1:
-        raise ValueError(f"floor must be in (0, 1), got {floor}")
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must be in (0, 1), got {alpha}")
     is_right = np.asarray(is_right, dtype=bool)
-    bets = _bets(floor)
-    growth = np.where(is_right[:, None], np.log1p(-bets * (1 - floor)), np.log1p(bets * floor))
-    e_values = np.exp(np.minimum(np.cumsum(growth, axis=0), LARGEST_LOG)).mean(axis=1)
+    growth = np.cumsum(log_growth(is_right, floor), axis=0)
+    e_values = np.exp(np.minimum(growth, LARGEST_LOG)).mean(axis=1)
     reached = np.flatnonzero(e_values >= 1 / alpha)
     return HoneypotEvidence(e_values, int(reached[0]) + 1 if len(reached) else None, int(is_right.sum()))
-
-
-def _bets(floor: float) -> np.ndarray:
-    """Return (N_BETS,) stakes per point of error, each best for one true accuracy from just below the floor down."""
-    accuracy = floor - np.geomspace(min(0.01, floor / 4), min(max(floor - 0.02, floor / 2), 0.5), N_BETS)
-    return (floor - accuracy) / (floor * (1 - floor))
