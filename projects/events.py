@@ -28,7 +28,8 @@ EVENTS: dict[str, Event] = {
     "job.failed": Event("A job failed", ADMINS, {"job": 31, "kind": "train"}),
     "batch.done": Event("A batch of labelling is done", CURATORS, {"batch": 3, "n_examples": 200}),
     "report.scored": Event("Label quality was scored", CURATORS, {"report": 7, "n_scored": 4200, "n_issues": 64}),
-    "snapshot.approval_requested": Event("A snapshot waits for approval", ADMINS, {"snapshot": 5, "sha256": "9f86d081…"}),
+    "snapshot.approval_requested": Event("A snapshot waits for approval", ADMINS, {
+        "snapshot": 5, "sha256": "9f86d081…"}),
     "snapshot.approved": Event("A snapshot was approved", CURATORS, {"snapshot": 5, "sha256": "9f86d081…"}),
     "snapshot.refused": Event("A snapshot was refused", CURATORS, {"snapshot": 5, "sha256": "9f86d081…"}),
     "verdict.reached": Event("It is decided whether a prompt is enough", CURATORS, {
@@ -36,11 +37,12 @@ EVENTS: dict[str, Event] = {
     "quote.ready": Event("A quote for a training is ready", ADMINS, {
         "snapshot": 5, "quote": 4, "seconds": 389.0, "money": None, "currency": "EUR"}),
     "run.finished": Event("A run was trained", CURATORS, {"run": 13, "adapter": 2}),
-    "run.stopped_at_cap": Event("A run stopped at its cap", ADMINS, {"run": 13, "cap_seconds": 600.0}),
-    "run.evaluated": Event("A run was evaluated", CURATORS, {"run": 13, "metric": "accuracy", "value": 0.802, "n": 1000}),
+    "run.stopped_at_cap": Event("A run stopped at its cap", ADMINS, {"run": 13, "seconds": 600.4}),
+    "run.evaluated": Event("A run was evaluated", CURATORS, {
+        "run": 13, "metric": "accuracy", "value": 0.802, "n": 1000}),
     "adapter.promoted": Event("An adapter became the champion", CURATORS, {"adapter": 2, "overridden": False}),
     "adapter.rolled_back": Event("An earlier champion came back", CURATORS, {"adapter": 1, "instead_of": 2}),
-    "webhook.paused": Event("A webhook was paused, since its receiver does not take what is sent", ADMINS, {"webhook": 1}),
+    "webhook.paused": Event("A webhook was paused, since its receiver takes nothing", ADMINS, {"webhook": 1}),
 }
 TEST_EVENT = Event("Somebody tries a webhook", (), {"webhook": 1})  # sent to that webhook only, whatever it has chosen
 

@@ -69,7 +69,7 @@ def _mail_due(member: Membership) -> datetime | None:
 
 
 def mark_read(user: User, *, up_to: int | None = None, item: int | None = None) -> int:
-    """Mark one item, or all up to a number, as read; what is read is not mailed any more. Return how many there were."""
+    """Mark one item, or all up to a number, as read; what is read is not mailed any more. Returns how many."""
     unread = InboxItem.objects.filter(user=user, read_at=None)
     chosen = unread.filter(pk=item) if item is not None else unread.filter(pk__lte=up_to or 0)
     return chosen.update(read_at=timezone.now(), mail_due_at=None)

@@ -241,8 +241,8 @@ def mail_of(items: Sequence[InboxItem], server: Any = None) -> EmailMessage:
     host = settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].strip(" >")
     return EmailMessage(
         subject=shortened(f"[Goldpan] {subject}", 150), body="\n\n".join(lines), to=[items[0].user.email],
-        headers={"Message-ID": f"<goldpan.{items[0].pk}.{items[-1].pk}.{n}@{host}>", "Auto-Submitted": "auto-generated"},
-        connection=server)
+        connection=server, headers={"Message-ID": f"<goldpan.{items[0].pk}.{items[-1].pk}.{n}@{host}>",
+                                    "Auto-Submitted": "auto-generated"})
 
 
 def _in_mail(notice: Notice) -> str:

@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.urls import reverse
 
 from curation.services.snapshots import read_rows
 from jobs.models import Job
 from jobs.progress import Progress
 from jobs.services import completing, enqueue, work_folder
 from projects.errors import UserError
-from projects.services import audit
+from projects.services import audit, notify
+from projects.wording import counted, percent_words
+from training.metrics import NAMES
 from training.models import Adapter, Evaluation, Run, TestLook
 from training.prompts import Prompt, prompt_from_json
 from training.services.general import queue_general_check
@@ -57,6 +60,10 @@ def run_evaluate(job: Job, progress: Progress) -> None:
             "metric": measured.metric, "value": measured.value, "n": evaluation.n, "n_unread": evaluation.n_unread}
         queue_general_check(Adapter.objects.get(run=run), by=job.requested_by)
         audit(run.project, job.requested_by, "evaluate", {"run": run.pk, **said})
+        notify(run.project, "run.evaluated", people=[job.requested_by], link=reverse("training:run", args=[run.pk]),
+               title=f"Run {run.pk} has a {NAMES[measured.metric]} of {percent_words(measured.value)} on "
+                     f"{counted(evaluation.n, 'test row')}",
+               data={"run": run.pk, "metric": measured.metric, "value": measured.value, "n": evaluation.n})
         result |= {"run": run.pk, **said}
     shutil.rmtree(settings.GOLDPAN_JOBS / str(job.pk), ignore_errors=True)
 
