@@ -39,7 +39,7 @@ SECONDS = 10.0  # that a receiver has
 LEASE = timedelta(seconds=60)  # after which a sender that has said nothing is taken for dead
 AT_ONCE = 16
 AT_ONCE_EACH = 4  # of one webhook, so that a slow one does not hold up the others
-PAUSE_AFTER = timedelta(days=1)  # of failures without a success
+PAUSE_AFTER = timedelta(hours=18)  # of failures only: less than all tries take, so what waits is kept, not given up
 MIN_FAILURES = 10
 MAX_MAILS = 50  # in one round
 LINES = 100  # of a digest
@@ -160,7 +160,7 @@ def _record(delivery: WebhookDelivery, answer: Answer) -> None:
     else:
         found = webhook.filter(n_failures__gte=MIN_FAILURES, failing_since__lt=timezone.now() - PAUSE_AFTER).first()
         if found is not None:
-            _pause(found, f"{counted(found.n_failures, 'try', 'tries')} in a row failed, for a day and more.")
+            _pause(found, f"{counted(found.n_failures, 'try', 'tries')} in a row failed, for 18 hours and more.")
 
 
 def _pause(webhook: Webhook, because: str) -> None:

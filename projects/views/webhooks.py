@@ -75,14 +75,15 @@ def _detail(request: Request, webhook: Webhook, secret: str = "", form: WebhookF
 
 
 @on(Webhook, "manage_webhooks")
-@require_POST
+@require_http_methods(["GET", "POST"])
 def webhook_edit(request: Request, webhook: Webhook) -> HttpResponse:
     form = WebhookForm(request.POST)
-    if not form.is_valid():
-        return _detail(request, webhook, form=form)
-    edit_webhook(webhook, url=form.cleaned_data["url"], events=form.cleaned_data["events"], by=request.user)
-    messages.success(request, "Saved.")
-    return redirect("projects:webhook", webhook.pk)
+    if request.method == "POST":
+        if not form.is_valid():
+            return _detail(request, webhook, form=form)
+        edit_webhook(webhook, url=form.cleaned_data["url"], events=form.cleaned_data["events"], by=request.user)
+        messages.success(request, "Saved.")
+    return redirect("projects:webhook", webhook.pk)  # by GET: where an error leads back to from the page drawn here
 
 
 @on(Webhook, "manage_webhooks")
@@ -96,9 +97,11 @@ def webhook_state(request: Request, webhook: Webhook) -> HttpResponse:
 
 
 @on(Webhook, "manage_webhooks")
-@require_POST
+@require_http_methods(["GET", "POST"])
 def webhook_secret(request: Request, webhook: Webhook) -> HttpResponse:
-    return _detail(request, webhook, rotate_secret(webhook, by=request.user))
+    if request.method == "POST":
+        return _detail(request, webhook, rotate_secret(webhook, by=request.user))
+    return redirect("projects:webhook", webhook.pk)  # a reload, or an error on the page that showed the secret
 
 
 @on(Webhook, "manage_webhooks")

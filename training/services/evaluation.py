@@ -61,7 +61,7 @@ def run_evaluate(job: Job, progress: Progress) -> None:
         queue_general_check(Adapter.objects.get(run=run), by=job.requested_by)
         audit(run.project, job.requested_by, "evaluate", {"run": run.pk, **said})
         notify(run.project, "run.evaluated", people=[job.requested_by], link=reverse("training:run", args=[run.pk]),
-               title=f"Run {run.pk} has a {NAMES[measured.metric]} of {percent_words(measured.value)} on "
+               title=f"Run {run.pk}: {NAMES[measured.metric]} {percent_words(measured.value)} on "
                      f"{counted(evaluation.n, 'test row')}",
                data={"run": run.pk, "metric": measured.metric, "value": measured.value, "n": evaluation.n})
         result |= {"run": run.pk, **said}
