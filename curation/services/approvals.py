@@ -85,7 +85,7 @@ def approve_snapshot(snapshot: Snapshot, *, sha256: str, approver: User, comment
         raise UserError(f"{approval.approver} has decided on this snapshot already.")
     audit(snapshot.project, approver, "approve_snapshot", {"snapshot": snapshot.number, "sha256": sha256,
                                                            "decision": decision, "self_approved": is_own})
-    notify(snapshot.project, f"snapshot.{decision}", title=f"{snapshot} was {approval.get_decision_display()}",
+    notify(snapshot.project, f"snapshot.{decision}", title=f"{snapshot} was {decision}",
            text=approval.comment, by=approver, people=[snapshot.created_by], data=_named(snapshot),
            link=_page(snapshot))
     return approval

@@ -17,6 +17,9 @@ def tell(project, event="run.finished", **more):
     return notify(project, event, **{"title": "Run 13 is trained", "link": "/runs/13/", "data": data, **more})
 
 
+EXAMPLE = EVENTS["run.finished"].data
+
+
 def told(notice):
     return sorted(item.user.username for item in notice.items.select_related("user"))
 
@@ -80,7 +83,7 @@ def test_long_words_are_shortened_and_stand_on_one_line(project):
     ({"link": "https://evil.example/"}, "page of Goldpan"), ({"link": "//evil.example/"}, "page of Goldpan")])
 def test_a_callers_mistake_is_said(project, wrong, words):
     with pytest.raises(ValueError, match=words):
-        notify(project, **{"event": "run.finished", "title": "x", "link": "/", "data": {"run": 1, "adapter": 2}} | wrong)
+        notify(project, **{"event": "run.finished", "title": "x", "link": "/", "data": EXAMPLE} | wrong)
 
 
 def test_every_event_has_words_roles_and_an_example():
