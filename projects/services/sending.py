@@ -37,8 +37,8 @@ log = logging.getLogger(__name__)
 
 SECONDS = 10.0  # that a receiver has
 LEASE = timedelta(seconds=60)  # after which a sender that has said nothing is taken for dead
-AT_ONCE = 16
-AT_ONCE_EACH = 4  # of one webhook, so that a slow one does not hold up the others
+WEBHOOKS_AT_ONCE = 4
+EACH_AT_ONCE = 4  # deliveries of one webhook
 PAUSE_AFTER = timedelta(hours=18)  # of failures only: less than all tries take, so what waits is kept, not given up
 MIN_FAILURES = 10
 MAX_MAILS = 50  # in one round
@@ -78,14 +78,11 @@ def _due_deliveries() -> Any:
 
 
 def _next_deliveries() -> list[WebhookDelivery]:
-    """The longest due ones, no more than 16, of one webhook no more than 4."""
-    chosen: list[WebhookDelivery] = []
-    n_of: dict[int, int] = {}
-    for delivery in _due_deliveries().select_related("webhook", "notice__project").order_by("next_at", "pk")[:500]:
-        n_of[delivery.webhook_id] = n_of.get(delivery.webhook_id, 0) + 1
-        if n_of[delivery.webhook_id] <= AT_ONCE_EACH:
-            chosen.append(delivery)
-    return chosen[:AT_ONCE]
+    """The longest due ones of some webhooks: which ones is drawn, so that nobody waits behind a slow one's heap."""
+    webhooks = list(_due_deliveries().order_by().values_list("webhook", flat=True).distinct())
+    drawn = random.sample(webhooks, min(len(webhooks), WEBHOOKS_AT_ONCE))
+    waiting = _due_deliveries().select_related("webhook", "notice__project").order_by("next_at", "pk")
+    return [delivery for pk in drawn for delivery in waiting.filter(webhook=pk)[:EACH_AT_ONCE]]
 
 
 def send(deliveries: Sequence[WebhookDelivery]) -> int:

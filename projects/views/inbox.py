@@ -6,7 +6,6 @@ from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from projects.models import InboxItem, Membership
@@ -43,8 +42,8 @@ def inbox(request: Request) -> HttpResponse:
     items = InboxItem.objects.visible_to(request.user).select_related("notice__project", "notice__by")
     page = Paginator(items if everything else items.filter(read_at=None), PER_PAGE).get_page(request.GET.get("page"))
     return render(request, "projects/inbox.html", {
-        "everything": everything, "page": page, "newest": max((item.pk for item in page), default=0),
-        "today": timezone.localdate()})
+        "everything": everything, "page": page,
+        "newest": max((item.pk for item in page), default=0)})
 
 
 @on(InboxItem, "see_project")
