@@ -278,6 +278,11 @@ class WebhookDelivery(models.Model):
     def __str__(self) -> str:
         return f"{self.notice} to {self.webhook}"
 
+    @property
+    def seconds_left(self) -> float:
+        """Until the next try; 0 if it is due, or there is none."""
+        return max(0.0, (self.next_at - timezone.now()).total_seconds()) if self.next_at else 0.0
+
 
 class AuditEvent(models.Model):
     """Who did what, chained by hash: a changed, removed or reordered event breaks the chain (`manage.py verify`)."""
