@@ -78,7 +78,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "jobs.context_processors.running_jobs",
+                "jobs.context_processors.header_counts",
             ],
         },
     }
@@ -118,7 +118,8 @@ if GOLDPAN_BROKER == "filesystem://":
     }
 GOLDPAN_LEASE_SECONDS = env.int("GOLDPAN_LEASE_SECONDS", default=60)
 GOLDPAN_TICK_SECONDS = env.int("GOLDPAN_TICK_SECONDS", default=5)
-GOLDPAN_ON_TICK = ["labeling.services.sync.poll", "training.services.suggestions.poll"]
+GOLDPAN_ON_TICK = ["labeling.services.sync.poll", "training.services.suggestions.poll",
+                   "projects.services.sending.send_due"]
 GOLDPAN_ON_ERASE = ["training.services.quoting.erase_quotes"]  # what curation does not know of forgets examples, too
 GOLDPAN_POLL_SECONDS = env.int("GOLDPAN_POLL_SECONDS", default=300)  # between pulls from Label Studio without a hint
 GOLDPAN_WORKERS = env.int("GOLDPAN_WORKERS", default=2)
@@ -193,6 +194,15 @@ GOLDPAN_CLOUD_GPUS = env.list("GOLDPAN_CLOUD_GPUS", default=["L4:1", "A10G:1", "
 GOLDPAN_SKYPILOT_PYTHON = Path(
     env("GOLDPAN_SKYPILOT_PYTHON", default=str(BASE_DIR / ".venv-sky" / "bin" / "python")))
 GOLDPAN_REPORT_TO = env.list("GOLDPAN_REPORT_TO", default=[])
+
+# Mail: notices to people who have asked for it
+GOLDPAN_EMAIL_URL = env("GOLDPAN_EMAIL_URL", default="")  # smtp+tls://user:password@host:587; consolemail:// prints it
+_email = environ.Env.email_url_config(GOLDPAN_EMAIL_URL or "consolemail://")
+EMAIL_BACKEND, EMAIL_HOST, EMAIL_PORT = _email["EMAIL_BACKEND"], _email["EMAIL_HOST"], _email["EMAIL_PORT"]
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _email["EMAIL_HOST_USER"], _email["EMAIL_HOST_PASSWORD"]
+EMAIL_USE_TLS, EMAIL_USE_SSL = _email.get("EMAIL_USE_TLS", False), _email.get("EMAIL_USE_SSL", False)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env("GOLDPAN_EMAIL_FROM", default="goldpan@localhost")
 
 # Import limits
 GOLDPAN_MAX_UPLOAD_MB = env.int("GOLDPAN_MAX_UPLOAD_MB", default=200)

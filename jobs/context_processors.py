@@ -1,11 +1,24 @@
+from django.contrib.auth.models import User
+from django.db.models import F, Func, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 
 from jobs.models import Job
+from projects.models import InboxItem
 
 
-def running_jobs(request: HttpRequest) -> dict[str, int]:
-    """How many jobs run or wait in what this person may see, for the header of every page."""
+def header_counts(request: HttpRequest) -> dict[str, int]:
+    """What the header of every page counts, in one query: jobs that run or wait in what this person may see, and
+    notices that they have not read.
+    """
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
         return {}
-    return {"n_running_jobs": Job.objects.visible_to(user).active().count()}
+    me = OuterRef("pk")
+    jobs = Job.objects.filter(state__in=Job.ACTIVE, project__memberships__user=me)
+    unread = InboxItem.objects.filter(user=me, read_at=None, notice__project__memberships__user=me)
+    return User.objects.filter(pk=user.pk).values(n_running_jobs=_number_of(jobs), n_unread=_number_of(unread)).get()
+
+
+def _number_of(rows: QuerySet) -> Subquery:
+    number = Func(F("pk"), function="COUNT")  # Count() would group, and have no row where there is none
+    return Subquery(rows.order_by().annotate(number=number).values("number"))

@@ -21,6 +21,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import DatabaseError, IntegrityError, close_old_connections, connection, transaction
 from django.db.models.functions import Now
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
@@ -29,10 +30,15 @@ from jobs.models import Job, JobEvent
 from jobs.progress import Cancelled, LeaseLost, Progress
 from projects.errors import UserError
 from projects.models import Project
+from projects.services import notify
 
 log = logging.getLogger(__name__)
 
 WRITE_SECONDS = 1.0  # progress is written at most this often
+
+
+class Told(UserError):
+    """The work has ended without success, and whoever has to know has got a notice of its own."""
 
 
 def enqueue(kind: str, project: Project, *, title: str, requested_by: User | None, params: dict[str, Any] | None = None,
@@ -87,6 +93,8 @@ def run(job_id: int, *, heartbeat: bool = True) -> None:
         log.warning("job %s: the lease is lost, this attempt (fence %s) stops", job.pk, job.fence)
     except Cancelled:
         _end(job, Job.State.cancelled, "")
+    except Told as error:
+        _end(job, Job.State.failed, str(error), tell=False)
     except (UserError, ChildRefused) as error:
         _end(job, Job.State.failed, str(error))
     except ChildFailed as error:
@@ -200,6 +208,8 @@ def reap() -> int:
             if mine:
                 _note(job, f"{silent}: {changes['state']}")
                 n_reaped += 1
+                if changes["state"] == Job.State.failed:
+                    _tell_of_failure(job, changes["error"])
     return n_reaped
 
 
@@ -226,12 +236,24 @@ def earlier_folders(job: Job) -> list[Path]:
     return [folder for folder in folders if folder.is_dir()]
 
 
-def _end(job: Job, state: Job.State, error: str) -> None:
+def _end(job: Job, state: Job.State, error: str, *, tell: bool = True) -> None:
     with transaction.atomic():
         changed = Job.objects.filter(pk=job.pk, fence=job.fence, state__in=Job.HELD).update(
             state=state, error=error, finished_at=timezone.now(), lease_expires_at=None)
         if changed:
             _note(job, state.label)
+        if changed and tell and state == Job.State.failed:
+            _tell_of_failure(job, error)
+
+
+def _tell_of_failure(job: Job, error: str) -> None:
+    """Whoever asked for the job, and the admins; of what Goldpan starts by itself only the first failure in a row."""
+    if job.requested_by is None:
+        before = Job.objects.filter(project=job.project, kind=job.kind, requested_by=None, pk__lt=job.pk).first()
+        if before is not None and before.state == Job.State.failed:
+            return
+    notify(job.project, "job.failed", title=f"Failed: {job.title}", text=error.partition("\n")[0],
+           link=reverse("jobs:job", args=[job.pk]), people=[job.requested_by], data={"job": job.pk, "kind": job.kind})
 
 
 def _why_not_ours(job: Job) -> Exception:

@@ -1,9 +1,11 @@
+import uuid
 from typing import Any, Self
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.utils import timezone
 
 from projects.schema import answer_names
 
@@ -102,9 +104,15 @@ class Guideline(models.Model):
 
 
 class Membership(models.Model):
+    class Mail(models.TextChoices):
+        none = "none", "no mail"
+        at_once = "at_once", "at once"
+        daily = "daily", "once a day"
+
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=10, choices=Role)
+    mail = models.CharField(max_length=7, choices=Mail, default=Mail.none, help_text="when notices come by e-mail, too")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["project", "user"], name="one_role_per_person_and_project")]
@@ -143,6 +151,137 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Notice(models.Model):
+    """Something that happened in a project, written in the transaction in which it happened.
+
+    What follows from it, inbox items, mails and deliveries to webhooks, are rows of the same transaction.
+    """
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="notices")
+    event = models.CharField(max_length=40, help_text="a key of projects.events.EVENTS")
+    title = models.CharField(max_length=160)
+    text = models.CharField(max_length=500, blank=True)
+    link = models.CharField(max_length=200, help_text="the page about it, as a path")
+    data = models.JSONField(default=dict, help_text="what a program needs: the keys that the event declares")
+    key = models.CharField(max_length=100, null=True, help_text="of what is told only once")
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField(auto_now_add=True)
+
+    objects = OfProjectQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [models.UniqueConstraint(fields=["project", "key"], name="a_notice_with_a_key_is_told_once")]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class InboxQuerySet(models.QuerySet["InboxItem"]):
+    def visible_to(self, user: AnyUser) -> Self:
+        """One's own, of projects that one still belongs to."""
+        return self.filter(user_id=user.pk or 0, notice__project__memberships__user_id=user.pk or 0)
+
+
+class InboxItem(models.Model):
+    """A notice in one person's inbox, and the mail about it if they want one."""
+
+    notice = models.ForeignKey(Notice, on_delete=models.CASCADE, related_name="items")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="inbox")
+    read_at = models.DateTimeField(null=True)
+    mail_due_at = models.DateTimeField(null=True, help_text="of the next try; empty: nothing is to be sent")
+    n_mail_tries = models.PositiveSmallIntegerField(default=0)
+    mailed_at = models.DateTimeField(null=True)
+
+    objects = InboxQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["notice", "user"], name="a_notice_is_once_in_an_inbox"),
+            models.CheckConstraint(condition=models.Q(mail_due_at=None) | models.Q(mailed_at=None),
+                                   name="what_was_mailed_is_not_due"),
+        ]
+        indexes = [models.Index(fields=["user", "-id"], name="inbox_unread", condition=models.Q(read_at=None)),
+                   models.Index(fields=["mail_due_at"], name="inbox_mail_due",
+                                condition=models.Q(mail_due_at__isnull=False))]
+
+    def __str__(self) -> str:
+        return f"{self.notice} for {self.user}"
+
+    @property
+    def project(self) -> Project:
+        return self.notice.project
+
+
+class Webhook(models.Model):
+    """Where a project's notices are sent, signed with a secret that is stored encrypted and shown once."""
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="webhooks")
+    url = models.CharField(max_length=500)
+    events = models.JSONField(help_text="keys of projects.events.EVENTS")
+    secret_encrypted = models.TextField()
+    old_secret_encrypted = models.TextField(blank=True, help_text="signs, too, until old_secret_until")
+    old_secret_until = models.DateTimeField(null=True)
+    n_failures = models.PositiveIntegerField(default=0, help_text="tries in a row that failed")
+    failing_since = models.DateTimeField(null=True)
+    paused_at = models.DateTimeField(null=True)
+    paused_because = models.CharField(max_length=300, blank=True)
+    removed_at = models.DateTimeField(null=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = OfProjectQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return f"Webhook {self.pk}"
+
+
+class WebhookDelivery(models.Model):
+    """A notice on its way to a webhook. `uuid` stays the same over all tries: by it a receiver knows what it has.
+
+    A try moves `next_at` ahead before it sends. Whoever dies in between has sent it or not; then it is sent again.
+    """
+
+    class State(models.TextChoices):
+        waiting = "waiting"
+        delivered = "delivered"
+        given_up = "given_up"
+
+    webhook = models.ForeignKey(Webhook, on_delete=models.CASCADE, related_name="deliveries")
+    notice = models.ForeignKey(Notice, on_delete=models.CASCADE, related_name="deliveries")
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True)
+    state = models.CharField(max_length=9, choices=State, default=State.waiting)
+    n_tries = models.PositiveSmallIntegerField(default=0)
+    next_at = models.DateTimeField(null=True, default=timezone.now)
+    tried_at = models.DateTimeField(null=True)
+    status = models.PositiveSmallIntegerField(null=True, help_text="what the receiver answered last")
+    words = models.CharField(max_length=300, blank=True, help_text="why there was no answer")
+    answer = models.TextField(blank=True, help_text="how the receiver's answer begins")
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["webhook", "notice"], name="a_webhook_gets_a_notice_once"),
+            models.CheckConstraint(
+                condition=models.Q(state="waiting", next_at__isnull=False)
+                | models.Q(state__in=["delivered", "given_up"], next_at=None),
+                name="a_delivery_has_a_next_try_iff_it_waits"),
+        ]
+        indexes = [models.Index(fields=["next_at"], name="delivery_due", condition=models.Q(state="waiting"))]
+
+    def __str__(self) -> str:
+        return f"{self.notice} to {self.webhook}"
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the next try; 0 if it is due, or there is none."""
+        return max(0.0, (self.next_at - timezone.now()).total_seconds()) if self.next_at else 0.0
 
 
 class AuditEvent(models.Model):

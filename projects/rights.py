@@ -41,6 +41,7 @@ MAY: dict[str, tuple[Role, ...]] = {
     "see_jobs": (Role.curator, Role.admin),
     "cancel_job": (Role.curator, Role.admin),
     "manage_members": (Role.admin,),
+    "manage_webhooks": (Role.admin,),
 }
 
 PUBLIC = "public"

@@ -64,6 +64,12 @@ def counted(number: int, one: str, several: str = "") -> str:
     return f"{count_words(number)} {one if number == 1 else several or f'{one}s'}"
 
 
+def shortened(text: str, n_chars: int) -> str:
+    """The text on one line, no longer than n_chars; where something is left out it ends in "…"."""
+    line = " ".join(text.split())
+    return line if len(line) <= n_chars else f"{line[:n_chars - 1].rstrip()}…"
+
+
 def interval_words(estimate: Estimate | None, unit: str = "percent") -> str:
     """The interval and what it rests on: "95 %: 75.8 to 83.0 %, n = 500".
 

@@ -44,10 +44,11 @@ from jobs import services as jobs
 from jobs.models import Job
 from labeling.models import Annotation, Annotator, Batch, BatchItem, Desk, Example, KnownAnswer, Upload
 from projects import rights
-from projects.models import OfProjectQuerySet, Project, ProjectQuerySet, Role
+from projects.models import InboxItem, InboxQuerySet, OfProjectQuerySet, Project, ProjectQuerySet, Role
 from projects.objects import put_object
 from projects.rights import FOUNDER, MAY, PUBLIC, SIGNED_IN, SUPERUSER, on
-from projects.services import publish_guideline
+from projects.services import notify, publish_guideline
+from projects.services.webhooks import create_webhook
 from tests.fake_label_studio import FakeLabelStudio
 from tests.training.story import TRIAL, new_experiment
 from training.models import Adapter, Evaluation, PairwiseEvaluation, Quote, Run, RunQuerySet, Verdict
@@ -71,6 +72,28 @@ projects:detail              project    GET     log-in    200     200  200   404
 projects:detail              project    POST    log-in    405     405  405   404
 projects:members             project    GET     log-in    403     403  200   404
 projects:members             project    POST    log-in    403     403  302   404
+projects:inbox               -          GET     log-in    200     200  200   200
+projects:inbox               -          POST    log-in    405     405  405   405
+projects:inbox-read          -          GET     log-in    405     405  405   405
+projects:inbox-read          -          POST    log-in    302     302  302   302
+projects:mail                -          GET     log-in    200     200  200   200
+projects:mail                -          POST    log-in    200     200  200   200
+projects:notice              bobs_item  GET     log-in    404     302  404   404
+projects:notice              bobs_item  POST    log-in    404     405  404   404
+projects:webhooks            project    GET     log-in    403     403  200   404
+projects:webhooks            project    POST    log-in    403     403  200   404
+projects:webhook             webhook    GET     log-in    403     403  200   404
+projects:webhook             webhook    POST    log-in    403     403  405   404
+projects:webhook-edit        webhook    GET     log-in    403     403  302   404
+projects:webhook-edit        webhook    POST    log-in    403     403  302   404
+projects:webhook-state       webhook    GET     log-in    403     403  405   404
+projects:webhook-state       webhook    POST    log-in    403     403  302   404
+projects:webhook-secret      webhook    GET     log-in    403     403  302   404
+projects:webhook-secret      webhook    POST    log-in    403     403  200   404
+projects:webhook-test        webhook    GET     log-in    403     403  405   404
+projects:webhook-test        webhook    POST    log-in    403     403  302   404
+projects:webhook-again       webhook    GET     log-in    403     403  405   404
+projects:webhook-again       webhook    POST    log-in    403     403  400   404
 labeling:import              project    GET     log-in    403     200  200   404
 labeling:import              project    POST    log-in    403     200  200   404
 labeling:upload              upload     GET     log-in    403     200  200   404
@@ -399,6 +422,7 @@ def mismatches(world: World, rows: list[Row], callers: tuple[str, ...] = CALLERS
 
 
 SERVER: list[FakeLabelStudio] = []
+NOWHERE = "https://127.0.0.1:1"  # a port that nobody listens at, for what would be sent out
 
 
 def the_server(url: str, token: str) -> FakeLabelStudio:
@@ -472,6 +496,10 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
     experiment = new_experiment(project, by=bob, report=report)
     first, second = Evaluation.objects.filter(snapshot=snapshot, split="test").order_by("pk")
     pairwise = PairwiseEvaluation.objects.create(first=first, second=second, seed=0, created_by=bob)
+    told = notify(project, "run.finished", title="Told", link="/", data={"run": 1, "adapter": 1})
+    assert told is not None
+    settings.GOLDPAN_ALLOWED_ORIGINS = [NOWHERE]
+    webhook, _ = create_webhook(project, url=NOWHERE, events=["job.failed"], by=alice)
     publish_guideline(project, text="Say the mood you hear.", note="Tone.", by=bob, seen=1, changes_all=True)
     return World(
         people={"alice": alice, "bob": bob, "charlie": charlie, "dora": dora},
@@ -481,9 +509,13 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
                  "open": still_open.pk, "unlabelled": unlabelled.pk, "export": export.pk, "map": drawn.pk,
                  "selection": picked.pk, "experiment": experiment.pk, "run": run.pk, "adapter": adapter.pk,
                  "carried": carried.pk, "prompt": prompt.pk, "pairwise": pairwise.pk, "view": view.pk,
-                 "bulk": bulk.pk},
+                 "bulk": bulk.pk, "bobs_item": InboxItem.objects.get(notice=told, user=bob).pk,
+                 "webhook": webhook.pk},
         posts={
             "projects:members": {"name": "dora", "role": "annotator"},
+            "projects:mail": {"address": "no address"}, "projects:webhook-state": {"state": "paused"},
+            "projects:webhooks": {"url": "https://hooks.example.org", "events": ["job.failed"]},
+            "projects:webhook-edit": {"url": "https://hooks.example.org", "events": ["job.failed"]},
             "labeling:upload-import": {"skip_bad": "on"},
             "labeling:batch-create": {"title": "more", "n_labels": 1, "overlap_share": 0, "overlap_labels": 1,
                                       "max_labels": 1, "skips": "next_person"},
@@ -699,7 +731,7 @@ def everything(self: Any, user: Any) -> Any:
 
 def test_a_missing_visible_to_would_be_noticed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     hidden = [row for row in ROWS if row.expected["dora"] == "404"]
-    for queryset in (ProjectQuerySet, OfProjectQuerySet, RunQuerySet):
+    for queryset in (ProjectQuerySet, OfProjectQuerySet, InboxQuerySet, RunQuerySet):
         monkeypatch.setattr(queryset, "visible_to", everything)
     assert mismatches(world, hidden, ("dora",)) == [
         f"{row.method} {row.url} by dora: 403, the table says 404" for row in hidden], "the role is a second wall"

@@ -7,13 +7,14 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Exists, OuterRef
+from django.urls import reverse
 
 from curation.models import Approval, ApprovalRequest, CheckOverride, Snapshot, SnapshotCheck, SnapshotComment
 from curation.services.checks import Check, bytes_check, check_snapshot
 from curation.services.staleness import ChangedRow
 from projects.errors import UserError
 from projects.rights import can
-from projects.services import audit
+from projects.services import audit, notify
 
 MAX_WORDS = 2000
 
@@ -84,7 +85,18 @@ def approve_snapshot(snapshot: Snapshot, *, sha256: str, approver: User, comment
         raise UserError(f"{approval.approver} has decided on this snapshot already.")
     audit(snapshot.project, approver, "approve_snapshot", {"snapshot": snapshot.number, "sha256": sha256,
                                                            "decision": decision, "self_approved": is_own})
+    notify(snapshot.project, f"snapshot.{decision}", title=f"{snapshot} was {decision}",
+           text=approval.comment, by=approver, people=[snapshot.created_by], data=_named(snapshot),
+           link=_page(snapshot))
     return approval
+
+
+def _named(snapshot: Snapshot) -> dict[str, object]:
+    return {"snapshot": snapshot.pk, "sha256": snapshot.sha256}
+
+
+def _page(snapshot: Snapshot) -> str:
+    return reverse("curation:snapshot-detail", args=[snapshot.pk])
 
 
 def _check_green(snapshot: Snapshot) -> None:
@@ -138,6 +150,8 @@ def request_approval(snapshot: Snapshot, *, by: User, note: str = "") -> Approva
         snapshot=snapshot, defaults={"asked_by": by, "note": note.strip()[:MAX_WORDS]})
     if created:
         audit(snapshot.project, by, "request_approval", {"snapshot": snapshot.number, "sha256": snapshot.sha256})
+        notify(snapshot.project, "snapshot.approval_requested", title=f"{snapshot} waits for approval",
+               text=request.note, by=by, data=_named(snapshot), link=_page(snapshot))
     return request
 
 

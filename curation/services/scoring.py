@@ -20,6 +20,7 @@ say how probable a record, a set of spans or a sentence is.
 
 import numpy as np
 from django.contrib.auth.models import User
+from django.urls import reverse
 
 from curation.models import QualityReport
 from curation.services.duplicate_search import search_duplicates
@@ -36,7 +37,7 @@ from jobs.services import completing, enqueue
 from labeling.models import Example
 from projects.errors import UserError
 from projects.models import Project
-from projects.services import audit
+from projects.services import audit, notify
 from projects.wording import counted
 
 
@@ -74,6 +75,10 @@ def run_score(job: Job, progress: Progress) -> None:
     with completing(job) as result:
         report = write_report(job, scored, earlier)
         audit(project, job.requested_by, "score", {"report": report.pk, "n_issues": report.n_issues})
+        notify(project, "report.scored", people=[job.requested_by],
+               title=f"{report.n_issues:,} of {counted(report.n_scored, 'label')} look wrong",
+               data={"report": report.pk, "n_scored": report.n_scored, "n_issues": report.n_issues},
+               link=reverse("curation:quality", args=[project.pk]))
         result |= {"report": report.pk, "n_scored": report.n_scored, "n_issues": report.n_issues, **scored.facts,
                    "duplicates": scored.duplicates.facts}
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Count, F, Q
+from django.db.models import Count, Exists, F, OuterRef, Q, Sum
+from django.urls import reverse
 from django.utils import timezone
 
 from labeling.models import Annotator, Assignment, Batch, BatchItem, Example, LabelingRules
@@ -18,7 +19,8 @@ from labeling.models.batches import AssignmentQuerySet
 from labeling.services.bulk import CHUNK
 from projects.errors import UserError
 from projects.models import Project
-from projects.services import audit
+from projects.services import audit, notify
+from projects.wording import counted
 
 MIN_HELD_OUT_LABELS = 3  # a dev or test label is the majority of so many blind answers at least
 MAX_HELD_OUT_LABELS = 5
@@ -159,3 +161,16 @@ def progress_of(batch: Batch) -> BatchProgress:
 def ask_once_more(item_ids: Iterable[int]) -> int:
     """Want one more answer for these items; return how many are asked again."""
     return BatchItem.objects.filter(pk__in=list(item_ids)).update(n_wanted=F("n_wanted") + 1)
+
+
+def tell_of_done_batches(project: Project) -> None:
+    """Tell of the open batches in which nobody has anything left to answer; of each once, until more is asked of it."""
+    items = BatchItem.objects.filter(batch=OuterRef("pk"))
+    lying = Assignment.objects.open().filter(item__batch=OuterRef("pk"))
+    done = Batch.objects.filter(project=project, state=Batch.State.open).filter(
+        Exists(items), ~Exists(items.filter(is_set_aside=False, n_taken__lt=F("n_wanted"))), ~Exists(lying))
+    for batch in done.annotate(n_examples=Count("items"), n_asked=Sum("items__n_wanted")):
+        notify(project, "batch.done", title=f"{batch} is done", key=f"batch.done:{batch.pk}:{batch.n_asked}",
+               text=f"{counted(batch.n_examples, 'example')} and nobody has anything left to answer.",
+               people=[batch.created_by], data={"batch": batch.pk, "n_examples": batch.n_examples},
+               link=reverse("labeling:batch", args=[batch.pk]))

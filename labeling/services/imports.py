@@ -26,6 +26,7 @@ from jobs.progress import Progress
 from jobs.services import completing, enqueue
 from labeling.models import Annotation, Annotator, Batch, Example, Upload
 from labeling.reading import FIELDS, Bad, BadRow, FileRefused, Labels, Mapping, Row, read_rows, sniff
+from labeling.services.batches import tell_of_done_batches
 from labeling.services.bulk import CHUNK, STAGING, database_time, execute, one_of, query, staging_table
 from labeling.services.overlap import widen_overlap
 from labeling.services.vendor_answers import Asked, record_answers
@@ -136,6 +137,8 @@ def _finish(upload: Upload, result: dict[str, Any], found: dict[str, int]) -> No
     asked = {"batch": upload.batch.number, "vendor": upload.batch.vendor} if upload.batch else {}
     audit(upload.project, upload.created_by, "import",
           {"file": upload.name, "sha256": upload.sha256, **asked, **found, "left_as": _state(upload)})
+    if upload.batch:
+        tell_of_done_batches(upload.project)
 
 
 def _is_in_already(upload: Upload) -> bool:

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from cryptography.fernet import Fernet, InvalidToken
 from django.conf import settings
 from django.utils.module_loading import import_string
 
 from labeling.label_studio import AuthFailed, LabelStudioError, NotFound
 from labeling.models import Desk, LabelStudioToken
-from projects.errors import UserError
+from projects.services.sealing import decrypt, encrypt
 
 
 def label_studio() -> Any:
@@ -21,18 +20,6 @@ def label_studio() -> Any:
         stored, _ = LabelStudioToken.objects.update_or_create(
             url=settings.GOLDPAN_LABEL_STUDIO_URL, defaults={"token_encrypted": encrypt(token)})
     return import_string(settings.GOLDPAN_LABEL_STUDIO_CLIENT)(stored.url, decrypt(stored.token_encrypted))
-
-
-def encrypt(text: str) -> str:
-    return Fernet(settings.GOLDPAN_FERNET_KEY).encrypt(text.encode()).decode()
-
-
-def decrypt(text: str) -> str:
-    try:
-        return Fernet(settings.GOLDPAN_FERNET_KEY).decrypt(text.encode()).decode()
-    except InvalidToken:
-        raise UserError("A stored Label Studio password or token cannot be read: GOLDPAN_FERNET_KEY is not the key it "
-                        "was written with. Put the old key back into secrets.env.") from None
 
 
 def note_trouble(error: LabelStudioError, *desks: Desk) -> None:

@@ -22,6 +22,7 @@ from jobs.progress import Progress
 from jobs.services import completing, enqueue
 from labeling.label_studio import AuthFailed, LabelStudioError, NotFound
 from labeling.models import Assignment, Batch, Desk
+from labeling.services.batches import tell_of_done_batches
 from labeling.services.deliveries import deliver
 from labeling.services.desks import clear_desk, has_current_page, with_current_page
 from labeling.services.handing_out import HandedOut, free, hand_out, overdue
@@ -80,6 +81,7 @@ def run_sync(job: Job, progress: Progress) -> None:
     except LabelStudioError as error:
         raise UserError(str(error)) from error
     with completing(job) as told:
+        tell_of_done_batches(job.project)
         told |= result
 
 

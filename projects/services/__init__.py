@@ -4,6 +4,7 @@ from projects.services.api_keys import KeyRefused, api_key_of, create_api_key, r
 from projects.services.auditing import audit
 from projects.services.founding import DEFAULT_SHARES, add_member, create_project
 from projects.services.guidelines import publish_guideline
+from projects.services.notices import notify
 
 __all__ = ["DEFAULT_SHARES", "KeyRefused", "add_member", "api_key_of", "audit", "create_api_key", "create_project",
-           "publish_guideline", "revoke_api_key"]
+           "notify", "publish_guideline", "revoke_api_key"]

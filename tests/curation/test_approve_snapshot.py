@@ -6,7 +6,7 @@ from curation.models import Approval, Snapshot, SnapshotRow
 from curation.services.checks import check_rows, check_snapshot, rows_of
 from curation.services.snapshots import approve_snapshot, require_approved, start_freeze
 from projects.errors import UserError
-from projects.models import AuditEvent
+from projects.models import AuditEvent, Notice
 from projects.objects import object_path
 
 
@@ -39,6 +39,8 @@ def test_the_page_of_the_approver_carries_the_hash_it_shows(snapshot, alice, cli
     html = detail(client_of(alice), snapshot).content.decode()
     assert "approved exactly these bytes" in html and "Read all of it." in html and "Prompt and training" in html
     assert AuditEvent.objects.filter(what="approve_snapshot").count() == 1
+    notice = Notice.objects.get(event="snapshot.approved")
+    assert [item.user.username for item in notice.items.all()] == ["bob"] and notice.text == "Read all of it."
 
 
 def test_another_hash_than_the_snapshot_has_is_refused(snapshot, alice, client_of):

@@ -31,7 +31,8 @@ from labeling.services.server import label_studio
 from labeling.services.sync import start_sync
 from labeling.task_types.classification import to_result
 from projects.models import Project, Role
-from projects.services import add_member, create_project
+from projects.services import add_member, create_project, notify
+from projects.services.webhooks import create_webhook
 from training.models import Adapter
 from training.services.quotes import start_quote
 from training.services.runs import start_training
@@ -51,6 +52,19 @@ def add_project(name: str) -> int:
                              target_metric="accuracy", target_value=0.8, created_by=alice, split_salt=name)
     add_member(project, bob, Role.curator, by=alice)
     return project.pk
+
+
+def add_webhook(project: int, url: str) -> str:
+    """A webhook of the project that gets every end of a run; return its secret."""
+    return create_webhook(Project.objects.get(pk=project), url=url, events=["run.finished"], by=_user("alice"))[1]
+
+
+def tell(project: int, n: int) -> int:
+    """n notices of runs that have ended."""
+    for run in range(n):
+        notify(Project.objects.get(pk=project), "run.finished", title=f"Run {run} is trained", link="/",
+               data={"run": run, "adapter": run})
+    return n
 
 
 def queue_import(project: int, n: int, salt: str = "", labelled: bool = True) -> int:

@@ -3,7 +3,7 @@ from django.urls import reverse
 
 from jobs import services as jobs
 from jobs.models import Job
-from projects.models import AuditEvent
+from projects.models import AuditEvent, Notice
 from tests.training.conftest import trained
 from tests.training.story import start_quoted
 from training.models import Adapter, Evaluation, GeneralCheck
@@ -50,6 +50,10 @@ def test_the_champion_is_the_champion(adapter, alice, client_of):
     response = promote(client, adapter)
     assert response.headers["Location"] == reverse("training:adapter", args=[adapter.pk])
     html = page(client, adapter)
+    told = {notice.event: (notice.title, notice.items.count()) for notice in Notice.objects.all()}
+    assert told["adapter.promoted"] == (f"{adapter} is the champion now", 1) and told["run.finished"] == (
+        f"Run {adapter.run_id} is trained, and is evaluated now", 2)
+    assert told["run.evaluated"][0].startswith(f"Run {adapter.run_id}: accuracy ") and "verdict.reached" in told
     assert f"{adapter} is the champion now." in html and "the champion.</span>" in html
     assert "Promote Adapter" not in html
     response = promote(client, adapter)

@@ -3,7 +3,7 @@ from django.urls import reverse
 
 from jobs.models import Job
 from projects.errors import UserError
-from projects.models import AuditEvent
+from projects.models import AuditEvent, Notice
 from tests.training.story import start_quoted
 from training.models import Adapter, Cap, Receipt
 from training.services.runs import cap_of, keep_best, raise_cap, stopped_at_cap
@@ -29,6 +29,7 @@ def test_a_run_stops_at_its_cap_in_words(stopped, alice, client_of):
     assert "got 75.0\u202f% right on dev" in stopped.job.error
     receipt = stopped_at_cap(stopped)
     assert receipt.seconds == 60 and not receipt.is_whole and receipt.quote == stopped.caps.get().quote
+    assert [notice.event for notice in Notice.objects.order_by("-pk")][:2] == ["run.stopped_at_cap", "quote.ready"]
     html = page(client_of(alice), stopped)
     assert "stopped at its cap." in html and "Keep the best epoch so far" in html and "Go on up to this cap" in html
     assert "says nothing about the quote" in html

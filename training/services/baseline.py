@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.urls import reverse
 
 from curation.models import Snapshot
 from curation.probabilities import Probe, fit_probe
@@ -22,7 +23,7 @@ from jobs.progress import Progress
 from jobs.services import completing, enqueue
 from projects.errors import UserError
 from projects.models import Project
-from projects.services import audit
+from projects.services import audit, notify
 from training.models import Evaluation, PromptVersion, Run, TestLook, Verdict
 from training.prompts import bare, few_shot, nearest_shots, prompt_sha256
 from training.prompts import zero_shot as with_definitions
@@ -157,6 +158,9 @@ def run_baseline(job: Job, progress: Progress) -> None:
         verdict = _write_verdict(best_run, evaluation)
         audit(snapshot.project, job.requested_by, "baseline", {
             "snapshot": snapshot.number, "best_prompt": best_run.pk, "outcome": verdict.outcome})
+        notify(snapshot.project, "verdict.reached", title=f"The verdict on {snapshot} is there", text=verdict.words,
+               people=[job.requested_by], link=reverse("training:run", args=[best_run.pk]),
+               data={"snapshot": snapshot.pk, "outcome": verdict.outcome, "run": best_run.pk})
         result |= {"verdict": verdict.outcome, "best_prompt": best_run.pk, "words": verdict.words}
 
 

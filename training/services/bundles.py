@@ -18,6 +18,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Max
+from django.urls import reverse
 
 from curation.models import Erasure, Snapshot
 from curation.services.snapshots import read_rows, require_approved
@@ -26,7 +27,7 @@ from jobs.services import completing
 from projects.errors import UserError
 from projects.models import Project
 from projects.objects import put_object
-from projects.services import audit
+from projects.services import audit, notify
 from training import clouds, language_model
 from training.bundle import Bundle, RunToBundle, config_sha256, make_bundle, tar_of
 from training.elsewhere import RESULT_FILES
@@ -193,4 +194,6 @@ def record_adapter(run: Run, *, by: User, files: Mapping[str, str], receipt: Map
     evaluation = queue_evaluation(run, by=run.created_by, wake=wake)
     queue_report(run, wake=wake)
     audit(run.project, by, what, {"run": run.pk, "adapter": adapter.pk, "files": dict(files)})
+    notify(run.project, "run.finished", title=f"Run {run.pk} is trained, and is evaluated now", people=[run.created_by],
+           data={"run": run.pk, "adapter": adapter.pk}, link=reverse("training:run", args=[run.pk]))
     return adapter, evaluation

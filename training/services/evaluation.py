@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.urls import reverse
 
 from curation.services.snapshots import FrozenRow, read_rows
 from jobs.models import Job
@@ -16,8 +17,10 @@ from jobs.progress import Progress
 from jobs.services import completing, enqueue, work_folder
 from labeling.task_types.preference import LEFT, RIGHT, TIE
 from projects.errors import UserError
-from projects.services import audit
+from projects.services import audit, notify
+from projects.wording import counted, percent_words
 from stats.paired import compare_right_wrong
+from training.metrics import NAMES
 from training.models import Adapter, Evaluation, Run, TestLook
 from training.pairs import BETA
 from training.prompts import Prompt, prompt_from_json
@@ -65,6 +68,10 @@ def run_evaluate(job: Job, progress: Progress) -> None:
             "metric": measured.metric, "value": measured.value, "n": evaluation.n, "n_unread": evaluation.n_unread}
         queue_general_check(Adapter.objects.get(run=run), by=job.requested_by)
         audit(run.project, job.requested_by, "evaluate", {"run": run.pk, **said})
+        notify(run.project, "run.evaluated", people=[job.requested_by], link=reverse("training:run", args=[run.pk]),
+               title=f"Run {run.pk}: {NAMES[measured.metric]} {percent_words(measured.value)} on "
+                     f"{counted(evaluation.n, 'test row')}",
+               data={"run": run.pk, "metric": measured.metric, "value": measured.value, "n": evaluation.n})
         result |= {"run": run.pk, **said}
     shutil.rmtree(settings.GOLDPAN_JOBS / str(job.pk), ignore_errors=True)
 

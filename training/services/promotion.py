@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.urls import reverse
 
 from projects.errors import UserError
 from projects.models import Project
-from projects.services import audit
+from projects.services import audit, notify
 from training.models import Adapter, Evaluation, GeneralCheck, Verdict
 from training.services.comparison import lower_bound
 from training.services.pairwise import win_of
@@ -91,6 +92,9 @@ def promote(adapter: Adapter, *, by: User, override_reason: str = "") -> Adapter
         raise UserError(f"{adapter} is the champion already.")
     audit(adapter.project, by, "promote", {"adapter": adapter.pk, "allowed": found.allowed,
                                            "override": override_reason.strip()})
+    notify(adapter.project, "adapter.promoted", title=f"{adapter} is the champion now", text=override_reason, by=by,
+           data={"adapter": adapter.pk, "overridden": not found.allowed},
+           link=reverse("training:adapter", args=[adapter.pk]))
     adapter.refresh_from_db()
     return adapter
 
@@ -112,5 +116,7 @@ def roll_back(adapter: Adapter, *, by: User, reason: str) -> Adapter:
     if Adapter.objects.filter(pk=adapter.pk, stage=Adapter.Stage.retired).update(stage=Adapter.Stage.champion) != 1:
         raise UserError(f"{adapter} is the champion already.")
     audit(adapter.project, by, "roll_back", {"adapter": adapter.pk, "from": present.pk, "reason": reason.strip()})
+    notify(adapter.project, "adapter.rolled_back", title=f"{adapter} is the champion again", text=reason, by=by,
+           data={"adapter": adapter.pk, "instead_of": present.pk}, link=reverse("training:adapter", args=[adapter.pk]))
     adapter.refresh_from_db()
     return adapter

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.urls import reverse
 
 from curation.models import Snapshot
 from curation.services.snapshots import read_rows, require_approved
@@ -18,7 +19,7 @@ from jobs.models import Job
 from jobs.progress import Progress
 from jobs.services import completing, enqueue, work_folder
 from projects.errors import UserError
-from projects.services import audit
+from projects.services import audit, notify
 from projects.wording import duration_words
 from training.config import config_from_json
 from training.economics import money_words
@@ -111,6 +112,11 @@ def run_quote(job: Job, progress: Progress) -> None:
             weigh_verdict(verdict, quote=quote)
         audit(snapshot.project, job.requested_by, "quote", {
             "snapshot": snapshot.number, "quote": quote.pk, "seconds": round(found.seconds), "money": money})
+        notify(snapshot.project, "quote.ready", title=f"A quote for training on {snapshot} is ready",
+               text=" ".join(quote.words), people=[job.requested_by],
+               link=reverse("training:train", args=[snapshot.pk]),
+               data={"snapshot": snapshot.pk, "quote": quote.pk, "seconds": found.seconds, "money": money,
+                     "currency": currency})
         result |= {"quote": quote.pk, "seconds": found.seconds, "peak_mb": found.peak_mb, "words": quote.words}
     shutil.rmtree(settings.GOLDPAN_JOBS / str(job.pk), ignore_errors=True)
 

@@ -10,16 +10,17 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.urls import reverse
 
 from curation.models import Snapshot
 from curation.services.snapshots import require_approved
 from jobs.models import Job
 from jobs.progress import Progress
-from jobs.services import completing, earlier_folders, enqueue, retry, work_folder
+from jobs.services import Told, completing, earlier_folders, enqueue, retry, work_folder
 from projects.errors import UserError
 from projects.models import Project
 from projects.objects import open_object, put_object
-from projects.services import audit
+from projects.services import audit, notify
 from projects.wording import duration_words, percent_words
 from training.checkpoints import take_over
 from training.config import METHODS
@@ -180,8 +181,8 @@ def run_train(job: Job, progress: Progress) -> None:
         return
     if trained.get("stopped_at_cap"):
         progress("Stopped at its cap", 0, 1)  # raises if the job is another attempt's by now
-        write_receipt(run, trained, is_whole=False)
-        raise UserError(_cap_words(run, trained))
+        words = _stop(run, job, trained)
+        raise Told(words)
     receipt = {"versions": package_versions(), **trained}
     adapter_folder = folder / receipt["adapter"]
     files = {name: put_object(settings.GOLDPAN_OBJECTS, adapter_folder / name) for name in receipt["files"]}
@@ -193,6 +194,16 @@ def run_train(job: Job, progress: Progress) -> None:
         result |= {"run": run.pk, "adapter": adapter.pk, "steps": receipt["steps"],
                    "seconds": receipt["train_seconds"], "resumed_from": receipt["resumed_from"]}
     shutil.rmtree(settings.GOLDPAN_JOBS / str(job.pk), ignore_errors=True)  # what counts is in the object store
+
+
+@transaction.atomic
+def _stop(run: Run, job: Job, trained: dict[str, Any]) -> str:
+    """Keep what the run has taken, tell that it stands still at its cap, and return that in words."""
+    receipt, words = write_receipt(run, trained, is_whole=False), _cap_words(run, trained)
+    notify(run.project, "run.stopped_at_cap", title=f"Run {run.pk} stopped at its cap", text=words,
+           people=[job.requested_by, run.created_by], link=reverse("training:run", args=[run.pk]),
+           data={"run": run.pk, "seconds": receipt.seconds})
+    return words
 
 
 def _cap_words(run: Run, found: dict[str, Any]) -> str:

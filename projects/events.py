@@ -1,0 +1,56 @@
+"""What can happen in a project that people and programs are told about: the catalogue of notices.
+
+docs/notifications.md shows it; a test holds the two against each other.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+ADMINS = ("admin",)
+CURATORS = ("curator", "admin")
+TEST = "webhook.test"
+
+
+@dataclass(frozen=True)
+class Event:
+    """words: what happened, for people who choose. roles: who is told, beside those whom the occasion names.
+
+    data: an example of what a webhook gets; every notice of the event has exactly these keys. No text of an example is
+    ever in it.
+    """
+
+    words: str
+    roles: tuple[str, ...]
+    data: dict[str, Any]
+
+
+EVENTS: dict[str, Event] = {
+    "job.failed": Event("A job failed", ADMINS, {"job": 31, "kind": "train"}),
+    "batch.done": Event("A batch of labelling is done", CURATORS, {"batch": 3, "n_examples": 200}),
+    "report.scored": Event("Label quality was scored", CURATORS, {"report": 7, "n_scored": 4200, "n_issues": 64}),
+    "snapshot.approval_requested": Event("A snapshot waits for approval", ADMINS, {
+        "snapshot": 5, "sha256": "9f86d081…"}),
+    "snapshot.approved": Event("A snapshot was approved", CURATORS, {"snapshot": 5, "sha256": "9f86d081…"}),
+    "snapshot.refused": Event("A snapshot was refused", CURATORS, {"snapshot": 5, "sha256": "9f86d081…"}),
+    "verdict.reached": Event("It is decided whether a prompt is enough", CURATORS, {
+        "snapshot": 5, "outcome": "FINE_TUNE", "run": 12}),
+    "quote.ready": Event("A quote for a training is ready", ADMINS, {
+        "snapshot": 5, "quote": 4, "seconds": 389.0, "money": None, "currency": "EUR"}),
+    "run.finished": Event("A run was trained", CURATORS, {"run": 13, "adapter": 2}),
+    "run.stopped_at_cap": Event("A run stopped at its cap", ADMINS, {"run": 13, "seconds": 600.4}),
+    "run.evaluated": Event("A run was evaluated", CURATORS, {
+        "run": 13, "metric": "accuracy", "value": 0.802, "n": 1000}),
+    "adapter.promoted": Event("An adapter became the champion", CURATORS, {"adapter": 2, "overridden": False}),
+    "adapter.rolled_back": Event("An earlier champion came back", CURATORS, {"adapter": 1, "instead_of": 2}),
+    "webhook.paused": Event("A webhook was paused, since its receiver takes nothing", ADMINS, {"webhook": 1}),
+}
+TEST_EVENT = Event("Somebody tries a webhook", (), {"webhook": 1})  # sent to that webhook only, whatever it has chosen
+
+
+def event_of(name: str) -> Event:
+    """The event of this name. Raises ValueError for one that the catalogue does not have."""
+    if name == TEST:
+        return TEST_EVENT
+    if name not in EVENTS:
+        raise ValueError(f"unknown event {name!r}, known are {', '.join(EVENTS)}")
+    return EVENTS[name]
