@@ -22,6 +22,7 @@ from projects.wording import (
     Estimate,
     ago_words,
     count_words,
+    counted as counted_words,
     duration_words,
     in_unit,
     interval_words,
@@ -200,6 +201,15 @@ def figure(number: float | None, decimals: int = 2) -> str:
 @register.filter
 def count(number: int | None) -> str:
     return count_words(number)
+
+
+@register.filter
+def counted(number: int | None, nouns: str) -> str:
+    """`{{ 1|counted:"row" }}` is "1 row", `{{ 12|counted:"row has,rows have" }}` is "12 rows have"."""
+    if number is None:
+        return UNKNOWN
+    one, _, several = nouns.partition(",")
+    return counted_words(number, one, several)
 
 
 @register.filter
