@@ -183,19 +183,21 @@ def _baseline(facts: Facts) -> Turn | None:
         return _wait("Prompt", job, "Then you read whether fine-tuning is worth it at all.")
     return Turn("Prompt", f"{facts.snapshot} is approved. Try the prompt first.",
                 "It is what any training has to beat, on the same held-out rows; often it is enough.",
-                Action("Run the baseline", reverse("training:baseline", args=[facts.snapshot.pk]), "b", is_post=True))
+                Action("Try the prompt first", reverse("training:baseline", args=[facts.snapshot.pk]), "b",
+                       is_post=True))
 
 
 def _decide(facts: Facts) -> Turn | None:
     verdict = facts.verdict
     if facts.lora or not verdict:
         return None
-    read = Action("Read the evidence", facts.comparison_url, "e")
+    read = Action("Read the comparison", facts.comparison_url, "e")
     if verdict.outcome == Verdict.Outcome.prompt_ok:
         return Turn("Prompt", verdict.words, verdict.step, read, is_end=True)
     if facts.may("train"):
         return Turn("Train", verdict.words, verdict.step,
-                    Action("Train an adapter", reverse("training:train", args=[verdict.snapshot_id]), "t"), read)
+                    Action("Train a LoRA adapter", reverse("training:train", args=[verdict.snapshot_id]), "t"),
+                    read)
     return Turn("Train", verdict.words, f"{verdict.step} An admin starts the training.", read)
 
 
@@ -204,12 +206,13 @@ def _train(facts: Facts) -> Turn | None:
     assert lora
     if facts.lora_evaluation:
         return None
+    url = reverse("training:run", args=[lora.pk])
     if job := facts.running("train", "evaluate"):
-        return _wait("Train", job, "Then adapter and prompt are compared on the same held-out rows.")
-    url = reverse("jobs:job", args=[lora.job_id])
+        return Turn("Train", f"{job.title}: nothing to do until it ends.",
+                    "Then adapter and prompt are compared on the same held-out rows.", Action("Watch the run", url))
     if lora.job.state in (Job.State.failed, Job.State.cancelled):
         return Turn("Train", f"The training {'failed' if lora.job.state == Job.State.failed else 'was cancelled'}.",
-                    lora.job.error or "It goes on from its last checkpoint.", Action("See the job", url, "j"))
+                    lora.job.error or "It goes on from its last checkpoint.", Action("Open the run", url, "o"))
     return Turn("Train", "The adapter has not been judged on the held-out rows.", "",
                 Action("See the runs", facts.url("training:run-list"), "e"))
 

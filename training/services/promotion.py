@@ -6,7 +6,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from projects.errors import UserError
-from projects.models import Project
+from projects.models import AuditEvent, Project
 from projects.services import audit
 from training.models import Adapter, Evaluation, GeneralCheck, Verdict
 from training.services.comparison import lower_bound
@@ -84,6 +84,15 @@ def promote(adapter: Adapter, *, by: User, override_reason: str = "") -> Adapter
                                            "override": override_reason.strip()})
     adapter.refresh_from_db()
     return adapter
+
+
+def former_champion(adapter: Adapter) -> Adapter | None:
+    """The retired adapter that was champion last before this one, None for an adapter that is no champion."""
+    if adapter.stage != Adapter.Stage.champion:
+        return None
+    retired = {one.pk: one for one in Adapter.objects.filter(project=adapter.project_id, stage=Adapter.Stage.retired)}
+    told = AuditEvent.objects.filter(project=adapter.project_id, what__in=("promote", "roll_back")).order_by("-pk")
+    return next((retired[event.detail["adapter"]] for event in told if event.detail["adapter"] in retired), None)
 
 
 @transaction.atomic

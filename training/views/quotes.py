@@ -96,5 +96,5 @@ def run_raise_cap(request: Request, run: Run) -> HttpResponse:
 @require_POST
 def run_keep_best(request: Request, run: Run) -> HttpResponse:
     keep_best(run, by=request.user)
-    messages.success(request, "The best epoch so far becomes the adapter.")
+    messages.success(request, "The best pass so far becomes the adapter.")
     return redirect("training:run", run.pk)
