@@ -12,7 +12,7 @@ from curation.models import Approval, ApprovalRequest, Snapshot
 from goldpan.path.facts import Facts
 from jobs.models import Job
 from labeling.services.batches import MIN_HELD_OUT_LABELS
-from projects.wording import ago_words, count_words, duration_words
+from projects.wording import ago_words, count_words, counted, duration_words
 from training.models import Adapter, Verdict
 from training.services.baseline import training_obstacle
 
@@ -58,8 +58,8 @@ def _import(facts: Facts) -> Turn | None:
     if job := facts.running("import"):
         return _wait("Import", job, "Then the examples can be labelled.")
     if upload := facts.checked_upload:
-        bad = f", {count_words(upload.n_bad)} are not" if upload.n_bad else ""
-        return Turn("Import", f"{upload.name} is checked: {count_words(upload.n_good)} rows are good{bad}.",
+        bad = f", {counted(upload.n_bad, 'is', 'are')} not" if upload.n_bad else ""
+        return Turn("Import", f"{upload.name} is checked: {counted(upload.n_good, 'row is', 'rows are')} good{bad}.",
                     "Nothing is imported yet.",
                     Action("Look and import", reverse("labeling:upload", args=[upload.pk]), "i"))
     return Turn("Import", "Bring the texts that should be labelled.",
@@ -82,7 +82,7 @@ def _label(facts: Facts) -> Turn | None:
                     "Answers arrive by themselves; fetching them now does no harm.",
                     Action("See the labelling", facts.url("labeling:board"), "l"),
                     Action("Ask for more", facts.url("labeling:example-list", "?asked=no")))
-    return Turn("Label", f"{count_words(facts.n_examples)} examples, and none is labelled yet.",
+    return Turn("Label", f"{counted(facts.n_examples, 'example')}, and none is labelled yet.",
                 "Ask people to label them, or import labels that exist already.",
                 Action("Choose what to ask for", facts.url("labeling:example-list", "?asked=no"), "p"),
                 Action("Import labels", facts.url("labeling:import")))
@@ -111,7 +111,7 @@ def _review(facts: Facts) -> Turn | None:
             f"{duration_words(60 * max(1, round(n * facts.seconds_per_decision / 60)))}."
             if facts.seconds_per_decision else "The worst come first, with a suggestion and the reasons for each.")
     return Turn("Review", f"{count_words(n)} of {count_words(n_all)} {what} look wrong.", pace,
-                Action(f"Review {count_words(n)} example{'' if n == 1 else 's'}", facts.url("curation:review"), "r"),
+                Action(f"Review {counted(n, 'example')}", facts.url("curation:review"), "r"),
                 Action("Why these?", facts.url("curation:quality")))
 
 

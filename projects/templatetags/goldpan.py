@@ -220,6 +220,12 @@ def interval(e: Estimate | None, unit: str = "percent") -> str:
 
 
 @register.filter
+def ends(e: Estimate) -> str:
+    """The interval's ends alone, "80.8 to 91.3 %", for a cell beside which stand its figure and n."""
+    return f"{percent_words(e.low).removesuffix(f'{wording.THIN}%')} to {percent_words(e.high)}"
+
+
+@register.filter
 def duration(seconds: float | timedelta | None) -> str:
     return duration_words(seconds.total_seconds() if isinstance(seconds, timedelta) else seconds)
 
