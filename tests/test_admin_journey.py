@@ -34,7 +34,7 @@ labels = ["negative", "neutral", "positive"]
 project = create_project(name="Moods", labels=[{"name": name} for name in labels], instructions="Say the mood.",
                          target_metric="accuracy", target_value=0.8, created_by=alice, split_salt="journey")
 add_member(project, bob, "curator", by=alice)
-machine = add_price({"kind": "machine", "name": "The machine under the desk", "currency": "EUR", "per_hour": 36.0,
+machine = add_price({"kind": "machine", "name": "The machine under the desk", "currency": "USD", "per_hour": 36.0,
                      "since": date(2026, 11, 1), "source": "bill"}, by=alice)
 save_economics(project, {"machine": machine}, by=alice)
 request_approval(frozen_snapshot(project, maker=bob), by=bob, note="Ready.")
@@ -163,7 +163,8 @@ def walk(page: Page, goldpan: Installation) -> None:
 
     # What it takes, before it is taken
     press(page, "Make a quote")
-    reads(page, re.compile(r"It takes about .+ on this machine \(.+ to .+\) and 1\.2 GB of memory, and costs .+ EUR"),
+    reads(page, re.compile(r"It takes about .+ on this machine \(.+ to .+\) and 1\.2 GB of memory"),
+          re.compile("and costs about .+ USD"),
           re.compile(r"it stops after .+, and what it has learned by then is kept"))
     press(page, "Start the training")
 
@@ -184,7 +185,7 @@ def walk(page: Page, goldpan: Installation) -> None:
     follow(page, "Home")
     reads(page, "Adapter 1 is the champion.")
 
-    # Another round by a quicker recipe, which becomes champion; then she takes that back
+    # Another round by a quicker recipe: too few rows to prove it no worse, promoted with a reason, and taken back
     follow(page, "Read the comparison")
     follow(page, "Train again")
     page.get_by_label(re.compile("Quick:")).check()
@@ -193,7 +194,10 @@ def walk(page: Page, goldpan: Installation) -> None:
     press(page, "Start the training")
     reads(page, "LoRA: 95.0 % right.")
     follow(page, "Read the comparison")
-    press(page, "Promote this adapter")
+    follow(page, "Why it is not promoted")
+    reads(page, "Adapter 2: not promoted.", "It may be worse than the champion by")
+    page.get_by_label("Why promote it all the same?").fill("It is half as large.")
+    press(page, "Promote all the same")
     reads(page, "Adapter 2: the champion.")
     follow(page, "Go back to Adapter 1")
     page.get_by_label("Why should it be the champion again?").fill("Its answers are read by an older parser.")

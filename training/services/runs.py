@@ -149,7 +149,7 @@ def gate_objection(snapshot: Snapshot) -> str:
     """Why training on this snapshot needs a written reason, in words; "" if the gate has nothing against it."""
     verdict = Verdict.objects.filter(snapshot=snapshot).first()
     if verdict is None:
-        return f"No prompt has been tried on {snapshot} yet. Run the baseline first: it is what training has to beat."
+        return f"No prompt has been tried on {snapshot} yet. Try the prompt first: it is what training has to beat."
     if verdict.outcome == Verdict.Outcome.prompt_ok:
         return f"{verdict.words} Training would cost and could hardly gain."
     weighing = latest_weighing(verdict)
