@@ -90,7 +90,7 @@ def scale_svg(axis: Axis, text: Callable[[float], str], *, target: float | None 
     values = ticks(axis)
     if target is not None:
         span = axis[1] - axis[0]
-        values = sorted([*(v for v in values if abs(v - target) > 0.11 * span), target])
+        values = sorted([*(v for v in values if abs(v - target) > 0.25 * span), target])
     parts = [_tick_text(value, axis, text(value), y=12, kind="target" if value == target else "") for value in values]
     return f'<svg class="scale" width="100%" height="16" aria-hidden="true">{"".join(parts)}</svg>'
 

@@ -104,6 +104,12 @@ def duration_words(seconds: float | None) -> str:
     return _two(whole, _DAY, "d", _HOUR, "h")
 
 
+def about_words(seconds: float | None) -> str:
+    """A forecast of a time span as duration_words, but from ten minutes on in whole minutes: "50 min"."""
+    is_long = seconds is not None and is_known(seconds) and seconds >= 10 * _MINUTE
+    return duration_words(_MINUTE * round(seconds / _MINUTE) if is_long and seconds is not None else seconds)
+
+
 def ago_words(at: datetime | None, now: datetime) -> str:
     """How long before `now` something was: "2 minutes ago", from a month on the day "3 May 2026".
 

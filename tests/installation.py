@@ -80,10 +80,14 @@ class Installation:
         """Start lines of the Procfile, each in a process group of its own, its output in <data>/<name>.log."""
         commands = parse_procfile((ROOT / "Procfile").read_text()).processes
         for name in names:
-            with (self.data / f"{name}.log").open("ab") as log:
-                self.processes[name] = subprocess.Popen(
-                    f"exec {commands[name]}", shell=True, cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL,
-                    stdout=log, stderr=log, start_new_session=True)
+            self.start_command(name, commands[name])
+
+    def start_command(self, name: str, command: str) -> None:
+        """Start a command of the shell in the place of that line of the Procfile."""
+        with (self.data / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                f"exec {command}", shell=True, cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log, start_new_session=True)
 
     def wait_for_web(self) -> None:
         for _ in range(300):

@@ -12,7 +12,7 @@ from curation.models import Approval, ApprovalRequest, Snapshot
 from goldpan.path.facts import Facts
 from jobs.models import Job
 from labeling.services.batches import MIN_HELD_OUT_LABELS
-from projects.wording import ago_words, count_words, duration_words
+from projects.wording import ago_words, count_words, counted, duration_words
 from training.models import Adapter, Verdict
 from training.services.baseline import training_obstacle
 
@@ -58,8 +58,8 @@ def _import(facts: Facts) -> Turn | None:
     if job := facts.running("import"):
         return _wait("Import", job, "Then the examples can be labelled.")
     if upload := facts.checked_upload:
-        bad = f", {count_words(upload.n_bad)} are not" if upload.n_bad else ""
-        return Turn("Import", f"{upload.name} is checked: {count_words(upload.n_good)} rows are good{bad}.",
+        bad = f", {counted(upload.n_bad, 'is', 'are')} not" if upload.n_bad else ""
+        return Turn("Import", f"{upload.name} is checked: {counted(upload.n_good, 'row is', 'rows are')} good{bad}.",
                     "Nothing is imported yet.",
                     Action("Look and import", reverse("labeling:upload", args=[upload.pk]), "i"))
     return Turn("Import", "Bring the texts that should be labelled.",
@@ -82,7 +82,7 @@ def _label(facts: Facts) -> Turn | None:
                     "Answers arrive by themselves; fetching them now does no harm.",
                     Action("See the labelling", facts.url("labeling:board"), "l"),
                     Action("Ask for more", facts.url("labeling:example-list", "?asked=no")))
-    return Turn("Label", f"{count_words(facts.n_examples)} examples, and none is labelled yet.",
+    return Turn("Label", f"{counted(facts.n_examples, 'example')}, and none is labelled yet.",
                 "Ask people to label them, or import labels that exist already.",
                 Action("Choose what to ask for", facts.url("labeling:example-list", "?asked=no"), "p"),
                 Action("Import labels", facts.url("labeling:import")))
@@ -111,7 +111,7 @@ def _review(facts: Facts) -> Turn | None:
             f"{duration_words(60 * max(1, round(n * facts.seconds_per_decision / 60)))}."
             if facts.seconds_per_decision else "The worst come first, with a suggestion and the reasons for each.")
     return Turn("Review", f"{count_words(n)} of {count_words(n_all)} {what} look wrong.", pace,
-                Action(f"Review {count_words(n)} example{'' if n == 1 else 's'}", facts.url("curation:review"), "r"),
+                Action(f"Review {counted(n, 'example')}", facts.url("curation:review"), "r"),
                 Action("Why these?", facts.url("curation:quality")))
 
 
@@ -183,19 +183,21 @@ def _baseline(facts: Facts) -> Turn | None:
         return _wait("Prompt", job, "Then you read whether fine-tuning is worth it at all.")
     return Turn("Prompt", f"{facts.snapshot} is approved. Try the prompt first.",
                 "It is what any training has to beat, on the same held-out rows; often it is enough.",
-                Action("Run the baseline", reverse("training:baseline", args=[facts.snapshot.pk]), "b", is_post=True))
+                Action("Try the prompt first", reverse("training:baseline", args=[facts.snapshot.pk]), "b",
+                       is_post=True))
 
 
 def _decide(facts: Facts) -> Turn | None:
     verdict = facts.verdict
     if facts.lora or not verdict:
         return None
-    read = Action("Read the evidence", facts.comparison_url, "e")
+    read = Action("Read the comparison", facts.comparison_url, "e")
     if verdict.outcome == Verdict.Outcome.prompt_ok:
         return Turn("Prompt", verdict.words, verdict.step, read, is_end=True)
     if facts.may("train"):
         return Turn("Train", verdict.words, verdict.step,
-                    Action("Train an adapter", reverse("training:train", args=[verdict.snapshot_id]), "t"), read)
+                    Action("Train a LoRA adapter", reverse("training:train", args=[verdict.snapshot_id]), "t"),
+                    read)
     return Turn("Train", verdict.words, f"{verdict.step} An admin starts the training.", read)
 
 
@@ -204,12 +206,13 @@ def _train(facts: Facts) -> Turn | None:
     assert lora
     if facts.lora_evaluation:
         return None
+    url = reverse("training:run", args=[lora.pk])
     if job := facts.running("train", "evaluate"):
-        return _wait("Train", job, "Then adapter and prompt are compared on the same held-out rows.")
-    url = reverse("jobs:job", args=[lora.job_id])
+        return Turn("Train", f"{job.title}: nothing to do until it ends.",
+                    "Then adapter and prompt are compared on the same held-out rows.", Action("Watch the run", url))
     if lora.job.state in (Job.State.failed, Job.State.cancelled):
         return Turn("Train", f"The training {'failed' if lora.job.state == Job.State.failed else 'was cancelled'}.",
-                    lora.job.error or "It goes on from its last checkpoint.", Action("See the job", url, "j"))
+                    lora.job.error or "It goes on from its last checkpoint.", Action("Open the run", url, "o"))
     return Turn("Train", "The adapter has not been judged on the held-out rows.", "",
                 Action("See the runs", facts.url("training:run-list"), "e"))
 

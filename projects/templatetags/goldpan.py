@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
+from projects import wording
 from projects.charts import Chart
 from projects.drawing import Axis, Series, axis_for, bar_svg, estimate_svg, histogram_svg, line_svg, scale_svg
 from projects.models import Project, Role
@@ -164,7 +165,8 @@ def loss_chart(points: Sequence[Mapping[str, Any]], metric: str = "dev_accuracy"
         "losses": mark_safe(line_svg(losses, label=_loss_words(losses), x_name="step")) if losses else "",  # noqa: S308
         "scores": mark_safe(line_svg([score], label=_loss_words([score]), x_name="step", height=90,  # noqa: S308
                                      y_text=lambda v: percent_words(v, 0), value_text=percent_words)
-                            ) if score.points else "",
+                            ) if len(score.points) > 1 else "",
+        "one_score": score.points[0] if len(score.points) == 1 else None,
         "metric": metric_name,
         "words": _loss_words(losses) if losses else "",
         "rows": [(point["step"], point.get("dev_loss"), point.get(metric)) for point in points
@@ -178,8 +180,9 @@ def _series(points: Sequence[Mapping[str, Any]], name: str, key: str) -> Series:
 
 def _loss_words(losses: Sequence[Series]) -> str:
     """The lines in a sentence: "training from 2.31 to 0.41, dev from 2.30 to 0.52 over 120 steps"."""
-    lines = [f"{one.name} from {number_words(one.points[0][1])} to {number_words(one.points[-1][1])}" for one in losses]
-    return f"{', '.join(lines)} over {count_words(int(max(one.points[-1][0] for one in losses)))} steps"
+    lines = [f"{one.name} from {number_words(one.points[0][1])} to {number_words(one.points[-1][1])}"
+             if len(one.points) > 1 else f"{one.name} {number_words(one.points[0][1])}" for one in losses]
+    return f"{', '.join(lines)} over {wording.counted(int(max(one.points[-1][0] for one in losses)), 'step')}"
 
 
 @register.filter
@@ -203,8 +206,23 @@ def count(number: int | None) -> str:
 
 
 @register.filter
+def counted(number: int | None, nouns: str) -> str:
+    """`{{ 1|counted:"row" }}` is "1 row", `{{ 12|counted:"row has,rows have" }}` is "12 rows have"."""
+    if number is None:
+        return UNKNOWN
+    one, _, several = nouns.partition(",")
+    return wording.counted(number, one, several)
+
+
+@register.filter
 def interval(e: Estimate | None, unit: str = "percent") -> str:
     return interval_words(e, unit)
+
+
+@register.filter
+def ends(e: Estimate) -> str:
+    """The interval's ends alone, "80.8 to 91.3 %", for a cell beside which stand its figure and n."""
+    return f"{percent_words(e.low).removesuffix(f'{wording.THIN}%')} to {percent_words(e.high)}"
 
 
 @register.filter

@@ -326,7 +326,7 @@ def test_an_erased_example_leaves_no_word_and_everything_goes_on(snapshot, alice
 def test_prompts_can_be_tried_and_adapters_trained_for_every_type(snapshot, alice):
     approve_snapshot(snapshot, sha256=snapshot.sha256, approver=alice)
     assert start_baseline(snapshot, by=alice, wake=False)
-    with pytest.raises(UserError, match="Run the baseline first"):
+    with pytest.raises(UserError, match="Try the prompt first"):
         start_training(snapshot, by=alice)
 
 

@@ -122,3 +122,15 @@ def test_an_ended_job_asks_no_more():
 @pytest.mark.parametrize("page", ["400.html", "403.html", "403_csrf.html", "404.html", "429.html", "500.html"])
 def test_an_error_page_is_drawn_without_a_request_and_says_what_to_do(page):
     assert 'class="lead-line" data-error>' in render_to_string(page)
+
+
+def test_a_noun_follows_its_number():
+    assert render('{{ one|counted:"row" }}, {{ many|counted:"row has,rows have" }}, {{ none|counted:"row" }}', one=1,
+                  many=1200, none=None) == "1 row, 1,200 rows have, —"
+
+
+def test_of_a_single_scored_pass_the_figure_is_said_and_not_drawn():
+    html = render("{% loss_chart points %}", points=[
+        {"step": 1, "loss": 2.5}, {"step": 2, "loss": 1.25}, {"step": 2, "dev_accuracy": 0.875, "dev_loss": 1.5}])
+    assert "training from 2.50 to 1.25, dev 1.50 over 2 steps" in html and html.count('class="chart"') == 1
+    assert "87.5 %" in html and "after step 2" in html

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from projects.wording import (
+    about_words,
     ago_words,
     count_words,
     counted,
@@ -103,3 +104,9 @@ def test_a_joiner_between_latin_letters_is_named():
 def test_a_count_and_its_noun_agree():
     assert [counted(n, "row") for n in (0, 1, 2, 4200)] == ["0 rows", "1 row", "2 rows", "4,200 rows"]
     assert counted(1, "has", "have") == "1 has" and counted(3, "entry", "entries") == "3 entries"
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(59, "59 s"), (200, "3 min 20 s"), (3008, "50 min"), (3590, "1 h"),
+                                                (4100, "1 h 8 min"), (None, "—")])
+def test_a_forecast_has_no_seconds_beside_many_minutes(seconds, words):
+    assert about_words(seconds).replace("\u202f", " ") == words

@@ -9,7 +9,7 @@ from curation.encoder import embed_file
 from curation.models import Snapshot
 from jobs.progress import Progress
 from projects.models import Project
-from tests.training.story import FakeModel, approved_snapshot, start_quoted
+from tests.training.story import MODEL_DOORS, FakeModel, approved_snapshot, start_quoted
 from tests.training.tiny_model import write_tiny_model
 from training.models import Adapter, Run
 from training.services.baseline import start_baseline
@@ -24,12 +24,8 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def model(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
     """What answers instead of a model's subprocess; tell it where to err before it is asked."""
     fake = FakeModel()
-    monkeypatch.setattr("training.services.scoring.run_child", fake)
-    monkeypatch.setattr("training.arms.run_child", fake)
-    monkeypatch.setattr("training.services.general.run_child", fake)
-    monkeypatch.setattr("training.services.exports.run_child", fake)
-    monkeypatch.setattr("training.services.executors.run_child", fake)
-    monkeypatch.setattr("training.services.quotes.run_child", fake)
+    for door in MODEL_DOORS:
+        monkeypatch.setattr(door, fake)
     monkeypatch.setattr("curation.services.embeddings.run_child", encode_here)
     return fake
 

@@ -28,6 +28,8 @@ from training.services.runs import start_training
 
 WORDS = {"negative": "awful", "neutral": "ordinary", "positive": "lovely"}
 N_POOL, N_DEV, N_TEST = 30, 9, 60
+MODEL_DOORS = [f"training.{module}.run_child" for module in (  # where a model's subprocess is started
+    "services.scoring", "arms", "services.general", "services.exports", "services.executors", "services.quotes")]
 
 
 def frozen_snapshot(project: Project, *, maker: User) -> Snapshot:

@@ -117,6 +117,8 @@ def test_an_earlier_champion_comes_back_in_one_step(judged, alice, bob, client_o
     assert client.post(url, {"reason": "No."}).status_code == 400, "the champion cannot come back"
     promote(client, second)
     assert f"Roll back to {first}" in page(client, first) and "Roll back to" not in page(client_of(bob), first)
+    assert "was the champion." in page(client, first) and "all the same" not in page(client, first)
+    assert f'href="{reverse("training:adapter", args=[first.pk])}">Go back to {first}' in page(client, second)
     assert client.post(url, {"reason": " "}).status_code == 422 and client_of(bob).post(url).status_code == 403
     assert client.post(url, {"reason": "It is slow."}).status_code == 302
     assert (stage(first), stage(second)) == (Stage.champion, Stage.retired)

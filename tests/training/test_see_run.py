@@ -64,7 +64,7 @@ def test_a_waiting_run_says_that_nothing_is_logged(judged, alice, client_of):
 def test_a_finished_run_shows_receipt_evaluation_and_adapter(adapter, bob, client_of):
     html = page(client_of(bob), adapter.run)
     assert "LoRA: 95.0\u202f% right." in html and "n = 60" in html and "57 of 60" in html
-    for words in ("1\u202fmin, 2 steps", "4,321", "1,234 MB", "30 trained on, 0 refused"):
+    for words in ("1\u202fmin, 2 steps", "4,321", "1.2\u202fGB", "30 trained on, 0 refused"):
         assert words in html
     assert reverse("training:adapter", args=[adapter.pk]) in html
     assert reverse("training:flips", args=[adapter.run_id]) in html

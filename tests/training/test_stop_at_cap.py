@@ -31,7 +31,7 @@ def test_a_run_stops_at_its_cap_in_words(stopped, alice, client_of):
     assert receipt.seconds == 60 and not receipt.is_whole and receipt.quote == stopped.caps.get().quote
     assert [notice.event for notice in Notice.objects.order_by("-pk")][:2] == ["run.stopped_at_cap", "quote.ready"]
     html = page(client_of(alice), stopped)
-    assert "stopped at its cap." in html and "Keep the best epoch so far" in html and "Go on up to this cap" in html
+    assert "stopped at its cap." in html and "Keep the best pass so far" in html and "Go on up to this cap" in html
     assert "says nothing about the quote" in html
 
 
@@ -73,10 +73,10 @@ def test_without_a_scored_epoch_there_is_nothing_to_keep(judged, alice, model, r
     run = start_quoted(judged, by=alice, cap_seconds=60)
     run_jobs()
     run.job.refresh_from_db()
-    assert "No epoch was scored by then" in run.job.error
+    assert "No pass over the rows was finished by then" in run.job.error
     with pytest.raises(UserError, match="nothing to choose"):
         keep_best(run, by=alice)
-    assert "Keep the best epoch so far" not in page(client_of(alice), run)
+    assert "Keep the best pass so far" not in page(client_of(alice), run)
 
 
 def test_a_run_that_is_under_way_or_done_has_no_cap_to_raise(adapter, alice):

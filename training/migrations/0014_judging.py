@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('jobs', '0001_initial'),
         ('labeling', '0007_desks_are_read_from_their_cursor'),
-        ('training', '0012_evaluations'),
+        ("training", "0013_full_fine_tuning"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

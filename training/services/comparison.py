@@ -330,7 +330,7 @@ def _words(snapshot: Snapshot, verdict: Verdict | None, rivals: list[Rival], lor
            win: Win | None) -> tuple[str, str]:
     prompt = next((rival for rival in rivals if rival.is_best_prompt), None)
     if verdict is None or prompt is None:
-        return "No prompt has been tried yet.", "Run the baseline: it is what any training has to beat."
+        return "No prompt has been tried yet.", "Try the prompt first: it is what any training has to beat."
     if lora is None or lora.against_prompt is None:
         return verdict.advice_words + ".", f"{verdict.all_words} {verdict.step}"
     if win is not None:

@@ -43,7 +43,13 @@ class Differences:
 
     @property
     def differing(self) -> list[SettingLine]:
-        return [line for line in self.settings if line.differs]
+        """Of the settings that both runs have."""
+        return [line for line in self.settings if line.differs and None not in (line.first, line.second)]
+
+    @property
+    def only_one(self) -> list[SettingLine]:
+        """The settings that one of the two has no use for, as ranks in a prompt."""
+        return [line for line in self.settings if line.differs and None in (line.first, line.second)]
 
     @property
     def same(self) -> list[SettingLine]:

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.urls import reverse
 
 from projects.errors import UserError
-from projects.models import Project
+from projects.models import AuditEvent, Project
 from projects.services import audit, notify
 from training.models import Adapter, Evaluation, GeneralCheck, Verdict
 from training.services.comparison import lower_bound
@@ -41,7 +41,7 @@ def standing(adapter: Adapter) -> Standing:
         return Standing(False, ["It has not been evaluated on the test rows yet."])
     verdict = Verdict.objects.filter(snapshot=adapter.run.snapshot).first()
     if verdict is None:
-        return Standing(False, ["There is no prompt baseline on these test rows to compare it with. Run the baseline."])
+        return Standing(False, ["No prompt has been tried on these test rows to compare with. Try the prompt first."])
     prompt = Evaluation.objects.select_related("snapshot__project").get(run=verdict.best_prompt, split="test")
     slices = compare_on_slices(prompt, mine)
     champion = Adapter.objects.filter(project=adapter.project).champion()
@@ -97,6 +97,15 @@ def promote(adapter: Adapter, *, by: User, override_reason: str = "") -> Adapter
            link=reverse("training:adapter", args=[adapter.pk]))
     adapter.refresh_from_db()
     return adapter
+
+
+def former_champion(adapter: Adapter) -> Adapter | None:
+    """The retired adapter that was champion last before this one, None for an adapter that is no champion."""
+    if adapter.stage != Adapter.Stage.champion:
+        return None
+    retired = {one.pk: one for one in Adapter.objects.filter(project=adapter.project_id, stage=Adapter.Stage.retired)}
+    told = AuditEvent.objects.filter(project=adapter.project_id, what__in=("promote", "roll_back")).order_by("-pk")
+    return next((retired[event.detail["adapter"]] for event in told if event.detail["adapter"] in retired), None)
 
 
 @transaction.atomic

@@ -20,7 +20,7 @@ from jobs.progress import Progress
 from jobs.services import completing, enqueue, work_folder
 from projects.errors import UserError
 from projects.services import audit, notify
-from projects.wording import duration_words
+from projects.wording import about_words, duration_words
 from training.config import config_from_json
 from training.economics import money_words
 from training.memory import memory_words
@@ -150,8 +150,8 @@ def quote_words(found: Estimate, money: float | None, currency: str) -> list[str
     """Two sentences: what it takes, and what stops it."""
     costs = (f", and costs about {money_words(money, currency)}" if money is not None else
              "; what an hour of this machine costs is not said, so no money is told")
-    return [f"It takes about {duration_words(found.seconds)} on this machine ({duration_words(found.low)} to "
-            f"{duration_words(found.high)}) and {memory_words(found.peak_mb)} of memory{costs}.",
+    return [f"It takes about {about_words(found.seconds)} on this machine ({about_words(found.low)} to "
+            f"{about_words(found.high)}) and {memory_words(found.peak_mb)} of memory{costs}.",
             f"Whatever happens, it stops after {duration_words(found.cap_seconds)}, and what it has learned by then is "
             "kept."]
 
@@ -185,7 +185,7 @@ def recipe_lines(snapshot: Snapshot, quote: Quote | None) -> list[RecipeLine]:
         if quote is None or tried is None:
             return ""
         other = replace(tried, **recipe.config_for(tried.method))
-        return f"about {duration_words(seconds_of_another(quote.trial, tried, other))}"
+        return f"about {about_words(seconds_of_another(quote.trial, tried, other))}"
 
     return [RecipeLine(recipe, takes(recipe)) for recipe in recipes(snapshot.counts["train"])]
 

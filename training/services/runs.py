@@ -127,7 +127,7 @@ def keep_best(run: Run, *, by: User) -> Job:
     Raises UserError if it has not stopped at its cap, or no epoch has been scored by then.
     """
     if not _stopped(run).found["n_epochs"]:
-        raise UserError(f"{run} stopped before its first epoch was scored on dev, so there is nothing to choose. Let "
+        raise UserError(f"{run} stopped before its first pass was scored on dev, so there is nothing to choose. Let "
                         "it go on with a higher cap.")
     with transaction.atomic():
         job = retry(run.job)
@@ -155,7 +155,7 @@ def gate_objection(snapshot: Snapshot) -> str:
     """Why training on this snapshot needs a written reason, in words; "" if the gate has nothing against it."""
     verdict = Verdict.objects.filter(snapshot=snapshot).first()
     if verdict is None:
-        return f"No prompt has been tried on {snapshot} yet. Run the baseline first: it is what training has to beat."
+        return f"No prompt has been tried on {snapshot} yet. Try the prompt first: it is what training has to beat."
     if verdict.outcome == Verdict.Outcome.prompt_ok:
         return f"{verdict.words} Training would cost and could hardly gain."
     weighing = latest_weighing(verdict)
@@ -210,10 +210,10 @@ def _cap_words(run: Run, found: dict[str, Any]) -> str:
     cap = run.caps.first()
     assert cap is not None, "a run that stopped at its cap has one"
     if n := found["n_epochs"]:
-        best = (f"The best of {n} scored epochs" if n > 1 else "The one epoch that was scored") + (
+        best = (f"The best of {n} scored passes" if n > 1 else "The one pass that was scored") + (
             f" {_dev_words(run, found)} on dev: an admin can keep it, or let the run go on with a higher cap.")
     else:
-        best = "No epoch was scored by then; an admin can let it go on with a higher cap."
+        best = "No pass over the rows was finished by then; an admin can let it go on with a higher cap."
     return (f"Stopped at its cap of {duration_words(cap.seconds)}, after step {found['steps']:,} of "
             f"{found['n_steps']:,}. Nothing is lost. {best}")
 

@@ -22,13 +22,14 @@ from training.services.runs import gate_objection, keep_best, raise_cap, start_t
 @require_http_methods(["GET", "POST"])
 def training_start(request: Request, snapshot: Snapshot) -> HttpResponse:
     """What a training takes, may bring and what stops it; its start, by the quote that is shown."""
+    job = _quote_job(snapshot)  # before its quote: if it ends in between, the page still follows it
     objection, quote = gate_objection(snapshot), _quote_shown(request, snapshot)
     form = StartForm(request.POST if request.method == "POST" else None, needs_reason=bool(objection), quote=quote)
     if request.method == "POST" and form.is_valid():
         run = start_training(snapshot, by=request.user, config=quote.config["training"] if quote else None,
                              **form.asked)
         return redirect("training:run", run.pk)
-    return _training_page(request, snapshot, quote, objection, form=form)
+    return _training_page(request, snapshot, quote, objection, form=form, job=job)
 
 
 @on(Snapshot, "train")
@@ -59,11 +60,15 @@ def _quote_shown(request: Request, snapshot: Snapshot) -> Quote | None:
     return get_object_or_404(quotes, pk=named) if named.isdecimal() else quotes.first()
 
 
+def _quote_job(snapshot: Snapshot) -> Job | None:
+    return Job.objects.filter(project=snapshot.project, kind="quote", params__snapshot=snapshot.pk).first()
+
+
 def _training_page(request: Request, snapshot: Snapshot, quote: Quote | None, objection: str, *,
                    form: StartForm | None = None, knobs: TrainingForm | None = None,
-                   elsewhere: ElsewhereForm | None = None) -> HttpResponse:
+                   elsewhere: ElsewhereForm | None = None, job: Job | None = None) -> HttpResponse:
     found, checks = compare(snapshot), checks_of(snapshot, quote)
-    job = Job.objects.filter(project=snapshot.project, kind="quote", params__snapshot=snapshot.pk).first()
+    job = job or _quote_job(snapshot)
     is_bound = any(one is not None and one.is_bound for one in (form, knobs, elsewhere))
     initial, lines = quote.config["training"] if quote else {}, recipe_lines(snapshot, quote)
     method = initial.get("method", "lora")
@@ -100,5 +105,5 @@ def run_raise_cap(request: Request, run: Run) -> HttpResponse:
 @require_POST
 def run_keep_best(request: Request, run: Run) -> HttpResponse:
     keep_best(run, by=request.user)
-    messages.success(request, "The best epoch so far becomes the adapter.")
+    messages.success(request, "The best pass so far becomes the adapter.")
     return redirect("training:run", run.pk)

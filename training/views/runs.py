@@ -14,6 +14,7 @@ from projects.errors import UserError
 from projects.models import Project
 from projects.rights import on
 from projects.views import Request
+from projects.wording import count_words
 from stats.intervals import Interval
 from training.config import METHODS
 from training.findings import curve_findings, why_failed
@@ -111,7 +112,8 @@ def _settings_of(run: Run) -> list[tuple[str, Any]]:
                  usage.get("n_uncounted") or None, "Cost on dev, by the price of tokens": usage.get("cost"),
              "Longest answer, in tokens": config.get("max_new_tokens"), "Answers cut off on dev": config.get("n_cut"),
              "Seed": run.seed}
-    return [(name, value) for name, value in named.items() if value is not None]
+    return [(name, count_words(value) if isinstance(value, int) else value)
+            for name, value in named.items() if value is not None]
 
 
 def _samples(judged: Judged | None) -> list[tuple[str, list[Sample]]]:
