@@ -1,0 +1,15 @@
+"""What training keeps, by subject; Django finds every model here."""
+
+from training.models.adapters import Adapter, AdapterQuerySet, GeneralCheck, MergedExport
+from training.models.arms import ArmResult, ArmTraining, ArmVerdict
+from training.models.evaluations import CriticalSlices, Evaluation, TestLook
+from training.models.money import Cap, Price, ProjectEconomics, Quote, Receipt
+from training.models.prompts import CachedAnswer, PromptVersion
+from training.models.runs import Run, RunQuerySet, Submission
+from training.models.verdicts import Verdict, Weighing
+
+__all__ = [
+    "Adapter", "AdapterQuerySet", "ArmResult", "ArmTraining", "ArmVerdict", "CachedAnswer", "Cap", "CriticalSlices",
+    "Evaluation", "GeneralCheck", "MergedExport", "Price", "ProjectEconomics", "PromptVersion", "Quote", "Receipt",
+    "Run", "RunQuerySet", "Submission", "TestLook", "Verdict", "Weighing"
+]
