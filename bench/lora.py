@@ -39,8 +39,11 @@ import numpy as np
 
 from goldpan.demo_data import LABELS, SDIST, read_tweets, truth_of
 from training import encoding, language_model, prompts
+from training.config import TrainingConfig
 from training.encoding import EncodedRow
-from training.finetune import KEPT, METRICS, TrainingConfig, pack, shared_length, train
+from training.finetune import train
+from training.packing import pack, shared_length
+from training.run_log import KEPT, METRICS
 
 MODEL, TWEETS = Path("var/models/smollm2-135m-instruct"), Path("var/downloads") / SDIST
 THREADS = int(os.environ.get("GOLDPAN_THREADS", "1"))

@@ -15,7 +15,8 @@ class Receiver:
         self.url = f"{self.origin}/hook"
         self.came: list[tuple[str, dict[str, str], bytes]] = []
         self.answers: list[int] = []
-        self.status, self.headers, self.text = 200, {}, "thanks"
+        self.headers: dict[str, str] = {}
+        self.status, self.text = 200, "thanks"
         self.release = threading.Event()  # a request to /slow waits for it
         self.release_after = 20.0
 

@@ -16,7 +16,7 @@ from projects.models import Notice
 from tests.labeling.conftest import floor, server  # noqa: F401
 
 ROOT = Path(__file__).resolve().parent.parent
-WORK = []
+WORK: list[object] = []
 
 
 def told(event):

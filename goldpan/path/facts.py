@@ -218,6 +218,9 @@ def _training(snapshot: Snapshot | None) -> dict[str, Any]:
     evaluation_of = {evaluation.run_id: evaluation for evaluation in
                      Evaluation.objects.filter(snapshot=snapshot, split=Example.Split.test)}
     lora = Run.objects.filter(snapshot=snapshot, kind__in=Run.ADAPTERS).select_related("job", "adapter").first()
+    adapter = getattr(lora, "adapter", None)
+    if adapter is not None and adapter.stage == Adapter.Stage.retired:  # after a roll-back the champion is an older one
+        adapter = Adapter.objects.filter(project=snapshot.project_id).champion() or adapter
     return {"verdict": verdict, "best_prompt": evaluation_of.get(verdict.best_prompt_id) if verdict else None,
             "lora": lora, "lora_evaluation": evaluation_of.get(lora.pk) if lora else None,
-            "adapter": getattr(lora, "adapter", None)}
+            "adapter": adapter}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -76,7 +77,7 @@ def set_webhook_state(webhook: Webhook, state: str, *, by: User) -> Webhook:
     Raises UserError if the state is none of paused, sending and removed, or it was removed already.
     """
     now = timezone.now()
-    changes = {
+    changes: dict[str, dict[str, Any]] = {
         "paused": {"paused_at": now, "paused_because": f"{by} paused it."},
         "sending": {"paused_at": None, "paused_because": "", "n_failures": 0, "failing_since": None},
         "removed": {"removed_at": now},
@@ -101,6 +102,7 @@ def try_webhook(webhook: Webhook, *, by: User) -> WebhookDelivery:
     with transaction.atomic():
         notice = notify(webhook.project, TEST, title=f"{by} tries this webhook", by=by, data={"webhook": webhook.pk},
                         link=reverse("projects:webhook", args=[webhook.pk]))
+        assert notice is not None  # it has no key, so nobody was told before
         delivery = WebhookDelivery.objects.create(webhook=webhook, notice=notice)
     send([delivery])
     delivery.refresh_from_db()

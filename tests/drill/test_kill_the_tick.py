@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from functools import partial
 
 import pytest
 from standardwebhooks import Webhook
@@ -9,7 +10,7 @@ from standardwebhooks import Webhook
 from tests.drill.conftest import Install
 from tests.drill.installation import KILLS
 from tests.drill.servers import wait_until
-from tests.receiver import receiver
+from tests.receiver import Receiver, receiver
 
 pytestmark = pytest.mark.drill
 
@@ -28,7 +29,7 @@ def test_every_notice_arrives_under_one_id_however_often_the_tick_is_killed(inst
         for _ in range(N_KILLS):
             before = len(there.came)
             goldpan.start("tick")
-            wait_until(lambda n=before: len(there.came) > n, "a request")
+            wait_until(partial(_more_came, there, before), "a request")
             time.sleep(goldpan.random.uniform(0, 0.6))
             goldpan.kill("tick")
             KILLS["the tick while it sends"] += 1
@@ -49,3 +50,7 @@ def test_every_notice_arrives_under_one_id_however_often_the_tick_is_killed(inst
         assert max(ids.values()) > 1, "some came twice: at least once, and said so"
         assert goldpan.count("projects_webhookdelivery WHERE state = 'delivered'") == N_NOTICES
         goldpan.assert_all_is_well()
+
+
+def _more_came(there: Receiver, before: int) -> bool:
+    return len(there.came) > before

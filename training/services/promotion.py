@@ -41,7 +41,7 @@ def standing(adapter: Adapter) -> Standing:
         return Standing(False, ["It has not been evaluated on the test rows yet."])
     verdict = Verdict.objects.filter(snapshot=adapter.run.snapshot).first()
     if verdict is None:
-        return Standing(False, ["No prompt has been tried on these test rows to compare with. Try the prompt first."])
+        return Standing(False, ["No prompt has been judged on these test rows to hold it against. Try one first."])
     prompt = Evaluation.objects.select_related("snapshot__project").get(run=verdict.best_prompt, split="test")
     slices = compare_on_slices(prompt, mine)
     champion = Adapter.objects.filter(project=adapter.project).champion()
