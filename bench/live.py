@@ -1,6 +1,6 @@
 """The statistics of serving in simulated worlds: false alarms, delays, A/B tests, intervals, with the code that ships.
 
-`python -m bench.live`, about twelve minutes of CPU; `python -m bench.live alarm` (or sample, judge, shift, assignment,
+`python -m bench.live`, about two minutes of CPU; `python -m bench.live alarm` (or sample, judge, shift, assignment,
 ab, guardrails) for a part of it. Every row says what is simulated, the figure and its goal. The delays of the alarm are
 compared with the table that the method was chosen by: a week later is allowed. Exits with 1 if a goal is missed.
 """

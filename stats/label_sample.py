@@ -15,9 +15,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
 
-from stats.intervals import Interval
+from stats.intervals import Interval, wilson_of_share
 
 UNIFORM_SHARE = 0.7
 
@@ -104,12 +103,5 @@ def weighted_share(is_right: np.ndarray, chance: np.ndarray, *, confidence: floa
     alike = float(weights.sum() ** 2 / (weights @ weights))  # rows of equal weight that would weigh as much (Kish)
     if 0 < share < 1 and variance > 0:
         alike = share * (1 - share) / variance
-    low, high = _wilson(share, alike, confidence)
+    low, high = wilson_of_share(share, alike, confidence)
     return Interval(share, low, high, len(is_right), confidence)
-
-
-def _wilson(share: float, n: float, confidence: float) -> tuple[float, float]:
-    """Wilson's bounds for a number of rows that need not be whole."""
-    z2 = float(norm.isf((1 - confidence) / 2)) ** 2
-    centre, spread = share + z2 / (2 * n), math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n)))
-    return max(0.0, (centre - spread) / (1 + z2 / n)), min(1.0, (centre + spread) / (1 + z2 / n))

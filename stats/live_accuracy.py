@@ -6,13 +6,11 @@ Sources: Angelopoulos et al. 2023, Prediction-powered inference, Science 382; An
 Efficient prediction-powered inference, arXiv 2311.01453.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
 
-from stats.intervals import Interval, wilson
+from stats.intervals import Interval, wilson, wilson_of_share
 
 MIN_LABELS, MIN_JUDGE_ERRORS, MIN_OF_EACH = 200, 10, 10
 
@@ -93,16 +91,20 @@ def why_no_judge(is_right: np.ndarray, judged: np.ndarray, n_unlabelled: int, *,
 
 
 def _ppi(is_right: np.ndarray, judged: np.ndarray, rest: np.ndarray, confidence: float) -> tuple[Interval, float]:
-    """The interval, and the variance of the labels alone over that of both."""
+    """The interval, and the variance of the labels alone over that of both.
+
+    The interval is Wilson's with as many labels as would have the same variance: the normal one covers in 92.6 % of
+    draws at 200 labels and a weak judge, where 95 % are said.
+    """
     n, m = len(is_right), len(rest)
     variance = float(np.concatenate([judged, rest]).var(ddof=1))
     tuning = float(np.cov(is_right, judged)[0, 1]) / (variance * (1 + n / m))
     tuning = min(max(tuning, 0.0), 1.0)
     share = float(is_right.mean() + tuning * (rest.mean() - judged.mean()))
     squared = float((is_right - tuning * judged).var(ddof=1)) / n + tuning**2 * float(rest.var(ddof=1)) / m
-    half = float(norm.isf((1 - confidence) / 2)) * math.sqrt(squared)
-    interval = Interval(share, max(0.0, share - half), min(1.0, share + half), n, confidence)
-    return interval, float(is_right.var(ddof=1)) / n / squared
+    share = min(max(share, 1 / n), 1 - 1 / n)
+    low, high = wilson_of_share(share, share * (1 - share) / squared, confidence)
+    return Interval(share, low, high, n, confidence), float(is_right.var(ddof=1)) / n / squared
 
 
 def _share(interval: Interval) -> str:

@@ -2,8 +2,8 @@
 
 None of them says that accuracy has fallen: they say what is new, and which rows to label to know. Each signal has a
 test and an effect; it warns where its p-value, adjusted by Holm for all signals of the look, is below .01 and the
-effect is large enough to matter, as with much traffic any difference is proven. Measured (bench.live): without any
-shift a look warns in at most 1 %, so weekly looks warn falsely once in two years or less often.
+effect is large enough to matter, as with much traffic any difference is proven. So without any shift at most 1 % of
+looks warn, weekly ones falsely about once in two years or less often.
 
 Sources: Rabanser, Günnemann & Lipton 2019, Failing Loudly, NeurIPS (tests of what the model says do best); Lopez-Paz &
 Oquab 2017, Revisiting Classifier Two-Sample Tests, ICLR; Lipton, Wang & Smola 2018, Detecting and Correcting for Label

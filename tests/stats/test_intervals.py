@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from stats.intervals import bootstrap_interval, resampled_sums, wilson, wilson_bounds
+from stats.intervals import bootstrap_interval, resampled_sums, wilson, wilson_bounds, wilson_of_share
 
 
 def test_wilson_gives_the_published_interval():
@@ -10,6 +10,7 @@ def test_wilson_gives_the_published_interval():
     assert interval.estimate == pytest.approx(0.92)
     assert (interval.low, interval.high) == pytest.approx((0.8929, 0.9408), abs=5e-4)
     assert interval.n == 500
+    assert wilson_of_share(0.92, 500) == pytest.approx((interval.low, interval.high))
 
 
 def test_one_sided_bounds_are_those_of_the_one_sided_tests():
