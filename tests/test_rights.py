@@ -51,7 +51,16 @@ from projects.services import notify, publish_guideline
 from projects.services.webhooks import create_webhook
 from tests.fake_label_studio import FakeLabelStudio
 from tests.training.story import TRIAL, new_experiment
-from training.models import Adapter, Evaluation, PairwiseEvaluation, Quote, Run, RunQuerySet, Verdict
+from training.models import (
+    Adapter,
+    Evaluation,
+    PairwiseEvaluation,
+    PairwiseQuerySet,
+    Quote,
+    Run,
+    RunQuerySet,
+    Verdict,
+)
 from training.prompts import prompt_to_json, short, zero_shot
 from training.services.prices import prices
 from training.services.quotes import config_sha256, run_config
@@ -731,7 +740,7 @@ def everything(self: Any, user: Any) -> Any:
 
 def test_a_missing_visible_to_would_be_noticed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     hidden = [row for row in ROWS if row.expected["dora"] == "404"]
-    for queryset in (ProjectQuerySet, OfProjectQuerySet, InboxQuerySet, RunQuerySet):
+    for queryset in (ProjectQuerySet, OfProjectQuerySet, InboxQuerySet, RunQuerySet, PairwiseQuerySet):
         monkeypatch.setattr(queryset, "visible_to", everything)
     assert mismatches(world, hidden, ("dora",)) == [
         f"{row.method} {row.url} by dora: 403, the table says 404" for row in hidden], "the role is a second wall"
