@@ -55,8 +55,9 @@ def _measure(server: Any) -> int:
     from django.utils import timezone
 
     from labeling.models import Annotation, Assignment, Desk, LabelStudioToken
-    from labeling.services.server import encrypt, label_studio
+    from labeling.services.server import label_studio
     from labeling.task_types.classification import to_result
+    from projects.services.sealing import encrypt
 
     call_command("migrate", verbosity=0)
     LabelStudioToken.objects.create(url=server.url, token_encrypted=encrypt(server.token))

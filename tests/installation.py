@@ -44,7 +44,7 @@ class Installation:
             "GOLDPAN_LABEL_STUDIO_PASSWORD": label_studio.password if label_studio else "", **(environment or {})}
         self.shell("from django.core.management import call_command; call_command('migrate', verbosity=0)")
         if label_studio:  # the tests share one server; making another token would end the others'
-            self.shell("from labeling.models import LabelStudioToken; from labeling.services.server import encrypt\n"
+            self.shell("from labeling.models import LabelStudioToken; from projects.services.sealing import encrypt\n"
                        f"LabelStudioToken.objects.create(url={label_studio.url!r}, "
                        f"token_encrypted=encrypt({label_studio.token!r}))")
 

@@ -25,11 +25,11 @@ from labeling.label_studio import LabelStudio
 from labeling.models import Annotation, Assignment, Example, LabelingRules, LabelStudioToken
 from labeling.services.batches import Overlap, create_batch, progress_of
 from labeling.services.imports import receive_upload, start_import
-from labeling.services.server import encrypt
 from labeling.services.sync import start_sync
 from labeling.task_types import task_type
 from projects.models import Role
 from projects.services import add_member, create_project
+from projects.services.sealing import encrypt
 from tests.label_studio_fixture import Server
 
 pytestmark = pytest.mark.labelstudio

@@ -26,9 +26,9 @@ from goldpan.path.steps import agreement_words, jobs_to_show, open_items, steps_
 from goldpan.path.turn import turn_of
 from jobs.models import Job
 from labeling.models import Annotation, Annotator, Assignment, Batch, BatchItem, Desk, Example, Upload
-from labeling.services.server import encrypt
 from projects.models import Role
 from projects.services import add_member
+from projects.services.sealing import encrypt
 from stats.intervals import Interval
 from tests.conftest import new_project
 from training.models import Adapter, Evaluation, Run, Verdict

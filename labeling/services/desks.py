@@ -16,10 +16,10 @@ from django.utils import timezone
 
 from labeling.label_studio import LabelStudioError
 from labeling.models import Annotator, Assignment, BatchItem, Desk
-from labeling.services.server import decrypt, encrypt
 from labeling.task_types import task_type
 from projects.errors import UserError
 from projects.models import Membership, Project, Role
+from projects.services.sealing import decrypt, encrypt
 
 ANSWERS_PER_TASK = 1  # a desk has one person
 MAX_TITLE = 50

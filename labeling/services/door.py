@@ -10,7 +10,7 @@ from django.http.cookie import parse_cookie
 from labeling.door_proxy import Account, Desks
 from labeling.models import Desk
 from labeling.services.desks import may_answer
-from labeling.services.server import decrypt
+from projects.services.sealing import decrypt
 
 
 def person_of(cookies: str) -> int | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -76,7 +77,7 @@ def set_webhook_state(webhook: Webhook, state: str, *, by: User) -> Webhook:
     Raises UserError if the state is none of paused, sending and removed, or it was removed already.
     """
     now = timezone.now()
-    changes = {
+    changes: dict[str, dict[str, Any]] = {
         "paused": {"paused_at": now, "paused_because": f"{by} paused it."},
         "sending": {"paused_at": None, "paused_because": "", "n_failures": 0, "failing_since": None},
         "removed": {"removed_at": now},
@@ -101,6 +102,7 @@ def try_webhook(webhook: Webhook, *, by: User) -> WebhookDelivery:
     with transaction.atomic():
         notice = notify(webhook.project, TEST, title=f"{by} tries this webhook", by=by, data={"webhook": webhook.pk},
                         link=reverse("projects:webhook", args=[webhook.pk]))
+        assert notice is not None, "it has no key under which it could have been told before"
         delivery = WebhookDelivery.objects.create(webhook=webhook, notice=notice)
     send([delivery])
     delivery.refresh_from_db()
@@ -119,7 +121,7 @@ def send_again(webhook: Webhook, delivery_id: int, *, by: User) -> WebhookDelive
     return WebhookDelivery.objects.get(pk=delivery_id)
 
 
-def _change(webhook: Webhook, **changes: object) -> None:
+def _change(webhook: Webhook, **changes: Any) -> None:
     if Webhook.objects.filter(pk=webhook.pk, removed_at=None).update(**changes) != 1:
         raise UserError("This webhook was removed. Make another one.")
     webhook.refresh_from_db()

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from functools import partial
 
 import pytest
 from standardwebhooks import Webhook
@@ -9,13 +10,17 @@ from standardwebhooks import Webhook
 from tests.drill.conftest import Install
 from tests.drill.installation import KILLS
 from tests.drill.servers import wait_until
-from tests.receiver import receiver
+from tests.receiver import Receiver, receiver
 
 pytestmark = pytest.mark.drill
 
 N_KILLS = 10
 N_NOTICES = 60
 LEASE_SECONDS = 60
+
+
+def _has_more_than(there: Receiver, n: int) -> bool:
+    return len(there.came) > n
 
 
 def test_every_notice_arrives_under_one_id_however_often_the_tick_is_killed(install: Install) -> None:
@@ -28,7 +33,7 @@ def test_every_notice_arrives_under_one_id_however_often_the_tick_is_killed(inst
         for _ in range(N_KILLS):
             before = len(there.came)
             goldpan.start("tick")
-            wait_until(lambda n=before: len(there.came) > n, "a request")
+            wait_until(partial(_has_more_than, there, before), "a request")
             time.sleep(goldpan.random.uniform(0, 0.6))
             goldpan.kill("tick")
             KILLS["the tick while it sends"] += 1

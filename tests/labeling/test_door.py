@@ -103,7 +103,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.conf import settings
 from django.utils import timezone
 from labeling.models import Annotator, Assignment, Desk, Example
-from labeling.services.server import encrypt
+from projects.services.sealing import encrypt
 from projects.models import Membership
 from projects.services import create_project
 

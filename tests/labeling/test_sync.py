@@ -13,10 +13,10 @@ from jobs.models import Job
 from labeling.label_studio import AnnotationOut, AuthFailed, TaskIn
 from labeling.models import Annotation, Annotator, Assignment, Delivery, Desk
 from labeling.services import pulling, sync
-from labeling.services.server import decrypt
 from labeling.task_types.classification import to_result
 from projects.errors import UserError
 from projects.models import Project
+from projects.services.sealing import decrypt
 from tests.fake_label_studio import FakeLabelStudio
 from tests.labeling.conftest import Floor
 
