@@ -1,6 +1,7 @@
 """What is told, by whom: every event of the catalogue has a caller, and people hear of it once."""
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from django.utils import timezone
 
 from jobs import services as jobs
 from jobs.models import Job
+from jobs.progress import Progress
 from labeling.models import Batch
 from labeling.services.batches import set_batch_state, tell_of_done_batches
 from projects.events import EVENTS
@@ -16,7 +18,7 @@ from projects.models import Notice
 from tests.labeling.conftest import floor, server  # noqa: F401
 
 ROOT = Path(__file__).resolve().parent.parent
-WORK: list[object] = []
+WORK: list[Callable[[Job, Progress], None]] = []
 
 
 def told(event):

@@ -102,7 +102,7 @@ def try_webhook(webhook: Webhook, *, by: User) -> WebhookDelivery:
     with transaction.atomic():
         notice = notify(webhook.project, TEST, title=f"{by} tries this webhook", by=by, data={"webhook": webhook.pk},
                         link=reverse("projects:webhook", args=[webhook.pk]))
-        assert notice is not None  # it has no key, so nobody was told before
+        assert notice is not None, "it has no key under which it could have been told before"
         delivery = WebhookDelivery.objects.create(webhook=webhook, notice=notice)
     send([delivery])
     delivery.refresh_from_db()
@@ -121,7 +121,7 @@ def send_again(webhook: Webhook, delivery_id: int, *, by: User) -> WebhookDelive
     return WebhookDelivery.objects.get(pk=delivery_id)
 
 
-def _change(webhook: Webhook, **changes: object) -> None:
+def _change(webhook: Webhook, **changes: Any) -> None:
     if Webhook.objects.filter(pk=webhook.pk, removed_at=None).update(**changes) != 1:
         raise UserError("This webhook was removed. Make another one.")
     webhook.refresh_from_db()

@@ -19,6 +19,10 @@ N_NOTICES = 60
 LEASE_SECONDS = 60
 
 
+def _has_more_than(there: Receiver, n: int) -> bool:
+    return len(there.came) > n
+
+
 def test_every_notice_arrives_under_one_id_however_often_the_tick_is_killed(install: Install) -> None:
     with receiver() as there:
         goldpan = install(GOLDPAN_ALLOWED_ORIGINS=there.origin)
@@ -29,7 +33,7 @@ def test_every_notice_arrives_under_one_id_however_often_the_tick_is_killed(inst
         for _ in range(N_KILLS):
             before = len(there.came)
             goldpan.start("tick")
-            wait_until(partial(_more_came, there, before), "a request")
+            wait_until(partial(_has_more_than, there, before), "a request")
             time.sleep(goldpan.random.uniform(0, 0.6))
             goldpan.kill("tick")
             KILLS["the tick while it sends"] += 1
@@ -50,7 +54,3 @@ def test_every_notice_arrives_under_one_id_however_often_the_tick_is_killed(inst
         assert max(ids.values()) > 1, "some came twice: at least once, and said so"
         assert goldpan.count("projects_webhookdelivery WHERE state = 'delivered'") == N_NOTICES
         goldpan.assert_all_is_well()
-
-
-def _more_came(there: Receiver, before: int) -> bool:
-    return len(there.came) > before
