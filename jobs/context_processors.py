@@ -16,8 +16,8 @@ def header_counts(request: HttpRequest) -> dict[str, int]:
     me = OuterRef("pk")
     jobs = Job.objects.filter(state__in=Job.ACTIVE, project__memberships__user=me)
     unread = InboxItem.objects.filter(user=me, read_at=None, notice__project__memberships__user=me)
-    counted = User.objects.filter(pk=user.pk).values(n_running_jobs=_number_of(jobs), n_unread=_number_of(unread))
-    return dict(counted.get())
+    n_jobs, n_unread = User.objects.filter(pk=user.pk).values_list(_number_of(jobs), _number_of(unread)).get()
+    return {"n_running_jobs": n_jobs, "n_unread": n_unread}
 
 
 def _number_of(rows: QuerySet) -> Subquery:
