@@ -19,6 +19,7 @@ from projects.errors import UserError
 from projects.models import AuditEvent, Project
 from projects.objects import object_is_sound
 from training.models import Adapter, Evaluation, MergedExport
+from training.services.scoring import predictions_file_of
 
 
 def problems() -> Iterator[str]:
@@ -46,7 +47,7 @@ def _stored_files() -> Iterator[tuple[str, str]]:
     for shard in EmbeddingShard.objects.all():
         yield f"Embeddings {shard.pk}", shard.sha256
     for evaluation in Evaluation.objects.all():
-        yield f"Predictions of evaluation {evaluation.pk}", evaluation.predictions_sha256
+        yield f"Predictions of evaluation {evaluation.pk}", predictions_file_of(evaluation)
     for adapter in Adapter.objects.all():
         yield f"Training curve of {adapter}", adapter.metrics_sha256
         for name, sha256 in adapter.files.items():

@@ -2,8 +2,8 @@
 
 1. `erase` writes an Erasure per example and blanks, in the same transaction, every row that has words of it: from then
    on no page, export or training sees them. Triggers let exactly this through: see the migration of `Erasure`.
-2. Its job takes the words out of files: snapshots get a tombstone in place of the line, embeddings a row of zeros;
-   XX Then the tasks in Label Studio go.
+2. Its job takes the words out of files: snapshots get a tombstone in place of the line, evaluations in place of the
+   answer, embeddings a row of zeros; then the tasks in Label Studio go.
 Every step can be taken twice, so a job that was cut off begins again. What cannot be reached is in docs/security.md.
 """
 
@@ -220,6 +220,8 @@ def run_erase(job: Job, progress: Progress) -> None:
     progress("Exports and folders of jobs", 0, 1)
     done["n_exports"] = _remove_exports(examples)
     _remove_job_folders(project, job)
+    for on_erase in settings.GOLDPAN_ON_ERASE_FILES:
+        done |= import_string(on_erase)(job, examples)
     progress("Label Studio", 0, 1)
     done["n_tasks"] = _delete_tasks(examples)
     with completing(job) as result:

@@ -2,7 +2,7 @@
 
 from training.models.adapters import Adapter, AdapterQuerySet, GeneralCheck, MergedExport
 from training.models.arms import ArmResult, ArmTraining, ArmVerdict
-from training.models.evaluations import CriticalSlices, Evaluation, TestLook
+from training.models.evaluations import CriticalSlices, Evaluation, RedactedPredictions, TestLook
 from training.models.judging import (
     AnswerPair,
     HumanPreference,
@@ -21,5 +21,5 @@ __all__ = [
     "Adapter", "AdapterQuerySet", "AnswerPair", "ArmResult", "ArmTraining", "ArmVerdict", "CachedAnswer", "Cap",
     "CriticalSlices", "Evaluation", "GeneralCheck", "HumanPreference", "HumanPreferenceQuerySet", "JudgePreference",
     "JudgeRun", "MergedExport", "PairwiseEvaluation", "PairwiseQuerySet", "Price", "ProjectEconomics", "PromptVersion",
-    "Quote", "Receipt", "Run", "RunQuerySet", "Submission", "TestLook", "Verdict", "Weighing"
+    "Quote", "Receipt", "RedactedPredictions", "Run", "RunQuerySet", "Submission", "TestLook", "Verdict", "Weighing"
 ]

@@ -1,11 +1,11 @@
 """What runs got on held-out rows, and how often those were looked at."""
 
-
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
 from curation.models import Snapshot
+from jobs.models import Job
 from projects.models import Project
 from stats.intervals import Interval
 from training.metrics import NAMES, Measured, measured_share
@@ -86,3 +86,19 @@ class CriticalSlices(models.Model):
 
     def __str__(self) -> str:
         return ", ".join(self.kinds) or "none"
+
+
+class RedactedPredictions(models.Model):
+    """An evaluation's predictions after an erasure: a tombstone in place of each erased answer. The newest counts."""
+
+    evaluation = models.ForeignKey(Evaluation, on_delete=models.PROTECT, related_name="redactions")
+    sha256 = models.CharField(max_length=64, help_text="of the file as it is now")
+    replaces_sha256 = models.CharField(max_length=64, help_text="of the file before, which was removed")
+    job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return f"Predictions of {self.evaluation} after an erasure"

@@ -68,7 +68,8 @@ def run_merge(job: Job, progress: Progress) -> None:
         "threads": settings.GOLDPAN_THREADS}, folder=folder, progress=progress)
     rows = read_rows(adapter.run.snapshot, "test")
     judged = _replay(adapter.run, evaluation, rows, folder / "merged", folder / "replay", progress)
-    before = read_predictions(evaluation)
+    there = {row.key for row in rows}  # without those that were erased since
+    before = [one for one in read_predictions(evaluation) if one.key in there]
     if [one.key for one in before] != [one.key for one in judged.predictions]:
         raise ValueError("the test rows were evaluated in another order than they are replayed in")
     differing = [now.key for now, then in zip(judged.predictions, before, strict=True)

@@ -20,7 +20,7 @@ from projects.models import Project
 from projects.objects import open_object, put_object
 from training.calibration import contextual, cross_fitted, fit_label_bias, probabilities
 from training.metrics import WHOLE, Answered, Measured
-from training.models import Evaluation, Run
+from training.models import Evaluation, RedactedPredictions, Run
 from training.prompts import Prompt, Shot, prompt_to_json, shot_to_json
 
 RowShots = Sequence[Sequence[Shot]] | None  # solved examples of each row's own
@@ -260,9 +260,15 @@ def write_evaluation(run: Run, split: str, judged: Judged, *, seconds: float, ex
                                       b"".join(canonical_line(asdict(one)) for one in judged.predictions)))
 
 
+def predictions_file_of(evaluation: Evaluation) -> str:
+    """The hash of the file with the predictions as they are now: after an erasure it has tombstones."""
+    newest = RedactedPredictions.objects.filter(evaluation=evaluation).last()
+    return newest.sha256 if newest else evaluation.predictions_sha256
+
+
 def read_predictions(evaluation: Evaluation) -> list[Prediction]:
-    """The prediction for every row, in the snapshot's order."""
-    with open_object(settings.GOLDPAN_OBJECTS, evaluation.predictions_sha256) as file:
+    """The prediction for every row, in the snapshot's order; an erased row has its score, and a tombstone for words."""
+    with open_object(settings.GOLDPAN_OBJECTS, predictions_file_of(evaluation)) as file:
         return [Prediction(**json.loads(line)) for line in file.read().split(b"\n") if line]
 
 
