@@ -33,7 +33,7 @@ DOORS = {  # library -> the modules that may import it
     "datasketch": {"curation.lexical"},
     "py3langid": {"curation.languages"},
     "label_studio_sdk": {"labeling.label_studio"},
-    "openai": {"training.openai_endpoint"},
+    "openai": {"training.openai_endpoint", "serving.endpoint"},
     "llguidance": {"training.generation"},
 }
 MODULES = sorted(path for app in [*APPS, "goldpan"] for path in (ROOT / app).rglob("*.py"))
