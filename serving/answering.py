@@ -67,10 +67,10 @@ class Question:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a model says. Either the labels' log-likelihoods, in the prompt's order, or a text.
+    """What a model says: either the labels' log-likelihoods, in the prompt's order, or a text.
 
-    prompt_tokens, answer_tokens: as the model counts them, None if it does not say. answer_tokens of a scored answer are
-    those of each label. waited, model_seconds: in the queue, and in the model with `n_together` questions at once.
+    prompt_tokens, answer_tokens: as the model counts them, None if it does not say. label_tokens: of each label, where
+    they were scored. waited, model_seconds: in the queue, and in the model with `n_together` questions at once.
     """
 
     text: str = ""

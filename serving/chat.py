@@ -1,7 +1,8 @@
 """OpenAI's chat completions, as far as a model that was evaluated for one task can answer them.
 
-The project's own prompt asks the model, as it did at the evaluation: of a request only the text counts. Sampling settings
-have no effect, since the likeliest answer is what was evaluated. What would change the answer's meaning is refused.
+The project's own prompt asks the model, as it did at the evaluation: of a request only the text counts. Sampling
+settings have no effect, since the likeliest answer is what was evaluated. What would change the answer's meaning is
+refused.
 """
 
 import json

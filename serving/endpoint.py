@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from serving.answering import Busy, Question, Reply, Served, Unanswerable, Unavailable
-from training.openai_endpoint import require_allowed, request_of, retry_after
+from training.openai_endpoint import request_of, require_allowed, retry_after
 
 PATIENCE_SECONDS = 120.0
 LABEL_TOKENS = 64  # a label's name is short

@@ -1,7 +1,7 @@
 """The id of an exchange says who answered and when, and is signed.
 
-So feedback can be held to be about an answer of ours although nothing of that answer was kept: it was not in the sample,
-it is past its retention, or its log was lost with a process.
+So feedback can be held to be about an answer of ours although nothing of that answer was kept: it was not in the
+sample, it is past its retention, or its log was lost with a process.
 """
 
 import base64

@@ -1,7 +1,8 @@
 """A log that never keeps its writer waiting: a bounded queue, and one thread that writes what is in it.
 
-What is put in here may get lost: when the queue is full, when the store refuses it for too long, and when the process is
-killed, then at most the last FLUSH_SECONDS. What was lost otherwise is counted. What must not get lost does not go here.
+What is put in here may get lost: when the queue is full, when the store refuses it for too long, and when the process
+is killed, then at most the last FLUSH_SECONDS. What was lost otherwise is counted. What must not get lost does not go
+here.
 """
 
 import atexit

@@ -125,7 +125,7 @@ class Engine:
         except Exception:
             log.exception("%d questions failed", len(batch))
             for work in batch:
-                work.tell({"error": {"kind": "failed", "message": "The model failed. The log of its process says why."}})
+                work.tell({"error": {"kind": "failed", "message": "The model failed. Its process's log says why."}})
 
     def _answer(self, batch: Sequence[Work]) -> None:
         first, loaded = batch[0], self._model(batch[0].adapter)

@@ -134,7 +134,7 @@ class TrafficDay(models.Model):
     n_answered = models.PositiveIntegerField(default=0)
     n_failed = models.PositiveIntegerField(default=0, help_text="the model failed, or could not be reached")
     n_refused = models.PositiveIntegerField(default=0, help_text="too many at once, or no request that can be answered")
-    n_lost = models.PositiveIntegerField(default=0, help_text="answered or not, but their row in the log was lost")
+    n_lost = models.PositiveIntegerField(default=0, help_text="of all, those whose row in the log was lost")
     prompt_tokens = models.PositiveBigIntegerField(default=0)
     answer_tokens = models.PositiveBigIntegerField(default=0)
     cost = models.FloatField(default=0.0)
@@ -144,7 +144,8 @@ class TrafficDay(models.Model):
 
     class Meta:
         ordering = ["day"]
-        constraints = [models.UniqueConstraint(fields=["project", "day"], name="one_row_of_traffic_per_project_and_day")]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "day"], name="one_row_of_traffic_per_project_and_day")]
 
     def __str__(self) -> str:
         return f"{self.project}, {self.day}"
@@ -158,7 +159,7 @@ class Feedback(models.Model):
         down = "down"
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="feedback", db_index=False)
-    exchange_name = models.CharField(max_length=60, help_text="the id of the exchange, whose row may be gone or to come")
+    exchange_name = models.CharField(max_length=60, help_text="the exchange's id; its row may be gone, or yet to come")
     deployment = models.ForeignKey(Deployment, on_delete=models.PROTECT, related_name="feedback")
     api_key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="+", db_index=False)
     idempotency_key = models.CharField(max_length=100, null=True, help_text="the caller's; the same again adds nothing")

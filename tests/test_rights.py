@@ -344,7 +344,7 @@ account_logout               -          POST    log-in    302     302  302   302
 account_change_password      -          GET     log-in    200     200  200   200
 account_change_password      -          POST    log-in    200     200  200   200
 """
-BY_KEY = ("serving:v1-models", "serving:v1-chat", "serving:v1-predict", "serving:v1-feedback")  # no session counts there
+BY_KEY = ("serving:v1-models", "serving:v1-chat", "serving:v1-predict", "serving:v1-feedback")  # no cookie counts
 ADMIN = "admin:"  # Django's own pages, of all names that begin so: for superusers, 403 for everybody else
 
 

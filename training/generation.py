@@ -56,8 +56,8 @@ def write_answers(loaded: LoadedModel, prompt: Prompt, rows: Sequence[Mapping[st
 
     rows: each with "text", where the task shows more "data", and "shots" of its own if it has some. batch_size: fewer
     where texts are long. Padding is masked, so it changes rounding only.
-    beginning: what `read_beginning` has read of this prompt. say: is told a row's number and a piece of its answer as it
-    is written; the pieces together are the answer. What it raises ends the writing.
+    beginning: what `read_beginning` has read of this prompt. say: is told a row's number and a piece of its answer as
+    it is written; the pieces together are the answer. What it raises ends the writing.
     Raises ValueError if a row and its answer do not fit into the model's context.
     """
     if not rows:

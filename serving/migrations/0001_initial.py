@@ -77,7 +77,7 @@ class Migration(migrations.Migration):
             name='Feedback',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('exchange_name', models.CharField(help_text='the id of the exchange, whose row may be gone or to come', max_length=60)),
+                ('exchange_name', models.CharField(help_text="the exchange's id; its row may be gone, or yet to come", max_length=60)),
                 ('idempotency_key', models.CharField(help_text="the caller's; the same again adds nothing", max_length=100, null=True)),
                 ('content_sha256', models.CharField(help_text='of what was said, to tell a repeat from something new', max_length=64)),
                 ('thumb', models.CharField(blank=True, choices=[('up', 'Up'), ('down', 'Down')], max_length=4)),
@@ -141,7 +141,7 @@ class Migration(migrations.Migration):
                 ('n_answered', models.PositiveIntegerField(default=0)),
                 ('n_failed', models.PositiveIntegerField(default=0, help_text='the model failed, or could not be reached')),
                 ('n_refused', models.PositiveIntegerField(default=0, help_text='too many at once, or no request that can be answered')),
-                ('n_lost', models.PositiveIntegerField(default=0, help_text='answered or not, but their row in the log was lost')),
+                ('n_lost', models.PositiveIntegerField(default=0, help_text='of all, those whose row in the log was lost')),
                 ('prompt_tokens', models.PositiveBigIntegerField(default=0)),
                 ('answer_tokens', models.PositiveBigIntegerField(default=0)),
                 ('cost', models.FloatField(default=0.0)),

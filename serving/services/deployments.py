@@ -1,6 +1,7 @@
 """What serves a project: its champion, with the prompt and the balance that were evaluated, or the best prompt.
 
-A request names it: “<project>/champion”, “<project>/prompt”, “<project>/adapter-<number>”; the project's part may be left out.
+A request names it: “<project>/champion”, “<project>/prompt”, “<project>/adapter-<number>”; the project's part may be
+left out.
 """
 
 import os
@@ -66,8 +67,8 @@ def choose(project: Project, name: str) -> Choice:
     """Return what the name stands for; "" is the champion. Raises NotServed in words."""
     short = name.rpartition("/")[2] or CHAMPION
     if "/" in name and name.rpartition("/")[0] not in (slug_of(project), project.name, str(project.pk)):
-        raise UnknownModel(f"“{name:.120}” is a model of another project than this key's, “{project}”. Its models begin "
-                           f"with “{slug_of(project)}/”.")
+        raise UnknownModel(f"“{name:.120}” is a model of another project than this key's, “{project}”. Its models "
+                           f"begin with “{slug_of(project)}/”.")
     if match := _ADAPTER.fullmatch(short):
         adapter = Adapter.objects.filter(project=project, pk=int(match[1])).select_related("run__snapshot").first()
         if adapter is None:
@@ -109,8 +110,8 @@ def serve(project: Project, name: str) -> tuple[Served, Deployment]:
 def prompt_of(choice: Choice) -> Prompt:
     """The prompt that was evaluated. Raises NotServed if it cannot be asked as it was."""
     if has_lost_a_quote(choice.run):
-        raise NotServed(f"The prompt of {choice.run} quoted a text that was erased, so it cannot be asked any more. Run "
-                        "the baseline on a new snapshot.")
+        raise NotServed(f"The prompt of {choice.run} quoted a text that was erased, so it cannot be asked any more. "
+                        "Run the baseline on a new snapshot.")
     prompt = prompt_from_json(choice.run.config["prompt"])
     if prompt.neighbours:
         raise NotServed(f"{choice.run} shows each text the training rows most like it, which the gateway cannot look "
@@ -151,8 +152,8 @@ def _bias(choice: Choice) -> tuple[float, ...]:
     """How labels were balanced when it was evaluated: a prompt has it in its run, an adapter in its evaluation."""
     stored = choice.run.config.get("calibration") or _evaluation(choice).metrics.get("calibration_details")
     if stored is None:
-        raise NotServed(f"The evaluation of {choice.run} does not say how its labels were balanced, so it cannot answer "
-                        "as it did there. Train or try it again.")
+        raise NotServed(f"The evaluation of {choice.run} does not say how its labels were balanced, so it cannot "
+                        "answer as it did there. Train or try it again.")
     return tuple(stored["bias"])
 
 
@@ -176,8 +177,8 @@ def _check_model(choice: Choice, backend: Deployment.Backend) -> None:
     was = base_model_of(choice.adapter) if choice.adapter else str(choice.run.config.get("model", ""))
     now = model_identity(settings.GOLDPAN_BASE_MODEL)
     if was != now:
-        raise NotServed(f"{choice.adapter or choice.run} was made with the model {was}, and GOLDPAN_BASE_MODEL is {now} "
-                        "now: it would not answer as it was evaluated.")
+        raise NotServed(f"{choice.adapter or choice.run} was made with the model {was}, and GOLDPAN_BASE_MODEL is "
+                        f"{now} now: it would not answer as it was evaluated.")
 
 
 def _model_name(choice: Choice) -> str:

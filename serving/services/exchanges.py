@@ -49,7 +49,7 @@ class Entry:
 
 
 def is_in_sample(rules: ServingRules) -> bool:
-    return random.random() < rules.sample_share  # noqa: S311 - a sample, no secret
+    return random.random() < rules.sample_share  # a sample, no secret
 
 
 def write_entries(entries: Sequence[Entry], lost: Counter[Hashable]) -> None:

@@ -33,6 +33,8 @@ from training.services.economics import economics_of
 DAYS = 30  # of traffic that is drawn
 WEEK = 7  # days that figures rest on
 NEWEST = 10_000  # answers that times rest on, at most
+WRITTEN_ELSEWHERE = ("The server of adapters writes the label, where the evaluation compared the likelihoods of all "
+                     "labels: answers may differ. The check below says how many do.")
 EXAMPLE = "The text that is asked about."
 
 
@@ -40,8 +42,8 @@ EXAMPLE = "The text that is asked about."
 class Standing:
     """What serves a project. title: in a few words. since, why: None and "" where that is not known.
 
-    evaluation: on the test rows. obstacle: why nothing serves, in words; "" where something does. warning: what makes it
-    answer otherwise than it was evaluated. missing: the prompt baseline or an evaluation has to come first.
+    evaluation: on the test rows. obstacle: why nothing serves, in words; "" where something does. warning: what makes
+    it answer otherwise than it was evaluated.
     """
 
     title: str = ""
@@ -119,15 +121,14 @@ def standing_of(project: Project) -> Standing:
         return Standing(obstacle=str(error))
     evaluation = Evaluation.objects.filter(run=choice.run, split="test").first()
     if evaluation is None:
-        return Standing(obstacle=f"{choice.adapter or choice.run} has not been evaluated, so nobody knows how it answers. "
-                                 "Evaluate it first.")
+        return Standing(obstacle=f"{choice.adapter or choice.run} has not been evaluated, so nobody knows how it "
+                                 "answers. Evaluate it first.")
     since, why = _since(project, choice)
     is_written_elsewhere = (choice.adapter is not None and prompt.has_labels
                             and backend_of(choice) == Deployment.Backend.endpoint)
     return Standing(
         title=str(choice.adapter) if choice.adapter else choice.run.title, adapter=choice.adapter, since=since, why=why,
-        evaluation=evaluation, warning="The server of adapters writes the label, where the evaluation compared the "
-        "likelihoods of all labels: answers may differ. The check below says how many do." if is_written_elsewhere else "")
+        evaluation=evaluation, warning=WRITTEN_ELSEWHERE if is_written_elsewhere else "")
 
 
 def _since(project: Project, choice: Choice) -> tuple[datetime | None, str]:
@@ -142,7 +143,7 @@ def _since(project: Project, choice: Choice) -> tuple[datetime | None, str]:
     if event.what == "roll_back":
         return event.at, f"{event.who} went back to it: “{event.detail['reason']}”"
     if event.detail["allowed"]:
-        return event.at, f"{event.who} promoted it, and the gate had the proof that it is not worse than the best prompt."
+        return event.at, f"{event.who} promoted it with the proof that the gate asks for."
     return event.at, f"{event.who} promoted it against the gate: “{event.detail['override']}”"
 
 

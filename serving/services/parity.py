@@ -64,7 +64,7 @@ def replay(project: Project, progress: Progress) -> Replayed:
     choice = choose(project, "")
     evaluation = Evaluation.objects.filter(run=choice.run, split="test").select_related("snapshot__project").first()
     if evaluation is None:
-        raise UserError(f"{choice.adapter or choice.run} has not been evaluated, so there is nothing to hold it against.")
+        raise UserError(f"{choice.adapter or choice.run} has not been evaluated: there is nothing to hold it against.")
     rows = read_rows(choice.run.snapshot, "test")
     rows = rows if served.prompt.has_labels else rows[:WRITTEN_ROWS]
     before = {one.key: one for one in read_predictions(evaluation)}

@@ -1,4 +1,4 @@
-"""What programs ask: OpenAI's chat completions and models, a typed answer, feedback. A key opens it, and nothing else."""
+"""What programs ask: OpenAI's chat completions and models, a typed answer, feedback. A key opens it, nothing else."""
 
 import logging
 import time
@@ -16,7 +16,7 @@ from projects.rights import public
 from projects.services.api_keys import KeyLacksScope, KeyRefused, api_key_of
 from projects.strict_json import parse_strict
 from serving import chat
-from serving.answering import Busy, Unanswerable, Unavailable
+from serving.answering import Busy, Question, Unanswerable, Unavailable
 from serving.chat import BadRequest, read_chat
 from serving.services.deployments import NotServed, names_of
 from serving.services.feedback import AlreadySaid, NoSuchExchange, give_feedback
@@ -59,8 +59,8 @@ def with_key(method: str, scope: str) -> Callable[[V1View], Callable[..., HttpRe
                     raise _Refused(405, f"This address takes {method} only.", "invalid_request_error",
                                    "method_not_allowed")
                 if not settings.GOLDPAN_ANSWERS_V1:
-                    raise _Refused(421, f"Models answer at {settings.GOLDPAN_GATEWAY_URL}/v1, so that they keep no page "
-                                   "waiting. Ask there.", "invalid_request_error", "other_address")
+                    raise _Refused(421, f"Models answer at {settings.GOLDPAN_GATEWAY_URL}/v1, so that they keep no "
+                                   "page waiting. Ask there.", "invalid_request_error", "other_address")
                 key = _key_of(request, scope)
                 return view(request, key, *args, **kwargs, **({"body": _body_of(request)} if method == "POST" else {}))
             except Exception as error:
@@ -85,7 +85,8 @@ def chat_completions(request: HttpRequest, key: ApiKey, body: Body) -> HttpRespo
     if asked.is_streamed:
         return _stream(exchange, wants_usage=asked.wants_usage)
     answer, reply = exchange.whole()
-    return JsonResponse(chat.completion(exchange.name, exchange.served.name, int(exchange.at.timestamp()), answer, reply))
+    created = int(exchange.at.timestamp())
+    return JsonResponse(chat.completion(exchange.name, exchange.served.name, created, answer, reply))
 
 
 @with_key("POST", "predict")
@@ -94,8 +95,6 @@ def predict(request: HttpRequest, key: ApiKey, pk: int, body: Body) -> HttpRespo
     if pk != key.project_id:
         raise _Refused(404, f"This key is of “{key.project}”, which is project {key.project_id}.",
                        "invalid_request_error", "project_not_found")
-    from serving.answering import Question
-
     text, data = shown(key.project, body)
     exchange = begin(key, Question(text, data), model=_text(body, "model"), route="predict", group=_text(body, "group"))
     answer, reply = exchange.whole()
