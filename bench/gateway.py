@@ -2,8 +2,8 @@
 
 `python -m bench.gateway` (`… 30 8`: seconds and clients): an installation of its own with the embedded model, a small
 classification project and its best prompt; the clients ask as fast as they are answered, by turns whole and as a
-stream. A 429 is no error: a client waits as it is told and asks again. Goal: no error. Beside it stand the median and the 95th
-percentile of what a client waits, of the model's own time, and of what Goldpan adds to queue and model.
+stream. A 429 is no error: a client waits as it is told and asks again. Goal: no error. Beside it stand the median and
+the 95th percentile of what a client waits, of the model's own time, and of what Goldpan adds to queue and model.
 """
 
 import sys

@@ -14,7 +14,7 @@ import numpy as np
 from labeling.task_types import task_type
 from training.calibration import probabilities
 from training.openai_endpoint import parse_label
-from training.prompts import Prompt, Shot
+from training.prompts import Prompt
 
 
 class Busy(Exception):
@@ -43,7 +43,8 @@ class Served:
 
     name: as requests name it, like "moods/champion". deployment: its row's number. bias: added to the labels'
     log-likelihoods, in the prompt's order; () where answers are written. adapter: its folder; None for the bare model.
-    max_new_tokens: of a written answer. model: its name at an endpoint, "" for the embedded one.
+    max_new_tokens: of a written answer. model: its name at an endpoint, "" for the embedded one. examples: the folder
+    of solved examples of which a prompt shows each text those most like it; None where it does not.
     """
 
     name: str
@@ -53,15 +54,15 @@ class Served:
     adapter: Path | None = None
     max_new_tokens: int = 0
     model: str = ""
+    examples: Path | None = None
 
 
 @dataclass(frozen=True)
 class Question:
-    """One example to be answered. shots: of its own, where the prompt shows each text its nearest examples."""
+    """One example to be answered."""
 
     text: str
     data: Mapping[str, Any] = field(default_factory=dict)
-    shots: tuple[Shot, ...] = ()
     max_new_tokens: int | None = None  # where who asks wants less than the model may say
 
 

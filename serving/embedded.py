@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.answering import Busy, Question, Reply, Served, Unanswerable, Unavailable
-from training.prompts import prompt_to_json, shot_to_json
+from training.prompts import prompt_to_json
 
 CONNECT_SECONDS = 5.0
 PATIENCE_SECONDS = 300.0  # for the next piece: a model may have to be loaded first
@@ -49,8 +49,8 @@ def request_of(served: Served, question: Question) -> dict[str, Any]:
     if question.max_new_tokens is not None:
         most = min(most, question.max_new_tokens)
     return {"adapter": str(served.adapter) if served.adapter else None, "prompt": prompt_to_json(served.prompt),
-            "row": {"text": question.text, "data": dict(question.data),
-                    "shots": [shot_to_json(shot) for shot in question.shots]},
+            "examples": str(served.examples) if served.examples else None,
+            "row": {"text": question.text, "data": dict(question.data)},
             "max_new_tokens": 0 if served.prompt.has_labels else most}
 
 

@@ -27,7 +27,7 @@ class Endpoint:
         except ValueError as error:
             raise Unavailable(str(error)) from None
         most = min(served.max_new_tokens or LABEL_TOKENS, question.max_new_tokens or ENDLESS)
-        request = request_of(served.prompt, question.text, question.data, question.shots, model=served.model,
+        request = request_of(served.prompt, question.text, question.data, (), model=served.model,
                              max_tokens=most)
         http_client = openai.DefaultHttpxClient(follow_redirects=False)
         with openai.OpenAI(base_url=self.base_url, api_key=self.api_key or "none", max_retries=0,

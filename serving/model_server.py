@@ -4,6 +4,7 @@
 2. One thread takes the question that has waited longest and, with it, others of the same model and prompt: while the
    model is busy they gather by themselves, so nobody waits for company.
 3. What a prompt says about every text is read once and kept; models are loaded when they are first asked for.
+4. A prompt that shows each text the examples most like it finds them here, since here is room for an encoder.
 """
 
 import json
@@ -24,11 +25,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from curation.encoder import encoder_of
 from serving.answering import Busy, Reply
+from serving.examples import VECTORS, Encode, Examples
 from training import generation, label_scoring, language_model
 from training.label_scoring import Beginning
 from training.language_model import LoadedModel
-from training.prompts import Prompt, prompt_from_json, shots_from_json
+from training.prompts import Prompt, Shot, prompt_from_json, shot_to_json
 
 log = logging.getLogger(__name__)
 TOGETHER = 16  # questions answered at once, as evaluations do
@@ -49,6 +52,7 @@ class Work:
 
     key: str
     adapter: str | None
+    examples: str | None
     prompt: Prompt
     row: Mapping[str, Any]
     max_new_tokens: int
@@ -70,10 +74,13 @@ class Engine:
     """Answers questions one batch after the other, in whatever thread calls `run`.
 
     load: brings a model, with the adapter of a folder if one is named. most_waiting: questions that may wait.
+    encode: gives texts their vectors, for prompts with examples of each text's own.
     """
 
-    def __init__(self, load: Load, *, most_waiting: int, together: int = TOGETHER) -> None:
-        self._load, self._most_waiting, self._together = load, most_waiting, together
+    def __init__(self, load: Load, *, most_waiting: int, encode: Encode | None = None,
+                 together: int = TOGETHER) -> None:
+        self._load, self._most_waiting, self._together, self._encode = load, most_waiting, together, encode
+        self._examples: dict[tuple[str, int], Examples] = {}
         self._waiting: deque[Work] = deque()
         self._condition = threading.Condition()
         self._models: OrderedDict[str | None, LoadedModel] = OrderedDict()
@@ -132,7 +139,7 @@ class Engine:
         beginning = self._beginning(first, loaded)
         started = time.perf_counter()
         rows = [work.row for work in batch]
-        shots = [shots_from_json(row.get("shots", ())) for row in rows]
+        shots = self._shots(first, [row["text"] for row in rows])
         if first.prompt.has_labels:
             scores = label_scoring.label_log_likelihoods(
                 loaded, first.prompt, [row["text"] for row in rows], data=[row["data"] for row in rows], shots=shots,
@@ -141,9 +148,10 @@ class Engine:
                                  for label in first.prompt.labels)
             replies = [Reply(scores=tuple(map(float, row)), label_tokens=label_tokens) for row in scores]
         else:
+            asked = [{**row, "shots": list(map(shot_to_json, own))} for row, own in zip(rows, shots, strict=True)]
             replies = [Reply(text=one.answer, is_whole=one.is_whole, answer_tokens=one.n_tokens)
                        for one in generation.write_answers(
-                           loaded, first.prompt, rows, max_new_tokens=first.max_new_tokens, batch_size=len(batch),
+                           loaded, first.prompt, asked, max_new_tokens=first.max_new_tokens, batch_size=len(batch),
                            beginning=beginning, say=lambda row, piece: _say(batch, row, piece))]
         seconds = time.perf_counter() - started
         self._seconds_each += 0.2 * (seconds / len(batch) - self._seconds_each)
@@ -152,6 +160,16 @@ class Engine:
             work.tell({"reply": asdict(reply) | {
                 "prompt_tokens": n_asked, "model_seconds": seconds, "waited_seconds": started - work.since,
                 "n_together": len(batch)}})
+
+    def _shots(self, work: Work, texts: Sequence[str]) -> list[list[Shot]]:
+        """The solved examples of each text's own."""
+        if work.examples is None or self._encode is None:
+            return [[] for _ in texts]
+        folder = Path(work.examples)
+        key = (work.examples, (folder / VECTORS).stat().st_mtime_ns)  # written anew after an erasure
+        if key not in self._examples:
+            self._examples = {key: Examples(folder, self._encode)}
+        return self._examples[key].like(texts, work.prompt.neighbours)
 
     def _model(self, adapter: str | None) -> LoadedModel:
         if adapter not in self._models:
@@ -180,9 +198,9 @@ def _say(batch: Sequence[Work], row: int, piece: str) -> None:
 
 def work_of(request: Mapping[str, Any]) -> Work:
     """A question as it came over the socket."""
-    adapter, most = request["adapter"], request["max_new_tokens"]
-    key = f"{adapter}\n{most}\n{json.dumps(request['prompt'], sort_keys=True)}"
-    return Work(key, adapter, prompt_from_json(request["prompt"]), request["row"], most)
+    adapter, examples, most = request["adapter"], request["examples"], request["max_new_tokens"]
+    key = f"{adapter}\n{examples}\n{most}\n{json.dumps(request['prompt'], sort_keys=True)}"
+    return Work(key, adapter, examples, prompt_from_json(request["prompt"]), request["row"], most)
 
 
 class _Handler(socketserver.StreamRequestHandler):
@@ -224,7 +242,7 @@ class Server(socketserver.ThreadingUnixStreamServer):
 def serve(spec: Mapping[str, Any]) -> None:
     """Hold models and answer until the process is ended.
 
-    spec: "address" of the socket, "model" (folder), "most_waiting", "threads".
+    spec: "address" of the socket, "model" (folder), "most_waiting", "threads", "encoder" (dotted path), "kept_in".
     """
 
     def load(adapter: str | None) -> LoadedModel:
@@ -234,7 +252,8 @@ def serve(spec: Mapping[str, Any]) -> None:
         log.info("loaded %s in %.1f s", adapter or "the bare model", time.perf_counter() - started)
         return loaded
 
-    engine = Engine(load, most_waiting=int(spec["most_waiting"]))
+    engine = Engine(load, most_waiting=int(spec["most_waiting"]),
+                    encode=lambda texts: encoder_of(spec["encoder"], spec["kept_in"]).encode(texts))
     with Server(Path(spec["address"]), engine) as server:
         threading.Thread(target=server.serve_forever, name="socket", daemon=True).start()
         with suppress(KeyboardInterrupt):

@@ -4,9 +4,10 @@ A request names it: “<project>/champion”, “<project>/prompt”, “<projec
 left out.
 """
 
-import os
 import re
+import secrets
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,20 +15,25 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.text import slugify
 
+from curation.models import Erasure
+from jobs.progress import silent
 from projects.errors import UserError
 from projects.models import Project
 from serving.answering import Backend, Served
 from serving.embedded import EmbeddedModel
 from serving.endpoint import Endpoint
+from serving.examples import write_examples
 from serving.models import Deployment
 from training.language_model import model_identity
 from training.models import Adapter, Evaluation, Run, Verdict
 from training.prompts import Prompt, prompt_from_json
 from training.services.cards import base_model_of
 from training.services.quoting import has_lost_a_quote
+from training.services.showing import showable
 from training.services.stored import materialise
 
 CHAMPION, PROMPT = "champion", "prompt"
+EXAMPLES = "examples"  # the folder's name, before the run's number
 ENDPOINT_TOKENS = 1024  # an endpoint's answer may have so many
 _ADAPTER = re.compile(r"adapter-(\d{1,15})")
 
@@ -103,6 +109,7 @@ def serve(project: Project, name: str) -> tuple[Served, Deployment]:
         name=f"{slug_of(project)}/{name.rpartition('/')[2] or CHAMPION}", deployment=deployment.pk, prompt=prompt,
         bias=() if is_written or not is_here else _bias(choice),
         adapter=_files(choice.adapter) if choice.adapter and is_here else None,
+        examples=_examples(choice.run) if prompt.neighbours else None,
         max_new_tokens=_longest(choice, backend) if is_written else 0,
         model="" if is_here else _model_name(choice)), deployment
 
@@ -113,9 +120,9 @@ def prompt_of(choice: Choice) -> Prompt:
         raise NotServed(f"The prompt of {choice.run} quoted a text that was erased, so it cannot be asked any more. "
                         "Run the baseline on a new snapshot.")
     prompt = prompt_from_json(choice.run.config["prompt"])
-    if prompt.neighbours:
-        raise NotServed(f"{choice.run} shows each text the training rows most like it, which the gateway cannot look "
-                        "up yet. Promote an adapter, or try prompts without nearest examples.")
+    if prompt.neighbours and backend_of(choice) == Deployment.Backend.endpoint:
+        raise NotServed(f"{choice.run} shows each text the training rows most like it, which Goldpan looks up for the "
+                        "embedded model only. Promote an adapter, or try prompts without nearest examples.")
     return prompt
 
 
@@ -206,15 +213,35 @@ def _deployment(project: Project, choice: Choice, backend: Deployment.Backend) -
 
 
 def _files(adapter: Adapter) -> Path:
-    """The adapter's files in a folder that the model's process reads; written once, checked by hash, by rename."""
-    folder = settings.GOLDPAN_ADAPTERS / f"adapter-{adapter.pk}"
+    """The adapter's files, each checked by its hash."""
+    return _once(settings.GOLDPAN_ADAPTERS / f"adapter-{adapter.pk}", lambda folder: materialise(adapter, folder))
+
+
+def _examples(run: Run) -> Path:
+    """The training rows that a prompt may show, with the vectors that its own job has computed."""
+    def write(folder: Path) -> None:
+        shown = showable(run.job, run.snapshot, silent)
+        erased = set(Erasure.objects.filter(project=run.project).values_list("example__key", flat=True))
+        left = [n for n, row in enumerate(shown.rows) if row.key not in erased]  # its line may not be blanked yet
+        write_examples(folder, [shown.shots[n] for n in left], shown.vectors[left])
+
+    return _once(settings.GOLDPAN_ADAPTERS / f"{EXAMPLES}-{run.pk}", write)
+
+
+def forget_examples(project: Project) -> None:
+    """Remove the texts that prompts of the project may show: they are written anew, without those that were erased."""
+    for pk in Run.objects.filter(snapshot__project=project).values_list("pk", flat=True):
+        shutil.rmtree(settings.GOLDPAN_ADAPTERS / f"{EXAMPLES}-{pk}", ignore_errors=True)
+
+
+def _once(folder: Path, write: Callable[[Path], object]) -> Path:
+    """A folder that the model's process reads, written by whoever needs it first; it appears whole, by rename."""
     if folder.exists():
-        return Path(folder)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    materialise(adapter, temporary)
+        return folder
+    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    write(temporary)
     try:
         temporary.rename(folder)
     except OSError:  # another thread was faster, with the same files
         shutil.rmtree(temporary, ignore_errors=True)
-    return Path(folder)
+    return folder

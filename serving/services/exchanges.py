@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from django.db import close_old_connections, transaction
+from django.db import close_old_connections, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -16,6 +16,7 @@ from labeling.texts import content_sha256
 from serving.log_writer import LogWriter
 from serving.masking import mask, mask_all
 from serving.models import Deployment, Exchange, ExchangeContent, Feedback, ServingRules, TrafficDay
+from serving.services.deployments import forget_examples
 from training.services.economics import economics_of
 from training.services.endpoint import token_cost
 
@@ -54,7 +55,8 @@ def is_in_sample(rules: ServingRules) -> bool:
 
 def write_entries(entries: Sequence[Entry], lost: Counter[Hashable]) -> None:
     """Store rows, words and counts together. lost: project → how many entries were lost before."""
-    close_old_connections()
+    if not connection.in_atomic_block:  # the writer's thread has a connection of its own, which may have gone stale
+        close_old_connections()
     prices = _Prices()
     days: defaultdict[tuple[int, date], Counter[str]] = defaultdict(Counter)
     rows, contents = [], []
@@ -145,6 +147,8 @@ def shorten_retention(rules: ServingRules) -> int:
 def erase_exchanges(examples: Sequence[Example]) -> dict[str, int]:
     """Delete the words of exchanges about these examples of one project, and blank what corrections of them say.
 
+    What prompts may show of the project is forgotten, too, and read anew from its snapshots.
+
     An erasure calls it in its transaction, see GOLDPAN_ON_ERASE. Returns n_exchanges, of how many words were deleted.
     """
     from curation.services.erasing import BLANK
@@ -158,6 +162,7 @@ def erase_exchanges(examples: Sequence[Example]) -> dict[str, int]:
     found |= set(contents.filter(exchange__name__in=list(said.values_list("exchange_name", flat=True))).values_list(
         "pk", flat=True))
     ExchangeContent.objects.filter(pk__in=found).delete()
+    forget_examples(project)
     said.exclude(comment="").update(comment="")
     if project.task_type in BLANK:
         said.filter(correction__isnull=False).update(correction=BLANK[project.task_type])

@@ -1,7 +1,7 @@
 """One request to a model, from its key to its row in the log.
 
 1. `begin` lets it through, checks what it asks, and finds what serves.
-2. `Exchange.pieces` yields the answer as it is written; then `answer` and `reply` are there.
+2. `Asked.pieces` yields the answer as it is written; then `answer` and `reply` are there.
 3. However it ends, what is kept of it is left to the log, which keeps nobody waiting.
 An answer does not depend on the log: it is given whether or not anything of it can be kept.
 """
@@ -20,11 +20,10 @@ from labeling.reading.rows import MAX_TEXT_CHARS
 from labeling.task_types import task_type
 from labeling.task_types.free_text import check_storable
 from projects.models import ApiKey, Project
-from serving import models
 from serving.answering import Answer, Backend, Busy, Question, Reply, Served, Unanswerable, Unavailable, read
 from serving.chat import BadRequest
 from serving.exchange_id import Named, new_id
-from serving.models import Deployment, ServingRules
+from serving.models import Deployment, Exchange, ServingRules
 from serving.services.deployments import serve
 from serving.services.exchanges import LOG, Entry, Words, is_in_sample
 from serving.services.rules import TooMany, rules_of, take_a_turn
@@ -33,7 +32,7 @@ MAX_GROUP_CHARS = 200
 
 
 @dataclass
-class Exchange:
+class Asked:
     """A request that was let through. answer, reply: there once `pieces` has come to its end."""
 
     name: str
@@ -64,7 +63,7 @@ class Exchange:
         except (Busy, Unanswerable):
             self._log("n_refused")
             raise
-        except GeneratorExit:  # who asked has gone
+        except GeneratorExit:  # who asked has given up
             self._log("n_refused")
             raise
         except BaseException:
@@ -90,7 +89,7 @@ class Exchange:
             LOG.put(Entry(self.key.project_id, outcome, self.at))
             return
         answer, reply = self.answer, self.reply or Reply()
-        row = models.Exchange(
+        row = Exchange(
             name=self.name, project=self.key.project, deployment=self.deployment, api_key=self.key, route=self.route,
             is_answered=answer is not None, is_readable=answer is not None and answer.frozen is not None,
             prompt_tokens=reply.prompt_tokens, answer_tokens=answer.answer_tokens if answer else None,
@@ -108,7 +107,7 @@ class Exchange:
             self.rules.masks, self.rules.retention_days)
 
 
-def begin(key: ApiKey, question: Question, *, model: str, route: str, group: str = "") -> Exchange:
+def begin(key: ApiKey, question: Question, *, model: str, route: str, group: str = "") -> Asked:
     """Let a request through and find what serves it.
 
     model: a name of `deployments.names_of`, "" for the champion. group: customer, thread or document of the text.
@@ -123,7 +122,7 @@ def begin(key: ApiKey, question: Question, *, model: str, route: str, group: str
         raise
     served, deployment = serve(key.project, model)
     name = new_id(Named(key.project_id, deployment.pk, int(at.timestamp() * 1000)), secret=settings.SECRET_KEY)
-    return Exchange(name, key, route, served, deployment, question, rules, group, at, began)
+    return Asked(name, key, route, served, deployment, question, rules, group, at, began)
 
 
 def check_question(project: Project, question: Question, group: str = "") -> None:

@@ -20,7 +20,7 @@ from serving.answering import Busy, Question, Unanswerable, Unavailable
 from serving.chat import BadRequest, read_chat
 from serving.services.deployments import NotServed, names_of
 from serving.services.feedback import AlreadySaid, NoSuchExchange, give_feedback
-from serving.services.gateway import Exchange, begin, shown
+from serving.services.gateway import Asked, begin, shown
 from serving.services.rules import TooMany
 
 log = logging.getLogger(__name__)
@@ -80,13 +80,12 @@ def model_list(request: HttpRequest, key: ApiKey) -> HttpResponse:
 
 @with_key("POST", "predict")
 def chat_completions(request: HttpRequest, key: ApiKey, body: Body) -> HttpResponse | StreamingHttpResponse:
-    asked = read_chat(body, task_type=key.project.task_type)
-    exchange = begin(key, asked.question, model=asked.model, route="chat")
-    if asked.is_streamed:
-        return _stream(exchange, wants_usage=asked.wants_usage)
-    answer, reply = exchange.whole()
-    created = int(exchange.at.timestamp())
-    return JsonResponse(chat.completion(exchange.name, exchange.served.name, created, answer, reply))
+    said = read_chat(body, task_type=key.project.task_type)
+    asked = begin(key, said.question, model=said.model, route="chat")
+    if said.is_streamed:
+        return _stream(asked, wants_usage=said.wants_usage)
+    answer, reply = asked.whole()
+    return JsonResponse(chat.completion(asked.name, asked.served.name, int(asked.at.timestamp()), answer, reply))
 
 
 @with_key("POST", "predict")
@@ -96,10 +95,10 @@ def predict(request: HttpRequest, key: ApiKey, pk: int, body: Body) -> HttpRespo
         raise _Refused(404, f"This key is of “{key.project}”, which is project {key.project_id}.",
                        "invalid_request_error", "project_not_found")
     text, data = shown(key.project, body)
-    exchange = begin(key, Question(text, data), model=_text(body, "model"), route="predict", group=_text(body, "group"))
-    answer, reply = exchange.whole()
+    asked = begin(key, Question(text, data), model=_text(body, "model"), route="predict", group=_text(body, "group"))
+    answer, reply = asked.whole()
     return JsonResponse({
-        "exchange": exchange.name, "model": exchange.served.name, "deployment": exchange.deployment.pk,
+        "exchange": asked.name, "model": asked.served.name, "deployment": asked.deployment.pk,
         "answer": answer.value, "probabilities": answer.probabilities, "text": answer.text,
         "problem": answer.problem or None, "usage": chat.usage(answer, reply)})
 
@@ -118,24 +117,24 @@ def feedback(request: HttpRequest, key: ApiKey, body: Body) -> HttpResponse:
                          "correction": taken.correction or None})
 
 
-def _stream(exchange: Exchange, *, wants_usage: bool) -> StreamingHttpResponse:
-    pieces = exchange.pieces()
+def _stream(asked: Asked, *, wants_usage: bool) -> StreamingHttpResponse:
+    pieces = asked.pieces()
     first = next(pieces, "")  # what is refused is refused here, before the answer has a status
-    response = StreamingHttpResponse(_events(exchange, first, pieces, wants_usage=wants_usage),
+    response = StreamingHttpResponse(_events(asked, first, pieces, wants_usage=wants_usage),
                                      content_type="text/event-stream")
     response["Cache-Control"], response["X-Accel-Buffering"] = "no-cache", "no"
     return response
 
 
-def _events(exchange: Exchange, first: str, rest: Iterator[str], *, wants_usage: bool) -> Iterator[bytes]:
-    about = (exchange.name, exchange.served.name, int(exchange.at.timestamp()))
+def _events(asked: Asked, first: str, rest: Iterator[str], *, wants_usage: bool) -> Iterator[bytes]:
+    about = (asked.name, asked.served.name, int(asked.at.timestamp()))
     try:
         yield chat.chunk(*about, delta={"role": "assistant", "content": ""})
         if first:
             yield chat.chunk(*about, delta={"content": first})
         for piece in rest:
             yield chat.chunk(*about, delta={"content": piece})
-        answer, reply = exchange.answer, exchange.reply
+        answer, reply = asked.answer, asked.reply
         assert answer is not None and reply is not None
         if not first:  # nothing was written: the answer is a label, or empty
             yield chat.chunk(*about, delta={"content": answer.text})

@@ -11,17 +11,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from curation.encoder import normalised
 from serving.answering import Busy, Question, Reply, Served, Unanswerable, Unavailable, read
 from serving.embedded import EmbeddedModel, request_of
+from serving.examples import write_examples
 from serving.model_server import Engine, Server, work_of
+from tests.fakes import HashingEncoder
 from tests.training.conftest import tiny_folder
 from tests.training.tiny_model import SCHEMA, toy_rows
 from training import generation, label_scoring, language_model
-from training.prompts import Shot, few_shot, short, zero_shot
+from training.prompts import Shot, few_shot, nearest_shots, short, zero_shot
+from training.shots import shots_like
 
 __all__ = ["tiny_folder"]
 LABELS = Served("toys/champion", 1, zero_shot(SCHEMA, "Say how it is."), bias=(0.0, 0.0, 0.0))
 WRITTEN = Served("toys/champion", 1, zero_shot({"max_chars": 99}, "Answer.", "response"), max_new_tokens=12)
+LABEL_NAMES = [label["name"] for label in SCHEMA["labels"]]
 TEXTS = [row["text"] for row in toy_rows(20)]
 
 
@@ -98,6 +103,23 @@ def test_solved_examples_are_read_once_and_texts_of_their_own_are_not_mixed_up(l
     other = label_scoring.read_beginning(loaded, short(SCHEMA))
     assert label_scoring.label_log_likelihoods(loaded, served.prompt, TEXTS[:3], beginning=other) == pytest.approx(
         known[:3], abs=1e-4), "what does not fit is not used"
+
+
+def test_a_prompt_shows_each_text_the_examples_most_like_it(loaded, tmp_path):
+    encoder = HashingEncoder()
+    shown = [Shot(f"the {word} is {label}", label) for word in ("news", "weather", "answer") for label in LABEL_NAMES]
+    vectors = normalised(encoder.encode([shot.text for shot in shown]).astype(np.float16).astype(np.float32))
+    write_examples(tmp_path / "examples", shown, vectors)
+    served = Served("toys/prompt", 1, nearest_shots(SCHEMA, "", 2), examples=tmp_path / "examples")
+    engine = Engine(lambda adapter: loaded, most_waiting=64, encode=encoder.encode)
+    texts = ["the weather is fine", "the news is bad", shown[0].text]
+    batch = works(served, *texts)
+    engine.answer(batch)
+    scores = [work.said.get()["reply"]["scores"] for work in batch]
+    own = shots_like(shown, vectors, texts, encoder.encode(texts), 2)
+    assert all("weather" in shot.text for shot in own[0]) and shown[0] not in own[2], "never its own text"
+    assert np.array(scores) == pytest.approx(label_scoring.label_log_likelihoods(
+        loaded, served.prompt, texts, shots=own), abs=1e-4)
 
 
 def test_a_full_queue_says_when_to_come_again(loaded):

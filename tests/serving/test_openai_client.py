@@ -7,7 +7,8 @@ import httpx
 import openai
 import pytest
 from django.core.handlers.wsgi import WSGIHandler
-from django.db import connection
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections, connection
 from django.test.testcases import LiveServerThread
 
 from serving.answering import Busy
@@ -20,6 +21,8 @@ pytestmark = pytest.mark.django_db
 def address() -> Iterator[str]:
     """The test's own database behind a server in a thread: nothing is committed, so nothing has to be flushed."""
     connection.inc_thread_sharing()
+    for signal in (request_started, request_finished):  # the end of a request would close the test's connection
+        signal.disconnect(close_old_connections)
     server = LiveServerThread("localhost", lambda handler: WSGIHandler(),
                               connections_override={connection.alias: connection})
     server.daemon = True
@@ -28,6 +31,8 @@ def address() -> Iterator[str]:
     assert server.error is None
     yield f"http://localhost:{server.port}/v1"
     server.terminate()
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
     connection.dec_thread_sharing()
 
 

@@ -14,4 +14,5 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         keep_alive({"address": str(settings.GOLDPAN_MODEL_SOCKET), "model": str(settings.GOLDPAN_BASE_MODEL),
-                    "most_waiting": settings.GOLDPAN_MODEL_QUEUE, "threads": settings.GOLDPAN_THREADS})
+                    "most_waiting": settings.GOLDPAN_MODEL_QUEUE, "threads": settings.GOLDPAN_THREADS,
+                    "encoder": settings.GOLDPAN_ENCODER, "kept_in": str(settings.GOLDPAN_DATA / "runtimes.json")})
