@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from projects.services import revoke_api_key
+from projects.services import create_api_key, revoke_api_key
 from serving.answering import Busy, Unanswerable, Unavailable
 from serving.models import Deployment, Exchange, TrafficDay
 from serving.services.rules import rules_of, save_rules
@@ -57,10 +57,10 @@ def test_models_are_asked_by_name(champion, backend, program, project):
     assert error(program.predict(project, model="gpt-4o"), 404) == "model_not_found"
 
 
-def test_a_promotion_counts_from_the_next_request_on(champion, judged, backend, program, project, alice, run_jobs):
+def test_a_promotion_counts_from_the_next_request_on(champion, snapshot, backend, program, project, alice, run_jobs):
     first = program.predict(project).json()["deployment"]
     assert program.predict(project).json()["deployment"] == first, "the same deployment while nothing changes"
-    second = trained(judged, alice, run_jobs, seed=2)
+    second = trained(snapshot, alice, run_jobs, seed=2)
     Adapter.objects.filter(pk=champion.pk).update(stage="retired")
     Adapter.objects.filter(pk=second.pk).update(stage="champion")
     now = Deployment.objects.get(pk=program.predict(project).json()["deployment"])
@@ -79,8 +79,9 @@ def test_deployed_answers_as_evaluated(champion, backend, program, project):
     assert any(one.predicted != one.gold for one in before), "its mistakes, too"
 
 
-def test_nothing_serves_before_a_prompt_was_tried(snapshot, backend, program, project):
-    response = program.predict(project)
+def test_nothing_serves_before_a_prompt_was_tried(untried, backend, alice):
+    program = Program(create_api_key(untried, name="early", scopes=["predict"], by=alice)[1])
+    response = program.predict(untried)
     assert error(response, 404) == "model_not_found" and "run the baseline" in response.json()["error"]["message"]
     assert program.get("/v1/models").json() == {"object": "list", "data": []}
 

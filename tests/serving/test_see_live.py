@@ -6,6 +6,7 @@ from django.urls import reverse
 from jobs.models import Job
 from projects.models import AuditEvent
 from serving.models import Replay, ServingRules
+from tests.training.conftest import trained
 from training.models import Adapter
 from training.services.promotion import promote
 
@@ -18,8 +19,8 @@ def page(client, project):
     return response.content.decode()
 
 
-def test_a_project_without_a_baseline_says_what_is_missing(snapshot, bob, client_of, project):
-    html = page(client_of(bob), project)
+def test_a_project_without_a_baseline_says_what_is_missing(untried, alice, client_of):
+    html = page(client_of(alice), untried)
     assert "Nothing serves yet." in html and "run the baseline" in html.lower() and html.count("btn-gold") == 1
 
 
@@ -33,11 +34,9 @@ def test_the_best_prompt_serves_until_an_adapter_is_promoted(adapter, alice, cli
     assert "moods/champion" in html and "base_url=" in html and f"/v1/projects/{project.pk}/predict" in html
 
 
-def test_a_promotion_against_the_gate_says_so(judged, alice, client_of, project, model, run_jobs):
-    from tests.training.conftest import trained
-
+def test_a_promotion_against_the_gate_says_so(snapshot, alice, client_of, project, model, run_jobs):
     model.adapter_errs = lambda number: True
-    promote(trained(judged, alice, run_jobs), by=alice, override_reason="The boss wants it.")
+    promote(trained(snapshot, alice, run_jobs, seed=2), by=alice, override_reason="The boss wants it.")
     assert "against the gate: “The boss wants it.”" in page(client_of(alice), project)
 
 
