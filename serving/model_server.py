@@ -232,7 +232,7 @@ class Server(socketserver.ThreadingUnixStreamServer):
         self.engine = engine
         address.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         address.unlink(missing_ok=True)
-        before = os.umask(stat.S_IRWXG | stat.S_IRWXO)
+        before = os.umask(stat.S_IRWXG | stat.S_IRWXO | stat.S_IXUSR)
         try:
             super().__init__(str(address), _Handler)
         finally:

@@ -4,6 +4,7 @@ What a test changes in the database is rolled back behind it, as always; the pro
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -90,6 +91,7 @@ def _serving(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _ow
     settings.GOLDPAN_ADAPTERS, settings.GOLDPAN_BASE_MODEL = tmp_path / "adapters", tmp_path / "no-model"
     settings.GOLDPAN_OPEN_BACKEND = f"{__name__}.the_backend"
     monkeypatch.setattr(exchanges.LOG, "_is_threaded", False)
+    monkeypatch.setattr(exchanges.LOG, "_lost", Counter())
     monkeypatch.setattr(rules, "_limits", {})
 
 

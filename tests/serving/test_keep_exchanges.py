@@ -86,8 +86,6 @@ def test_an_answer_does_not_depend_on_the_log(champion, backend, program, projec
     monkeypatch.setattr(LOG, "_sleep", lambda seconds: None)
     assert program.predict(project).json()["answer"] == "positive"
     assert not Exchange.objects.exists()
-    monkeypatch.undo()
-    monkeypatch.setattr(LOG, "_is_threaded", False)
 
 
 def test_what_the_log_lost_is_counted_by_the_next_that_is_written(champion, backend, program, project, monkeypatch):
