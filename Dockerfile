@@ -17,6 +17,7 @@ COPY stats stats
 COPY labeling labeling
 COPY curation curation
 COPY training training
+COPY serving serving
 COPY templates templates
 COPY static static
 

@@ -9,7 +9,7 @@ import time
 
 BENCHES = ("import_examples", "ingest", "embed", "dedup", "cluster", "find_planted_errors", "predprobs",
            "gold_selection", "prompt", "crowd", "truth_finding", "label_studio_sync", "snapshot", "pages", "gate",
-           "quote", "slices", "lora", "judge", "live")
+           "quote", "slices", "lora", "judge", "live", "gateway")
 
 
 def main(names: list[str]) -> int:

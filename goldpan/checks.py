@@ -1,5 +1,6 @@
 """System checks: settings that no installation may run with. `manage.py check`, and with it every command, says so."""
 
+import os
 import tempfile
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,11 +12,13 @@ from projects.errors import UserError
 
 MIN_KEY_CHARS = 50
 MIN_DIFFERENT_CHARS = 5  # the same bounds as Django's own advice for a SECRET_KEY
+MAX_SOCKET_BYTES = 100  # of a path; systems take about 107
 
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
     """Return what is wrong with the settings; errors stop every command, warnings are only said."""
-    looks = (_debug, _secret_key, _allowed_hosts, _data_folder, _door, _base_model, _executors, _trackers)
+    looks = (_debug, _secret_key, _allowed_hosts, _data_folder, _door, _base_model, _executors, _trackers,
+             _model_socket)
     return [message for look in looks if (message := look()) is not None]
 
 
@@ -61,6 +64,15 @@ def _door() -> CheckMessage | None:
         return None
     return Error(f"GOLDPAN_DOOR_URL is on {door}, GOLDPAN_URL on {home}: a log-in to the one does not reach the other, "
                  "so nobody could label.", hint="Give both the same host name, on different ports.", id="goldpan.E005")
+
+
+def _model_socket() -> CheckMessage | None:
+    n = len(os.fsencode(settings.GOLDPAN_MODEL_SOCKET))
+    if n <= MAX_SOCKET_BYTES:
+        return None
+    return Warning(f"GOLDPAN_MODEL_SOCKET has {n} bytes, a socket's path may have {MAX_SOCKET_BYTES}: nothing can be "
+                   "served.", hint="Name a place with a shorter path that only Goldpan's user can reach.",
+                   id="goldpan.W002")
 
 
 def _executors() -> CheckMessage | None:

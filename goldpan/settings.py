@@ -48,6 +48,7 @@ INSTALLED_APPS = [
     "labeling",
     "curation",
     "training",
+    "serving",
 ]
 
 MIDDLEWARE = [
@@ -119,9 +120,10 @@ if GOLDPAN_BROKER == "filesystem://":
 GOLDPAN_LEASE_SECONDS = env.int("GOLDPAN_LEASE_SECONDS", default=60)
 GOLDPAN_TICK_SECONDS = env.int("GOLDPAN_TICK_SECONDS", default=5)
 GOLDPAN_ON_TICK = ["labeling.services.sync.poll", "training.services.suggestions.poll",
-                   "projects.services.sending.send_due"]
+                   "projects.services.sending.send_due", "serving.services.feedback.poll",
+                   "serving.services.exchanges.purge"]
 # What curation does not know of forgets examples, too: at once, and in files by the job
-GOLDPAN_ON_ERASE = ["training.services.quoting.erase_quotes"]
+GOLDPAN_ON_ERASE = ["training.services.quoting.erase_quotes", "serving.services.exchanges.erase_exchanges"]
 GOLDPAN_ON_ERASE_FILES = ["training.services.forgetting.erase_answers"]
 GOLDPAN_POLL_SECONDS = env.int("GOLDPAN_POLL_SECONDS", default=300)  # between pulls from Label Studio without a hint
 GOLDPAN_WORKERS = env.int("GOLDPAN_WORKERS", default=2)
@@ -151,6 +153,7 @@ JOB_KINDS = {
     "train_arms": "training.services.arms.run_train_arms",
     "report": "training.services.reports.run_report",
     "suggest": "training.services.suggestions.run_suggest",
+    "replay": "serving.services.parity.run_replay",
 }
 
 # Label Studio: the local one that the supervisor starts, or any other by its address
@@ -187,6 +190,17 @@ GOLDPAN_JUDGE_PRICE_OUTPUT = env.float("GOLDPAN_JUDGE_PRICE_OUTPUT", default=0.0
 GOLDPAN_ALLOWED_ORIGINS = env.list("GOLDPAN_ALLOWED_ORIGINS", default=[])  # where requests may go, beside Label Studio
 GOLDPAN_BACKENDS = env("GOLDPAN_BACKENDS", default="curation.shards.here")  # what spreads work over machines
 GOLDPAN_THREADS = env.int("GOLDPAN_THREADS", default=2)  # of one model subprocess
+
+# The gateway: programs ask a project's model at /v1, in a process of its own that keeps no page waiting
+GOLDPAN_GATEWAY_PORT = env.int("GOLDPAN_GATEWAY_PORT", default=8082)
+GOLDPAN_GATEWAY_URL = env("GOLDPAN_GATEWAY_URL", default=f"http://{GOLDPAN_HOST}:{GOLDPAN_GATEWAY_PORT}")
+GOLDPAN_ANSWERS_V1 = env.bool("GOLDPAN_ANSWERS_V1", default=True)  # off in the web server, where there is a gateway
+GOLDPAN_MODEL_SOCKET = Path(env("GOLDPAN_MODEL_SOCKET", default=str(GOLDPAN_DATA / "model.sock")))
+GOLDPAN_MODEL_QUEUE = env.int("GOLDPAN_MODEL_QUEUE", default=32)  # requests that may wait for the embedded model
+GOLDPAN_ADAPTERS = GOLDPAN_DATA / "adapters"  # files of those that serve, as the model's process reads them
+GOLDPAN_OPEN_BACKEND = "serving.services.deployments.open_backend"  # tests put a fake here
+GOLDPAN_SERVING_URL = env("GOLDPAN_SERVING_URL", default="")  # an OpenAI-compatible server of adapters, such as vLLM
+GOLDPAN_SERVING_KEY = env("GOLDPAN_SERVING_KEY", default="")
 
 # Where runs may be trained, and where their learning curves may be copied to
 GOLDPAN_EXECUTORS = env.list("GOLDPAN_EXECUTORS", default=["local", "bundle"])

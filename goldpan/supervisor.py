@@ -84,12 +84,14 @@ def _environment() -> dict[str, str]:
     path = f"{programs}{os.pathsep}{os.environ.get('PATH', '')}"
     return {**os.environ, "PATH": path, MARK: str(settings.GOLDPAN_DATA),
             "GOLDPAN_PORT": str(settings.GOLDPAN_PORT), "GOLDPAN_DOOR_PORT": str(settings.GOLDPAN_DOOR_PORT),
+            "GOLDPAN_GATEWAY_PORT": str(settings.GOLDPAN_GATEWAY_PORT),
             "GOLDPAN_WORKERS": str(settings.GOLDPAN_WORKERS), "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"}
 
 
 def _check_ports() -> None:
     ports = [("Goldpan", settings.GOLDPAN_PORT, "GOLDPAN_PORT"),
-             ("the annotators' door", settings.GOLDPAN_DOOR_PORT, "GOLDPAN_DOOR_PORT")]
+             ("the annotators' door", settings.GOLDPAN_DOOR_PORT, "GOLDPAN_DOOR_PORT"),
+             ("the gateway", settings.GOLDPAN_GATEWAY_PORT, "GOLDPAN_GATEWAY_PORT")]
     if runs_own_label_studio():
         ports.append(("Label Studio", settings.GOLDPAN_LABEL_STUDIO_PORT, "GOLDPAN_LABEL_STUDIO_PORT"))
     for name, port, variable in ports:

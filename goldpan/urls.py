@@ -16,6 +16,7 @@ urlpatterns = [
     path("", include("jobs.urls")),
     path("", include("curation.urls")),
     path("", include("training.urls")),
+    path("", include("serving.urls")),
     path("healthz", views.healthz, name="healthz"),
     path("accounts/login/", account.login, name="account_login"),
     path("accounts/logout/", account.logout, name="account_logout"),

@@ -51,7 +51,7 @@ def run_child(module: str, spec: Mapping[str, Any], *, folder: Path, progress: P
         child = subprocess.Popen(
             [sys.executable, "-m", module, str(folder.resolve())],
             cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[write_end], start_new_session=True,
-            env=child_environment(write_end) | dict(environment or {}), preexec_fn=_die_with_parent)
+            env=child_environment(write_end) | dict(environment or {}), preexec_fn=die_with_parent)
     os.close(write_end)
     try:
         _relay(read_end, child, progress)
@@ -61,10 +61,11 @@ def run_child(module: str, spec: Mapping[str, Any], *, folder: Path, progress: P
     return _result(folder, child.returncode)
 
 
-def child_environment(progress_fd: int) -> dict[str, str]:
+def child_environment(progress_fd: int | None = None) -> dict[str, str]:
     """The environment of a child: paths and thread counts, no secret and no database address."""
     kept = {name: os.environ[name] for name in _KEPT_NAMES if name in os.environ}
-    return _DEFAULTS | kept | {"GOLDPAN_PROGRESS_FD": str(progress_fd)}
+    reporting = {} if progress_fd is None else {"GOLDPAN_PROGRESS_FD": str(progress_fd)}
+    return _DEFAULTS | kept | reporting
 
 
 _DEFAULTS = {
@@ -143,7 +144,8 @@ def _result(folder: Path, exit_code: int) -> dict[str, Any]:
     return dict(answer["result"])
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """For `preexec_fn`: on Linux a child is killed when its parent ends, however that ends."""
     if sys.platform == "linux":
         PR_SET_PDEATHSIG = 1
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

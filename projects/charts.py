@@ -8,6 +8,7 @@ Source: Satyanarayan et al. 2017, Vega-Lite: A Grammar of Interactive Graphics, 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Protocol
 
 from projects.wording import percent_words, point_words, reveal
@@ -42,6 +43,7 @@ MARKS: dict[str, dict[str, Any]] = {  # how each thing is drawn, in every chart 
     "bar": {"type": "bar", "height": 8},
     "grown": {"type": "line", "strokeWidth": 2.5},
     "measured": {"type": "point", "filled": True, "opacity": 1, "size": 55},
+    "count": {"type": "bar", "width": {"band": 0.75}},
     "evenly": {"type": "line", "strokeWidth": 1, "strokeDash": [4, 3]},
 }
 
@@ -169,6 +171,23 @@ def growth_chart(lines: Mapping[str, Sequence[tuple[float, float]]], *, title: s
         _layer(even, "evenly", x=x, y=y, **by_line),
         _layer(data, "grown", x=x, y=y, **by_line),
         _layer(data, "measured", x=x, y=y, **by_line)])
+
+
+def traffic_chart(days: Sequence[tuple[date, int, int, int]], *, words: str) -> Chart:
+    """Return a bar of every day: requests that were answered, failed and refused, one on the other.
+
+    days: day and the three counts, oldest first, none left out.
+    """
+    kinds = ("answered", "failed", "refused")
+    data = [{"day": day.isoformat(), "kind": kind, "n": n, "order": place} for day, *counts in days
+            for place, (kind, n) in enumerate(zip(kinds, counts, strict=True))]
+    x = {"field": "day", "type": "ordinal", "title": None, "axis": {"labelAngle": 0, "grid": False}}
+    y = {"field": "n", "type": "quantitative", "title": "requests", "axis": {"format": "~s", "tickMinStep": 1}}
+    return _chart(words, 220, [_layer(
+        data, "count", x=x, y=y, order={"field": "order", "type": "quantitative"},
+        color={"field": "kind", "type": "nominal", "sort": list(kinds), "scale": {
+            "domain": list(kinds), "range": ["var(--gold-fill)", "var(--bad)", "var(--quiet)"]}},
+        tooltip=[_told("day", "day"), _told("kind", "requests"), _told("n", "how many", ",d")])])
 
 
 def _chart(words: str, height: int, layers: list[dict[str, Any]]) -> Chart:

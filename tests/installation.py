@@ -30,13 +30,14 @@ class Installation:
         self.data, self.label_studio = data, label_studio
         self.data.mkdir(parents=True, exist_ok=True)
         self.port, self.door_port, self.password = free_port(), free_port(), secrets.token_hex(8)
+        self.gateway_port = free_port()
         self.url, self.door_url = f"http://localhost:{self.port}", f"http://localhost:{self.door_port}"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
         self.environment = {
             **kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "GOLDPAN_DATA": str(data), "GOLDPAN_PORT": str(self.port), "GOLDPAN_WORKERS": "2",
-            "GOLDPAN_DOOR_PORT": str(self.door_port),
+            "GOLDPAN_DOOR_PORT": str(self.door_port), "GOLDPAN_GATEWAY_PORT": str(self.gateway_port),
             "GOLDPAN_TICK_SECONDS": "1", "GOLDPAN_POLL_SECONDS": "86400",
             "DJANGO_SETTINGS_MODULE": "goldpan.settings", "PYTHONUNBUFFERED": "1",
             "GOLDPAN_LABEL_STUDIO_URL": label_studio.url if label_studio else "http://localhost:9",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.child import _die_with_parent
+from jobs.child import die_with_parent
 from labeling.label_studio import bootstrap_token
 from labeling.label_studio_server import command, prepare, template_path, wait_until_up
 
@@ -38,7 +38,7 @@ class Server:
                                     admin_email=self.email, admin_password=self.password)
         with (self.data_dir / "log.txt").open("ab") as log:
             self.process = subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            start_new_session=True, preexec_fn=_die_with_parent)
+                                            start_new_session=True, preexec_fn=die_with_parent)
         wait_until_up(self.url, lambda: self.process.poll() is None, 120)
 
     def stop(self) -> None:

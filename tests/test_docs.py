@@ -164,7 +164,7 @@ def test_the_tables_that_are_called_unchangeable_are(db: None) -> None:
     from django.db import connection
 
     text = (ROOT / "docs" / "security.md").read_text().split("## What cannot be changed")[1].split("## ")[0]
-    listed = set(re.findall(r"`((?:projects|labeling|curation|training)_\w+)`", text))
+    listed = set(re.findall(r"`((?:projects|labeling|curation|training|serving)_\w+)`", text))
     query = ("SELECT name, tbl_name FROM sqlite_master WHERE type = 'trigger'" if connection.vendor == "sqlite" else
              "SELECT trigger_name, event_object_table FROM information_schema.triggers")
     with connection.cursor() as cursor:

@@ -33,7 +33,7 @@ DOORS = {  # library -> the modules that may import it
     "datasketch": {"curation.lexical"},
     "py3langid": {"curation.languages"},
     "label_studio_sdk": {"labeling.label_studio"},
-    "openai": {"training.openai_endpoint"},
+    "openai": {"training.openai_endpoint", "serving.endpoint"},
     "llguidance": {"training.generation"},
     "requests": {"projects.outbound"},  # not heavy: what goes out to addresses of people passes one guard
     "requests_hardened": {"projects.outbound"},

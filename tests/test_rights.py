@@ -361,6 +361,20 @@ training:adapter-card        adapter    GET     log-in    403     200  200   404
 training:adapter-card        adapter    POST    log-in    403     405  405   404
 training:adapter-file        adapter    GET     log-in    403     200  200   404
 training:adapter-file        adapter    POST    log-in    403     405  405   404
+serving:live                 project    GET     log-in    403     200  200   404
+serving:live                 project    POST    log-in    403     405  405   404
+serving:live-rules           project    GET     log-in    403     403  200   404
+serving:live-rules           project    POST    log-in    403     403  302   404
+serving:live-replay          project    GET     log-in    403     405  405   404
+serving:live-replay          project    POST    log-in    403     400  400   404
+serving:v1-models            -          GET     401       401     401  401   401
+serving:v1-models            -          POST    405       405     405  405   405
+serving:v1-chat              -          GET     405       405     405  405   405
+serving:v1-chat              -          POST    401       401     401  401   401
+serving:v1-predict           project    GET     405       405     405  405   405
+serving:v1-predict           project    POST    401       401     401  401   401
+serving:v1-feedback          -          GET     405       405     405  405   405
+serving:v1-feedback          -          POST    401       401     401  401   401
 healthz                      -          GET     200       200     200  200   200
 healthz                      -          POST    200       200     200  200   200
 account_login                -          GET     200       302     302  302   302
@@ -370,6 +384,7 @@ account_logout               -          POST    log-in    302     302  302   302
 account_change_password      -          GET     log-in    200     200  200   200
 account_change_password      -          POST    log-in    200     200  200   200
 """
+BY_KEY = ("serving:v1-models", "serving:v1-chat", "serving:v1-predict", "serving:v1-feedback")  # no cookie counts
 ADMIN = "admin:"  # Django's own pages, of all names that begin so: for superusers, 403 for everybody else
 
 
@@ -564,7 +579,9 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
             "training:prompt-new": {"name": "mine", "system": "Say it.", "instruction": "{text}", "examples": "none"},
             "training:prompt-change": {"system": "Say it well.", "instruction": "{text}", "examples": "none",
                                        "note": "Shorter."},
-            "training:promote": {"override_reason": "why not"}})
+            "training:promote": {"override_reason": "why not"},
+            "serving:live-rules": {"sample_share": "0.5", "retention_days": "9", "key_limit": "9",
+                                   "project_limit": "9"}})
 
 
 def repeated(report: QualityReport) -> DuplicateCluster:
@@ -683,7 +700,7 @@ def test_every_route_has_a_declared_policy() -> None:
     unknown = {policy for policy in policies.values() if policy not in {*MAY, FOUNDER, PUBLIC, SIGNED_IN, SUPERUSER}}
     assert not unknown, f"policies that rights.MAY does not know: {unknown}"
     assert {name for name, policy in policies.items() if policy == PUBLIC} == {
-        "healthz", "account_login", "labeling:webhook"}
+        "healthz", "account_login", "labeling:webhook", *BY_KEY}
     assert {name for name, policy in policies.items() if policy == SUPERUSER} == {
         name for name, _ in routes() if name.startswith(ADMIN)}
 
@@ -695,10 +712,10 @@ def test_a_view_without_a_policy_is_refused(alice: User, client_of: Callable[[Us
 
 
 def test_every_write_needs_the_pages_token(world: World) -> None:
-    """Only Label Studio's webhook has none, and it needs a secret."""
+    """Only Label Studio's webhook and what programs ask have none, and those need a secret."""
     for row in ROWS:
         writes = row.method == "POST" and row.expected["alice"] != "405"
-        if writes and row.url not in ("labeling:webhook", "healthz"):
+        if writes and row.url not in ("labeling:webhook", "healthz", *BY_KEY):
             caller = "anonymous" if row.url == "account_login" else "alice"
             assert seen(world.answer(row, caller, enforce_csrf_checks=True)) == "403", row.url
 

@@ -10,7 +10,7 @@ import math
 import os
 import resource
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import numpy as np
 from jobs.child import child_main
 from jobs.progress import Progress, silent
 from training import language_model, prompts
-from training.label_scoring import prefix_cache, shared_length
+from training.label_scoring import Beginning, shared_cache
 from training.language_model import LoadedModel
 from training.prompts import Prompt
 
@@ -50,11 +50,14 @@ def longest_answer(tokenizer: Any, completions: Iterable[str]) -> int:
 
 
 def write_answers(loaded: LoadedModel, prompt: Prompt, rows: Sequence[Mapping[str, Any]], *, max_new_tokens: int,
-                  batch_size: int = 16, progress: Progress = silent, stage: str = "Answering") -> list[Written]:
+                  batch_size: int = 16, beginning: Beginning | None = None, say: "Say | None" = None,
+                  progress: Progress = silent, stage: str = "Answering") -> list[Written]:
     """Return the model's answer to each row, in the rows' order; equal calls give equal answers.
 
     rows: each with "text", where the task shows more "data", and "shots" of its own if it has some. batch_size: fewer
     where texts are long. Padding is masked, so it changes rounding only.
+    beginning: what `read_beginning` has read of this prompt. say: is told a row's number and a piece of its answer as
+    it is written; the pieces together are the answer. What it raises ends the writing.
     Raises ValueError if a row and its answer do not fit into the model's context.
     """
     if not rows:
@@ -62,18 +65,18 @@ def write_answers(loaded: LoadedModel, prompt: Prompt, rows: Sequence[Mapping[st
     asked = [language_model.encode_messages(loaded.tokenizer, prompts.render(
         prompt, row["text"], row.get("data"), prompts.shots_from_json(row.get("shots", ())))) for row in rows]
     _check_lengths(asked, max_new_tokens, loaded.model.config.max_position_embeddings)
-    n_shared = shared_length(asked)
     grammar = _Grammar(loaded, prompt.answer_schema) if prompt.answer_schema else None
     written: list[Written | None] = [None] * len(rows)
     n_done = 0
     import torch
 
     with torch.inference_mode():
-        prefix = prefix_cache(loaded.model, asked[0][:n_shared])
+        n_shared, prefix = shared_cache(loaded.model, asked, beginning)
         for batch in _batches([len(ids) for ids in asked], max_new_tokens, batch_size):
             progress(stage, n_done, len(rows))
+            pieces = _Pieces(loaded.tokenizer, batch.tolist(), say) if say else None
             for row, tokens in zip(batch, _generate(loaded, prefix, n_shared, [asked[n] for n in batch],
-                                                    max_new_tokens, grammar), strict=True):
+                                                    max_new_tokens, grammar, pieces), strict=True):
                 written[row] = _written(loaded.tokenizer, tokens)
             n_done += len(batch)
     progress(stage, n_done, len(rows))
@@ -81,7 +84,7 @@ def write_answers(loaded: LoadedModel, prompt: Prompt, rows: Sequence[Mapping[st
 
 
 def _generate(loaded: LoadedModel, prefix: list[tuple[Any, Any]], n_shared: int, asked: Sequence[Sequence[int]],
-              max_new_tokens: int, grammar: "_Grammar | None") -> list[list[int]]:
+              max_new_tokens: int, grammar: "_Grammar | None", pieces: "_Pieces | None" = None) -> list[list[int]]:
     """The tokens that follow each prompt, up to the one that ends the turn. Padding stands behind the shared tokens."""
     import torch
     from transformers import DynamicCache, GenerationConfig
@@ -101,8 +104,52 @@ def _generate(loaded: LoadedModel, prefix: list[tuple[Any, Any]], n_shared: int,
         input_ids=ids.to(device), attention_mask=mask.to(device), past_key_values=cache if prefix else None,
         generation_config=GenerationConfig(do_sample=False, num_beams=1, max_new_tokens=max_new_tokens,
                                            eos_token_id=end, pad_token_id=end),
-        logits_processor=[grammar.guide(n, longest)] if grammar else None)
+        logits_processor=[grammar.guide(n, longest)] if grammar else None, **({"streamer": pieces} if pieces else {}))
     return [_up_to(row, end) for row in said[:, longest:].tolist()]
+
+
+Say = Callable[[int, str], None]
+
+
+class _Pieces:
+    """What `generate` calls a streamer: tells each row's text as far as it cannot change any more.
+
+    Half a character waits for its other half, white space for what follows it, as an answer has none at its ends.
+    """
+
+    def __init__(self, tokenizer: Any, rows: Sequence[int], say: Say) -> None:
+        self.tokenizer, self.rows, self.say = tokenizer, rows, say
+        self.last = language_model.end_of_turn(tokenizer)
+        self.tokens: list[list[int]] = [[] for _ in rows]
+        self.told = [0] * len(rows)
+        self.has_ended = [False] * len(rows)
+        self.has_begun = False
+
+    def put(self, value: Any) -> None:
+        if not self.has_begun:  # the first call brings the prompts
+            self.has_begun = True
+            return
+        for place, token in enumerate(value.reshape(-1).tolist()):
+            if self.has_ended[place]:
+                continue
+            self.has_ended[place] = token == self.last
+            if not self.has_ended[place]:
+                self.tokens[place].append(token)
+            self._tell(place)
+
+    def end(self) -> None:
+        """Tell what was held back of answers that were cut off."""
+        for place in range(len(self.rows)):
+            self.has_ended[place] = True
+            self._tell(place)
+
+    def _tell(self, place: int) -> None:
+        text = self.tokenizer.decode(self.tokens[place], skip_special_tokens=True).strip()
+        if not self.has_ended[place]:
+            text = text.rstrip("\ufffd").rstrip()
+        if len(text) > self.told[place]:
+            self.say(self.rows[place], text[self.told[place]:])
+            self.told[place] = len(text)
 
 
 def _up_to(tokens: list[int], end: int) -> list[int]:

@@ -29,10 +29,19 @@ EMPTY_SIDES = {"left": "N/A", "right": "N/A"}  # what is compared where a prefer
 ROW_TOKENS = 4096  # at most this many tokens in a batch, so that long texts do not fill the memory
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """What a model has read already: tokens that prompts begin with, and their keys and values layer by layer."""
+
+    ids: list[int]
+    cache: list[tuple[Any, Any]]
+
+
 def label_log_likelihoods(loaded: LoadedModel, prompt: Prompt, texts: Sequence[str], *,
                           data: Sequence[Mapping[str, Any]] | None = None,
                           shots: Sequence[Sequence[Shot]] | None = None, batch_size: int = 16,
-                          progress: Progress = silent, stage: str = "Scoring") -> np.ndarray:
+                          beginning: Beginning | None = None, progress: Progress = silent,
+                          stage: str = "Scoring") -> np.ndarray:
     """Return the (n, K) float64 log-likelihoods of the prompt's K labels, columns in the prompt's order.
 
     A label's score is the sum over its completion's tokens and the token that ends the turn, so it is the
@@ -40,6 +49,7 @@ def label_log_likelihoods(loaded: LoadedModel, prompt: Prompt, texts: Sequence[s
     data: what the task shows beside each text; only preference has some. shots: solved examples of each text's own;
     they are no part of the shared beginning, so each text pays for its own.
     batch_size: texts per forward pass; fewer where they are long. Padding is masked, so it changes rounding only.
+    beginning: what `read_beginning` has read of this prompt, so that it is not read again.
     Raises ValueError if a text does not fit into the model's context, or the model does not attend to everything.
     """
     if not len(texts):
@@ -48,13 +58,12 @@ def label_log_likelihoods(loaded: LoadedModel, prompt: Prompt, texts: Sequence[s
     completions = [language_model.encode_completion(loaded.tokenizer, label.completion) for label in prompt.labels]
     rows = _asked(loaded, prompt, texts, data, shots)
     _check_lengths(rows, completions, loaded.model.config.max_position_embeddings)
-    shared = shared_length(rows)
     scores = np.empty((len(rows), len(completions)))
     done = 0
     import torch
 
     with torch.inference_mode():
-        prefix = prefix_cache(loaded.model, rows[0][:shared])
+        shared, prefix = shared_cache(loaded.model, rows, beginning)
         for batch in _batches([len(row) - shared for row in rows], sum(map(len, completions)), batch_size):
             progress(stage, done, len(rows))
             scores[batch] = _score_batch(loaded.model, prefix, shared, [rows[n][shared:] for n in batch], completions)
@@ -195,6 +204,31 @@ def prefix_cache(model: Any, ids: Sequence[int]) -> list[tuple[Any, Any]]:
     cache: Any = DynamicCache()
     _backbone(model)(input_ids=torch.tensor([list(ids)], device=model.device), past_key_values=cache, use_cache=True)
     return [(layer.keys, layer.values) for layer in cache.layers]
+
+
+def shared_cache(model: Any, rows: Sequence[Sequence[int]],
+                 beginning: Beginning | None = None) -> tuple[int, list[tuple[Any, Any]]]:
+    """How many tokens all rows begin with, and the model's keys and values of them: those known, if they fit all."""
+    if beginning is not None and all(len(row) > len(beginning.ids) and list(row[:len(beginning.ids)]) == beginning.ids
+                                     for row in rows):
+        return len(beginning.ids), beginning.cache
+    shared = shared_length(rows)
+    return shared, prefix_cache(model, rows[0][:shared])
+
+
+def read_beginning(loaded: LoadedModel, prompt: Prompt) -> Beginning:
+    """Read what the prompt says about every text: system message and solved examples, up to where a text begins."""
+    import torch
+
+    rows = _asked(loaded, prompt, ["1", "a"], [_shown(text) for text in ("1", "a")], None)
+    ids = rows[0][:shared_length(rows)]
+    with torch.inference_mode():
+        return Beginning(ids, prefix_cache(loaded.model, ids))
+
+
+def _shown(text: str) -> dict[str, Any]:
+    """What any type of task may show beside a text."""
+    return {"left": text, "right": f"{text} {text}", "messages": [{"role": "user", "content": text}]}
 
 
 def _backbone(model: Any) -> Any:

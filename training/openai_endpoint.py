@@ -62,7 +62,7 @@ def answer(base_url: str, api_key: str, requests: Sequence[Request], *, allowed_
     An endpoint that refuses `response_format` is asked without.
     Raises ValueError if the origin is not allowed, EndpointFailed if a request got no reply in all its tries.
     """
-    _check_origin(base_url, allowed_origins)
+    require_allowed(base_url, allowed_origins)
     import openai
 
     limit = limit or RateLimit()
@@ -173,7 +173,8 @@ def _inside(span: tuple[int, int], other: tuple[int, int]) -> bool:
     return other != span and other[0] <= span[0] and span[1] <= other[1]
 
 
-def _check_origin(base_url: str, allowed_origins: Iterable[str]) -> None:
+def require_allowed(base_url: str, allowed_origins: Iterable[str]) -> None:
+    """Raise ValueError unless the address is on an allowed origin."""
     allowed = list(allowed_origins)
     if _origin(base_url) not in [_origin(origin) for origin in allowed]:
         raise ValueError(f"the endpoint {base_url} is not on an allowed origin; allowed are {allowed or 'none'}")

@@ -30,7 +30,7 @@ class RateLimit:
 
     def take(self, tokens: int) -> None:
         """Wait until a request of about so many tokens may be sent. Raises Stopped if the job ends meanwhile."""
-        while (wait := self._try(tokens)) > 0:
+        while (wait := self.attempt(tokens)) > 0:
             self._sleep(min(wait, STEP_SECONDS))
 
     def correct(self, tokens: int) -> None:
@@ -46,7 +46,7 @@ class RateLimit:
     def stop(self) -> None:
         self._is_stopped = True
 
-    def _try(self, tokens: int) -> float:
+    def attempt(self, tokens: int = 0) -> float:
         """Seconds until it is worth trying again; 0 where the request may go now, and then it counts."""
         with self._lock:
             if self._is_stopped:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from curation.facility_location import facility_location
+from training.prompts import Shot
 
 MOST_FITTED = 5_000  # candidates of one label: facility location compares all with all
 BLOCK = 1_024  # rows compared at once
@@ -35,6 +36,18 @@ def nearest(train: np.ndarray, asked: np.ndarray, k: int) -> np.ndarray:
     for block in _blocks(len(asked)):
         order = np.argsort(-(asked[block] @ train.T), axis=1, kind="stable")[:, :k]
         found[block] = order[:, ::-1]
+    return found
+
+
+def shots_like(shown: Sequence[Shot], vectors: np.ndarray, texts: Sequence[str], asked: np.ndarray,
+               k: int) -> list[list[Shot]]:
+    """Return for each text the k solved examples that are most like it, the most similar last; never its own text.
+
+    shown: n examples, `vectors` (n, d) of their texts. texts: m, `asked` (m, d) their vectors. Rows of length 1.
+    """
+    found = []
+    for text, order in zip(texts, nearest(vectors, asked, k + 1), strict=True):
+        found.append([shown[n] for n in order if shown[n].text.strip() != text.strip()][-k:])
     return found
 
 

@@ -133,6 +133,7 @@ class Annotation(models.Model):
     class Source(models.TextChoices):
         file = "file"
         label_studio = "label_studio", "Label Studio"
+        feedback = "feedback", "feedback on a model's answer"
 
     example = models.ForeignKey(Example, on_delete=models.PROTECT, related_name="annotations", db_index=False)
     annotator = models.ForeignKey(Annotator, on_delete=models.PROTECT, related_name="annotations", db_index=False)

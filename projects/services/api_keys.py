@@ -22,6 +22,10 @@ class KeyRefused(UserError):
     """The key does not open this: it is unknown, revoked, expired, or made for something else."""
 
 
+class KeyLacksScope(KeyRefused):
+    """The key is a good one, but was made for something else."""
+
+
 @transaction.atomic
 def create_api_key(project: Project, *, name: str, scopes: Sequence[str], by: User,
                    days: int | None = 90) -> tuple[ApiKey, str]:
@@ -73,8 +77,8 @@ def api_key_of(secret: str, scope: str, *, now: datetime | None = None) -> ApiKe
     if key.expires_at and key.expires_at <= now:
         raise KeyRefused(f"The key “{key.name}” expired on {key.expires_at:%d %B %Y}. Make a new one.")
     if scope not in key.scopes:
-        raise KeyRefused(f"The key “{key.name}” is good for {', '.join(key.scopes)}, and not for {scope}. Make one "
-                         "that is.")
+        raise KeyLacksScope(f"The key “{key.name}” is good for {', '.join(key.scopes)}, and not for {scope}. Make "
+                            "one that is.")
     if key.last_used_on != now.date():
         ApiKey.objects.filter(pk=key.pk).update(last_used_on=now.date())
     return key

@@ -47,6 +47,7 @@ NAVIGATION = (
     ("Gold set", "curation:gold-set", "edit_gold_set"),
     ("Snapshots", "curation:snapshot-list", "see_snapshot"),
     ("Runs", "training:run-list", "see_runs"),
+    ("Live", "serving:live", "see_live"),
 )
 
 

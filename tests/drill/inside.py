@@ -31,9 +31,12 @@ from labeling.services.server import label_studio
 from labeling.services.sync import start_sync
 from labeling.task_types.classification import to_result
 from projects.models import Project, Role
-from projects.services import add_member, create_project, notify
+from projects.services import add_member, create_api_key, create_project, notify
 from projects.services.webhooks import create_webhook
+from serving.services.rules import save_rules
+from tests.training.kinds import KINDS, approved, letter
 from training.models import Adapter
+from training.services.baseline import start_baseline
 from training.services.quotes import start_quote
 from training.services.runs import start_training
 
@@ -65,6 +68,20 @@ def tell(project: int, n: int) -> int:
         notify(Project.objects.get(pk=project), "run.finished", title=f"Run {run} is trained", link="/",
                data={"run": run, "adapter": run})
     return n
+
+
+def serve_letters() -> dict[str, Any]:
+    """A small classification project whose prompt was tried with the real model, a key to ask it, and texts."""
+    alice, bob = (User.objects.get_or_create(username=user)[0] for user in ("alice", "bob"))
+    snapshot = approved(KINDS["classification"], admin=alice, curator=bob, n_pool=34, n_dev=6, n_test=20)
+    job = start_baseline(snapshot, by=bob, arms=["zero_shot", "few_shot"], wake=False)
+    jobs.run(job.pk)
+    job.refresh_from_db()
+    assert job.state == "succeeded", job.error
+    limits = {"key_limit": 100_000, "project_limit": 100_000}
+    save_rules(snapshot.project, limits, by=alice)
+    _, secret = create_api_key(snapshot.project, name="load", scopes=["predict", "feedback"], by=alice)
+    return {"project": snapshot.project_id, "key": secret, "texts": [letter(n) for n in range(200, 400)]}
 
 
 def queue_import(project: int, n: int, salt: str = "", labelled: bool = True) -> int:

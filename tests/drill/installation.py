@@ -66,9 +66,15 @@ class KillableInstallation(Installation):
         if "labelstudio" in names:
             wait_until(lambda: is_up(self.environment["GOLDPAN_LABEL_STUDIO_URL"]), "Label Studio", 180)
 
-    def _web_answers(self) -> bool:
+    def start_gateway(self, *names: str) -> None:
+        """Start the gateway and the model's process, or one of them; the gateway answers when this returns."""
+        self.start(*(names or ("model", "gateway")))
+        wait_until(lambda: self._web_answers(self.gateway_port), "the gateway")
+
+    def _web_answers(self, port: int = 0) -> bool:
         try:
-            return httpx.get(f"http://localhost:{self.port}/healthz", timeout=2, trust_env=False).status_code == 200
+            health = f"http://localhost:{port or self.port}/healthz"
+            return httpx.get(health, timeout=2, trust_env=False).status_code == 200
         except httpx.HTTPError:
             return False
 

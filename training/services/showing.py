@@ -16,7 +16,7 @@ from labeling.task_types import task_type
 from projects.models import Project
 from training.prompts import CLASSIFICATION, Shot
 from training.services.scoring import RowShots
-from training.shots import balanced_spread, clear_of, nearest, spread_with_new_answers
+from training.shots import balanced_spread, clear_of, shots_like, spread_with_new_answers
 
 N_SHOTS = 8
 MOST_SHOTS = 32  # with more than 8 labels, one of each up to so many
@@ -57,12 +57,12 @@ class Showable:
             return None
         if not self.rows:
             return [()] * len(asked)
-        vectors = vectors_of(self.job, asked, self.progress)
-        found = []
-        for row, order in zip(asked, nearest(self.vectors, vectors, k + 1), strict=True):
-            shots = [_shot(self.rows[n]) for n in order if self.rows[n].text.strip() != row.text.strip()]
-            found.append(shots[-k:])
-        return found
+        return shots_like(self.shots, self.vectors, [row.text for row in asked],
+                          vectors_of(self.job, asked, self.progress), k)
+
+    @property
+    def shots(self) -> list[Shot]:
+        return [_shot(row) for row in self.rows]
 
 
 def showable(job: Job, snapshot: Snapshot, progress: Progress, *, rows: Sequence[FrozenRow] | None = None) -> Showable:

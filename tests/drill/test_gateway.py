@@ -1,0 +1,135 @@
+"""The gateway with the real small model: it answers as evaluated, under load without an error, and a kill -9 of it
+loses no feedback that was acknowledged; the model's process comes back by itself.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import openai
+import psutil
+import pytest
+from django.conf import settings
+
+from bench.gateway import ask_for
+from tests.drill.conftest import Install
+from tests.drill.installation import KILLS, KillableInstallation
+from tests.drill.servers import wait_until
+
+pytestmark = pytest.mark.drill
+SECONDS = float(os.environ.get("GOLDPAN_DRILL_SECONDS", "15"))
+N_CLIENTS, N_KILLS = 20, 3
+
+
+@pytest.fixture(scope="module")
+def goldpan(install: Install) -> Iterator[KillableInstallation]:
+    if not (settings.GOLDPAN_BASE_MODEL / "config.json").exists():
+        pytest.skip("the small language model is not there: make setup")
+    installation = install(GOLDPAN_BASE_MODEL=str(settings.GOLDPAN_BASE_MODEL))
+    yield installation
+    installation.stop()
+
+
+@pytest.fixture(scope="module")
+def letters(goldpan: KillableInstallation) -> dict[str, Any]:
+    made: dict[str, Any] = goldpan.inside("serve_letters")
+    goldpan.start_gateway()
+    return made
+
+
+def test_what_serves_answers_as_it_was_evaluated(goldpan: KillableInstallation, letters: dict[str, Any]) -> None:
+    said = goldpan.manage("replay", str(letters["project"]))
+    assert said["n"] == 20 and said["n_equal"] == said["n"]
+
+
+def test_openais_client_gets_the_same_whole_and_streamed(goldpan: KillableInstallation,
+                                                         letters: dict[str, Any]) -> None:
+    with openai.OpenAI(base_url=f"http://localhost:{goldpan.gateway_port}/v1", api_key=letters["key"],
+                       http_client=httpx.Client(trust_env=False)) as client:
+        for text in letters["texts"][:3]:
+            messages: Any = [{"role": "user", "content": text}]
+            whole = client.chat.completions.create(model="champion", messages=messages)
+            pieces = [choice.delta.content or "" for event in client.chat.completions.create(
+                model="champion", messages=messages, stream=True) for choice in event.choices]
+            assert "".join(pieces) == whole.choices[0].message.content != ""
+
+
+def test_twenty_clients_get_no_error(goldpan: KillableInstallation, letters: dict[str, Any]) -> None:
+    load = ask_for(SECONDS, url=f"http://localhost:{goldpan.gateway_port}/v1", key=letters["key"],
+                   texts=letters["texts"], n_clients=N_CLIENTS)
+    assert not load.errors and len(load.seconds) > N_CLIENTS
+    ordered = sorted(load.seconds)
+    print(f"{len(ordered)} answers in {SECONDS:.0f} s, p95 {ordered[int(0.95 * len(ordered))]:.2f} s, "
+          f"{load.refused} times told to wait")
+    wait_until(lambda: goldpan.count("serving_exchange") >= len(load.names), "the log")
+    assert len(set(load.names)) == len(load.names)
+
+
+class Critic(threading.Thread):
+    """Gives feedback on one answer after the other, again under the same key until it is acknowledged."""
+
+    def __init__(self, url: str, key: str, exchange: str, number: int) -> None:
+        super().__init__(daemon=True)
+        self.url, self.exchange, self.number = url, exchange, number
+        self.headers = {"Authorization": f"Bearer {key}"}
+        self.acknowledged: list[str] = []
+        self.stopped = threading.Event()
+
+    def run(self) -> None:
+        n = 0
+        with httpx.Client(trust_env=False, timeout=20) as client:
+            while not self.stopped.is_set():
+                name = f"{self.number}-{n}"
+                try:
+                    answer = client.post(f"{self.url}/feedback", headers={**self.headers, "Idempotency-Key": name},
+                                         json={"exchange": self.exchange, "thumb": "up", "outcome": n})
+                except httpx.HTTPError:  # the gateway is dead: nobody knows whether it was stored, so say it again
+                    time.sleep(0.1)
+                    continue
+                if answer.status_code == 200:
+                    self.acknowledged.append(name)
+                    n += 1
+
+
+def test_a_killed_gateway_loses_no_acknowledged_feedback(goldpan: KillableInstallation,
+                                                         letters: dict[str, Any]) -> None:
+    url = f"http://localhost:{goldpan.gateway_port}/v1"
+    answer = httpx.post(f"{url}/projects/{letters['project']}/predict", json={"text": letters["texts"][0]}, timeout=60,
+                        headers={"Authorization": f"Bearer {letters['key']}"}, trust_env=False)
+    critics = [Critic(url, letters["key"], answer.json()["exchange"], number) for number in range(4)]
+    for critic in critics:
+        critic.start()
+    for _ in range(N_KILLS):
+        enough = sum(len(critic.acknowledged) for critic in critics) + goldpan.random.randint(20, 60)
+        wait_until(lambda enough=enough: sum(len(critic.acknowledged) for critic in critics) >= enough, "feedback", 120)
+        goldpan.kill("gateway")
+        KILLS["gateway while feedback comes in"] += 1
+        goldpan.start_gateway("gateway")
+    for critic in critics:
+        critic.stopped.set()
+        critic.join()
+    stored = [name for name, in goldpan.rows("SELECT idempotency_key FROM serving_feedback")]
+    acknowledged = {name for critic in critics for name in critic.acknowledged}
+    assert len(stored) == len(set(stored)), "nothing twice"
+    assert acknowledged <= set(stored)
+    assert len(stored) - len(acknowledged) <= len(critics), "what was stored and not yet acknowledged"
+    print(f"{len(acknowledged)} acknowledged, {len(stored)} stored, {N_KILLS} kills")
+
+
+def test_a_killed_model_comes_back_by_itself(goldpan: KillableInstallation, letters: dict[str, Any]) -> None:
+    [model] = psutil.Process(goldpan.processes["model"].pid).children()
+    model.kill()
+    KILLS["the model's process"] += 1
+
+    def answers() -> bool:
+        answer = httpx.post(f"http://localhost:{goldpan.gateway_port}/v1/projects/{letters['project']}/predict",
+                            json={"text": letters["texts"][0]}, timeout=120, trust_env=False,
+                            headers={"Authorization": f"Bearer {letters['key']}"})
+        assert answer.status_code in (200, 503), answer.text
+        assert answer.status_code == 200 or int(answer.headers["Retry-After"]) >= 1
+        return answer.status_code == 200
+
+    wait_until(answers, "the model", 120)
