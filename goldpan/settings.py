@@ -42,6 +42,7 @@ INSTALLED_APPS = [
     "django_filters",
     "django_htmx",
     "django_tables2",
+    "ninja",
     "goldpan",
     "projects",
     "jobs",
@@ -53,6 +54,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "goldpan.middleware.ProblemMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -118,7 +120,8 @@ if GOLDPAN_BROKER == "filesystem://":
     }
 GOLDPAN_LEASE_SECONDS = env.int("GOLDPAN_LEASE_SECONDS", default=60)
 GOLDPAN_TICK_SECONDS = env.int("GOLDPAN_TICK_SECONDS", default=5)
-GOLDPAN_ON_TICK = ["labeling.services.sync.poll", "training.services.suggestions.poll"]
+GOLDPAN_ON_TICK = ["labeling.services.sync.poll", "training.services.suggestions.poll",
+                   "projects.services.remembering.forget_answers"]
 GOLDPAN_ON_ERASE = ["training.services.quoting.erase_quotes"]  # what curation does not know of forgets examples, too
 GOLDPAN_POLL_SECONDS = env.int("GOLDPAN_POLL_SECONDS", default=300)  # between pulls from Label Studio without a hint
 GOLDPAN_WORKERS = env.int("GOLDPAN_WORKERS", default=2)
@@ -148,6 +151,9 @@ JOB_KINDS = {
     "report": "training.services.reports.run_report",
     "suggest": "training.services.suggestions.run_suggest",
 }
+
+# The API: how many requests a key, or a person in a browser, may send in a minute; 0: any number
+GOLDPAN_API_PER_MINUTE = env.int("GOLDPAN_API_PER_MINUTE", default=600)
 
 # Label Studio: the local one that the supervisor starts, or any other by its address
 GOLDPAN_LABEL_STUDIO_PORT = env.int("GOLDPAN_LABEL_STUDIO_PORT", default=8080)

@@ -40,6 +40,8 @@ MAY: dict[str, tuple[Role, ...]] = {
     "see_jobs": (Role.curator, Role.admin),
     "cancel_job": (Role.curator, Role.admin),
     "manage_members": (Role.admin,),
+    "make_keys": (Role.curator, Role.admin),
+    "see_audit": (Role.admin,),
 }
 
 PUBLIC = "public"
