@@ -122,7 +122,8 @@ GOLDPAN_LEASE_SECONDS = env.int("GOLDPAN_LEASE_SECONDS", default=60)
 GOLDPAN_TICK_SECONDS = env.int("GOLDPAN_TICK_SECONDS", default=5)
 GOLDPAN_ON_TICK = ["labeling.services.sync.poll", "training.services.suggestions.poll",
                    "projects.services.remembering.forget_answers"]
-GOLDPAN_ON_ERASE = ["training.services.quoting.erase_quotes"]  # what curation does not know of forgets examples, too
+GOLDPAN_ON_ERASE = ["training.services.quoting.erase_quotes",  # what curation does not know of forgets examples, too
+                    "projects.services.remembering.forget_answers_about"]
 GOLDPAN_POLL_SECONDS = env.int("GOLDPAN_POLL_SECONDS", default=300)  # between pulls from Label Studio without a hint
 GOLDPAN_WORKERS = env.int("GOLDPAN_WORKERS", default=2)
 JOB_KINDS = {

@@ -6,4 +6,6 @@ from projects import views
 app_name = "projects"
 urlpatterns = [
     path("projects/<int:pk>/members/", views.member_list, name="members"),
+    path("projects/<int:pk>/keys/", views.key_list, name="keys"),
+    path("keys/<int:pk>/revoke/", views.key_revoke, name="key-revoke"),
 ]

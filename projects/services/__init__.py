@@ -5,5 +5,5 @@ from projects.services.auditing import audit
 from projects.services.founding import DEFAULT_SHARES, add_member, create_project
 from projects.services.guidelines import publish_guideline
 
-__all__ = ["DEFAULT_SHARES", "KeyRefused", "ScopeMissing", "add_member", "api_key_of", "audit", "create_api_key", "create_project",
-           "publish_guideline", "revoke_api_key"]
+__all__ = ["DEFAULT_SHARES", "KeyRefused", "ScopeMissing", "add_member", "api_key_of", "audit", "create_api_key",
+           "create_project", "publish_guideline", "revoke_api_key"]
