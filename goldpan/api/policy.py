@@ -114,7 +114,8 @@ def on(model: type[Model], action: str, *,
             if not request.auth.reaches(project):
                 raise Http404
             request.role, request.project = require(request.auth.user, action, project), project
-            return said_before(request) or operation(request, found, **values)
+            said = None if is_harmless else said_before(request)
+            return said or operation(request, found, **values)
 
         signature = inspect.signature(operation)
         asked, _, *rest = signature.parameters.values()

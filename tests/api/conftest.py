@@ -1,10 +1,14 @@
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.staticfiles.handlers import StaticFilesHandler
+from django.db import connections
 from django.http import HttpResponse
 from django.test import Client
+from django.test.testcases import LiveServerThread
 
 from projects.models import Project
 from projects.services import create_api_key
@@ -42,3 +46,31 @@ def program_of(project: Project) -> Callable[..., Program]:
         return Program(create_api_key(of or project, name="test", scopes=scopes or ("read", "write"), by=user)[1])
 
     return program
+
+
+@pytest.fixture
+def served(db: None) -> Iterator[str]:
+    """The address of a server over the test's own connection and transaction: trusted rows could not be flushed."""
+    one_at_a_time = threading.Lock()
+
+    def static(app: Any) -> Callable[..., Any]:
+        handler = StaticFilesHandler(app)
+
+        def answer(environ: Any, start_response: Any) -> Any:
+            with one_at_a_time:
+                return handler(environ, start_response)
+        return answer
+
+    connection = connections["default"]
+    if connection.vendor != "sqlite":
+        pytest.skip("the server's end would close a connection that is no memory")
+    connection.inc_thread_sharing()
+    server = LiveServerThread("localhost", static, connections_override={"default": connection})
+    server.daemon = True
+    server.start()
+    server.is_ready.wait()
+    if server.error:
+        raise server.error
+    yield f"http://localhost:{server.port}"
+    server.terminate()
+    connection.dec_thread_sharing()

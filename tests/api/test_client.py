@@ -137,12 +137,11 @@ def test_a_download_is_there_whole_or_not_at_all(server, tmp_path):
 
 # As docs/api.md shows it, on Goldpan's own server
 
-@pytest.mark.django_db(transaction=True)
-def test_the_guides_program_runs_as_it_stands(live_server, project, bob, tmp_path, monkeypatch, waits):
+def test_the_guides_program_runs_as_it_stands(served, project, bob, tmp_path, monkeypatch, waits):
     """While it would wait for a job, the job is run."""
     monkeypatch.setattr("curation.services.embeddings.run_child", encode_here)
     monkeypatch.setattr(MODULE["time"], "sleep", lambda seconds: run_waiting())
-    monkeypatch.setitem(os.environ, "GOLDPAN_URL", live_server.url)
+    monkeypatch.setitem(os.environ, "GOLDPAN_URL", served)
     monkeypatch.setitem(os.environ, "GOLDPAN_KEY", create_api_key(
         project, name="guide", scopes=["read", "write"], by=bob)[1])
     monkeypatch.setitem(__import__("sys").modules, "goldpan_client", as_module())

@@ -1,14 +1,16 @@
 """What an operation answers: pages, errors, ETags, and requests that come twice."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
 from jobs.models import Job
-from labeling.models import Annotator, Assignment, Example
+from labeling.models import Annotator, Assignment, Batch, BatchItem, Example
 from projects.models import AuditEvent, RememberedAnswer
 from projects.services.remembering import forget_answers
 from tests.curation.conftest import Scored, annotate, new_example, scored  # noqa: F401
@@ -58,8 +60,10 @@ def test_whoever_still_has_to_answer_does_not_see_what_others_said(project, bob,
         annotate(example, "mira", "neutral")
     path = f"/projects/{project.pk}/annotations"
     assert [row["annotator"] for row in program.get(path).data["items"]] == ["mira", "mira"]
-    Assignment.objects.create(example=one, annotator=Annotator.objects.create(project=project, name="bob", user=bob),
-                              expires_at=timezone.now() + timedelta(days=1))
+    batch = Batch.objects.create(project=project, number=1, title="labels", created_by=bob)
+    Assignment.objects.create(
+        example=one, annotator=Annotator.objects.create(project=project, name="bob", user=bob),
+        item=BatchItem.objects.create(batch=batch, example=one, n_wanted=1), expires_at=timezone.now())
     assert [row["example_id"] for row in program.get(path).data["items"]] == [other.pk]
 
 
@@ -167,6 +171,22 @@ def test_a_request_that_comes_twice_is_done_once(project, program):
     assert first.status_code == again.status_code == 201 and first.content == again.content
     assert again["Idempotent-Replayed"] == "true" and PromptVersion.objects.count() == 1
     assert program.post(path, PROMPT).status_code == 409, "without the key it is a second wish"
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has one writer; the tests' one is in memory")
+@pytest.mark.django_db(transaction=True)
+def test_of_two_equal_requests_at_once_one_is_done_and_both_are_answered(project, program_of, bob):
+    def send(program):
+        try:
+            return program.post(f"/projects/{project.pk}/prompts", PROMPT, Idempotency_Key="one")
+        finally:
+            connection.close()
+
+    programs = [program_of(bob) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(send, programs))
+    assert {answer.status_code for answer in answers} == {201} and len({answer.content for answer in answers}) == 1
+    assert PromptVersion.objects.count() == 1
 
 
 def test_a_key_stands_for_one_request(project, program):
