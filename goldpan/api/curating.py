@@ -7,14 +7,20 @@ from ninja import Query, Router, Schema, Status
 from pydantic import Field
 
 from curation.exports import EXPORTS
-from curation.models import Approval, Decision, ExampleScore, QualityReport, Snapshot, SnapshotRow
-from curation.services.approvals import approve_snapshot, judged_checks, request_approval
+from curation.models import Approval, Decision, ExampleScore, QualityReport, Snapshot, SnapshotComment, SnapshotRow
+from curation.services.approvals import (
+    approve_snapshot,
+    comment_on,
+    judged_checks,
+    override_check,
+    request_approval,
+)
 from curation.services.diffs import changes_since
 from curation.services.exporting import LARGE_ROWS, exported, open_export, start_export
 from curation.services.gold_sets import gold_set_of, look, rule_of, save_rule
 from curation.services.review import decide, undo
 from curation.services.scoring import latest_report, start_score
-from curation.services.snapshots import start_freeze
+from curation.services.snapshots import start_freeze, start_roll_back
 from goldpan.api.paging import Page, Paging, page_of
 from goldpan.api.policy import MAX_ID, Request, on
 from goldpan.api.shapes import (
@@ -22,6 +28,7 @@ from goldpan.api.shapes import (
     ApprovalShape,
     ChangesShape,
     CheckShape,
+    CommentShape,
     DecisionShape,
     GoldRuleShape,
     JobShape,
@@ -182,6 +189,10 @@ def snapshot_row_list(request: Request, snapshot: Snapshot, asked: Query[RowsAsk
 @on(Snapshot, "see_snapshot")
 def snapshot_checks(request: Request, snapshot: Snapshot) -> list[dict[str, Any]]:
     """What has to hold before it is approved."""
+    return _checks(snapshot)
+
+
+def _checks(snapshot: Snapshot) -> list[dict[str, Any]]:
     return [{"name": one.check.name, "claim": one.check.claim, "holds": one.check.holds, "found": one.check.found,
              "n": one.check.n, "override_reason": one.override.reason if one.override else None}
             for one in judged_checks(snapshot)]
@@ -219,6 +230,45 @@ def snapshot_approve(request: Request, snapshot: Snapshot, asked: ApprovalAsked)
     approval: Approval = approve_snapshot(
         snapshot, sha256=asked.sha256, decision=asked.decision, comment=asked.comment, approver=request.auth.user)
     return Status(201, approval)
+
+
+class OverrideAsked(Schema):
+    name: str = Field(max_length=40, description="Of the check.")
+    n: int = Field(ge=0, le=2**31 - 1, description="How many findings you saw; refused if there are more.")
+    reason: str = Field(min_length=1, max_length=2000, description="Why this is all right.")
+
+
+@router.post("/snapshots/{id}/overrides", response={201: list[CheckShape]})
+@on(Snapshot, "approve_snapshot")
+def snapshot_override(request: Request, snapshot: Snapshot, asked: OverrideAsked) -> Status:
+    """Let it be approved although a check fails, with a written reason; the checks are told as they stand then."""
+    override_check(snapshot, name=asked.name, n=asked.n, reason=asked.reason, by=request.auth.user)
+    return Status(201, _checks(snapshot))
+
+
+class CommentAsked(Schema):
+    text: str = Field(min_length=1, max_length=2000)
+
+
+@router.post("/snapshots/{id}/comments", response={201: CommentShape})
+@on(Snapshot, "see_snapshot")
+def snapshot_comment(request: Request, snapshot: Snapshot, asked: CommentAsked) -> Status:
+    """Say something about it."""
+    return Status(201, comment_on(snapshot, text=asked.text, by=request.auth.user))
+
+
+@router.get("/snapshots/{id}/comments", response=Page[CommentShape])
+@on(Snapshot, "see_snapshot")
+def snapshot_comment_list(request: Request, snapshot: Snapshot, paging: Query[Paging]) -> dict[str, Any]:
+    """What people said about it, in order."""
+    return page_of(SnapshotComment.objects.filter(snapshot=snapshot).select_related("author"), paging, by="pk")
+
+
+@router.post("/snapshots/{id}/again", response={202: JobShape})
+@on(Snapshot, "freeze")
+def snapshot_again(request: Request, snapshot: Snapshot) -> Status:
+    """Go back to it: a job that makes its rows the project's newest snapshot."""
+    return Status(202, start_roll_back(snapshot, by=request.auth.user))
 
 
 class RequestAsked(Schema):

@@ -10,6 +10,7 @@ from ninja import File, Form, Query, Router, Schema, Status
 from ninja.files import UploadedFile
 from pydantic import Field
 
+from curation.services.erasing import erase
 from goldpan.api.paging import Page, Paging, page_of
 from goldpan.api.policy import MAX_ID, Request, on
 from goldpan.api.problems import too_large
@@ -24,11 +25,22 @@ from projects.models import Project
 router = Router(tags=["Examples and files"])
 
 
-class ExamplesAsked(Paging):
+class FilterAsked(Schema):
     q: str | None = Field(None, max_length=200, description="Words in the text.")
     split: Literal["pool", "dev", "test"] | None = None
     label: str | None = Field(None, max_length=200, description="That somebody's current answer gives it; “ none” for "
                               "those without one.")
+
+
+def listed(project: Project, asked: FilterAsked) -> QuerySet[Example]:
+    """The examples that a filter lists; a label that the project does not have matches none."""
+    given = {name: value for name in ("q", "split", "label") if (value := getattr(asked, name)) is not None}
+    filter_ = ExampleFilter(given, project=project)
+    return filter_.qs if filter_.is_valid() else Example.objects.none()
+
+
+class ExamplesAsked(Paging, FilterAsked):
+    pass
 
 
 @router.get("/projects/{id}/examples", response=Page[ExampleShape])
@@ -38,9 +50,7 @@ def example_list(request: Request, project: Project, asked: Query[ExamplesAsked]
 
     A label that the project does not have matches none.
     """
-    given = {name: value for name in ("q", "split", "label") if (value := getattr(asked, name)) is not None}
-    filter_ = ExampleFilter(given, project=project)
-    return page_of(filter_.qs if filter_.is_valid() else Example.objects.none(), asked, by="pk")
+    return page_of(listed(project, asked), asked, by="pk")
 
 
 @router.get("/examples/{id}", response=ExampleShape)
@@ -48,6 +58,20 @@ def example_list(request: Request, project: Project, asked: Query[ExamplesAsked]
 def example(request: Request, example: Example) -> Example:
     """One example."""
     return example
+
+
+class ErasureAsked(Schema):
+    reason: str = Field(min_length=5, max_length=2000, description="For the record, without what is to be forgotten.")
+
+
+@router.post("/examples/{id}/erasure", response={202: JobShape})
+@on(Example, "erase")
+def example_erase(request: Request, example: Example, asked: ErasureAsked) -> Status:
+    """Erase an example for ever, since somebody asked for it.
+
+    Its words go at once from the database; a job cleans files and Label Studio. Hashes and lineage stay.
+    """
+    return Status(202, erase([example], reason=asked.reason, by=request.auth.user))
 
 
 class AnnotationsAsked(Paging):

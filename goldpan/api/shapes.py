@@ -65,6 +65,36 @@ class AuditShape(Schema):
     sha256: str
 
 
+class GuidelineShape(Schema):
+    version: int
+    text: str
+    note: str
+    changed_labels: list[str]
+    changes_all: bool
+    created_by: str
+    created_at: datetime
+
+    @staticmethod
+    def resolve_created_by(guideline: Any) -> str:
+        return str(guideline.created_by)
+
+
+class BatchShape(Schema):
+    """Examples that people are asked about."""
+
+    id: int
+    number: int
+    title: str
+    state: Literal["open", "paused", "closed"]
+    vendor: str
+    n_labels: int
+    overlap_share: float
+    overlap_labels: int
+    max_labels: int
+    skips: Literal["next_person", "set_aside"]
+    created_at: datetime
+
+
 class ExampleShape(Schema):
     id: int
     key: str
@@ -244,6 +274,17 @@ class CheckShape(Schema):
     found: str
     n: int = Field(description="How many rows, labels or groups break it.")
     override_reason: str | None
+
+
+class CommentShape(Schema):
+    id: int
+    author: str
+    text: str
+    created_at: datetime
+
+    @staticmethod
+    def resolve_author(comment: Any) -> str:
+        return str(comment.author)
 
 
 class ChangesShape(Schema):

@@ -32,10 +32,14 @@ from training.models import Adapter, PromptVersion, Quote, Run, Verdict
 from training.services.baseline import start_baseline
 from training.services.comparison import compare
 from training.services.evaluation import queue_evaluation
+from training.services.exports import start_merge
+from training.services.general import queue_general_check
 from training.services.promotion import promote, roll_back, standing
 from training.services.quotes import recipe_config, start_quote
 from training.services.runs import keep_best, live_metrics, raise_cap, start_training
+from training.services.slices import critical_kinds, declare_critical
 from training.services.written_prompts import MAX_CHARS, Words, change_prompt, start_try, write_prompt
+from training.slices import KINDS
 
 router = Router(tags=["Prompts, runs and adapters"])
 Settings = dict[str, int | float]
@@ -270,6 +274,38 @@ class RollBackAsked(Schema):
 def adapter_roll_back(request: Request, adapter: Adapter, asked: RollBackAsked) -> Adapter:
     """Make an earlier champion the champion again."""
     return roll_back(adapter, by=request.auth.user, reason=asked.reason)
+
+
+@router.post("/adapters/{id}/questions", response={202: JobShape})
+@on(Adapter, "train")
+def adapter_questions(request: Request, adapter: Adapter) -> Status:
+    """Ask it the general questions, to see whether it has forgotten what its base model knew."""
+    return Status(202, queue_general_check(adapter, by=request.auth.user))
+
+
+@router.post("/adapters/{id}/merge", response={202: JobShape})
+@on(Adapter, "train")
+def adapter_merge(request: Request, adapter: Adapter) -> Status:
+    """Merge it into its base model, as a model that any server opens."""
+    return Status(202, start_merge(adapter, by=request.auth.user))
+
+
+class CriticalSlicesShape(Schema):
+    kinds: list[str] = Field(max_length=20, description=f"Of {', '.join(KINDS)}.")
+
+
+@router.get("/projects/{id}/critical-slices", response=CriticalSlicesShape)
+@on(Project, "see_runs")
+def critical_slices(request: Request, project: Project) -> dict[str, Any]:
+    """On which kinds of slices an adapter may not be worse."""
+    return {"kinds": critical_kinds(project)}
+
+
+@router.put("/projects/{id}/critical-slices", response=CriticalSlicesShape)
+@on(Project, "promote")
+def critical_slices_declare(request: Request, project: Project, asked: CriticalSlicesShape) -> Any:
+    """Declare them for all evaluations from now on."""
+    return declare_critical(project, asked.kinds, by=request.auth.user)
 
 
 @router.get("/adapters/{id}/files/{name}", openapi_extra=A_FILE)

@@ -49,8 +49,8 @@ def claim(project: Project, user: User, key: str, request_sha256: str) -> Rememb
 
 
 def remember(answer: RememberedAnswer, *, status: int, content: str) -> None:
-    answer.status, answer.content = status, content
-    answer.save(update_fields=["status", "content"])
+    """Keep what is answered; nothing where the request itself has made it forgotten, as an erasure does."""
+    RememberedAnswer.objects.filter(pk=answer.pk).update(status=status, content=content)
 
 
 def forget_answers() -> None:

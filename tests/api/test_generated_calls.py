@@ -1,4 +1,4 @@
-"""A generated call of every operation; tests/drill has thousands of them."""
+"""A generated call of every operation that changes something; tests/drill has thousands of calls of all of them."""
 
 import pytest
 from schemathesis import GenerationMode
@@ -6,7 +6,7 @@ from schemathesis import GenerationMode
 from projects.models import Project
 from projects.services import create_api_key
 from tests.api.generated import call_everything
-from tests.api.test_rights import ROWS
+from tests.api.test_rights import OPERATIONS, ROWS
 from tests.test_rights import World, world  # noqa: F401
 from training.models import Run
 
@@ -28,5 +28,6 @@ def secret(world: World) -> str:  # noqa: F811
 
 def test_no_generated_call_ends_in_a_fault_or_answers_otherwise_than_described(numbers, secret, settings):
     settings.GOLDPAN_API_PER_MINUTE = 0
-    seen = call_everything(numbers, secret=secret, n_each=1, modes=[GenerationMode.POSITIVE])
-    assert 40 <= seen.total() <= 60 and set(seen) <= {200, 201, 202, 400, 403, 404, 409, 422}
+    writing = {name: number for name, number in numbers.items() if OPERATIONS[name].scope == "write"}
+    seen = call_everything(writing, secret=secret, n_each=1, modes=[GenerationMode.POSITIVE])
+    assert 30 <= seen.total() <= 60 and set(seen) <= {200, 201, 202, 400, 403, 404, 409, 422}

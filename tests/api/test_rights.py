@@ -35,11 +35,19 @@ job_cancel            job        200
 job_retry             failed_job 200
 example_list          project    200
 example               example    200
+example_erase         unlabelled 202
 annotation_list       project    200
 upload_create         project    201
 upload_list           project    200
 upload                upload     200
 upload_import         upload     202
+guideline_list        project    200
+guideline_publish     project    201
+batch_create          project    201
+batch_list            project    200
+batch                 batch      200
+batch_state           batch      200
+exchange              project    202
 score                 project    202
 report_list           project    200
 report                report     200
@@ -57,6 +65,10 @@ snapshot_row_list     snapshot   200
 snapshot_checks       snapshot   200
 snapshot_changes      untried    200
 snapshot_approve      open       201
+snapshot_override     open       409
+snapshot_comment      snapshot   201
+snapshot_comment_list snapshot   200
+snapshot_again        snapshot   202
 snapshot_request      open       200
 snapshot_file         snapshot   200
 export_create         snapshot   202
@@ -83,6 +95,10 @@ adapter_list          project    200
 adapter               adapter    200
 adapter_promote       adapter    200
 adapter_roll_back     adapter    409
+adapter_questions     adapter    202
+adapter_merge         adapter    202
+critical_slices       project    200
+critical_slices_declare project  200
 adapter_file          adapter    200
 """
 ROWS = {name: (object, int(status)) for name, object, status in map(str.split, TABLE.strip().splitlines())}
@@ -94,7 +110,11 @@ def bodies(world: World) -> dict[str, Any]:  # noqa: F811
     return {
         "project_create": {"name": "Further moods", "answer_schema": {"labels": [{"name": "a"}, {"name": "b"}]}},
         "decision_create": {"verdict": "exclude", "reason": "No text."},
-        "gold_set_save": {"size": 7},
+        "gold_set_save": {"size": 7}, "example_erase": {"reason": "Somebody asked."},
+        "guideline_publish": {"text": "Say it.", "note": "Shorter.", "seen": 2},
+        "batch_state": {"state": "paused"}, "critical_slices_declare": {"kinds": ["label"]},
+        "snapshot_override": {"name": "balance", "n": 1, "reason": "why not"},
+        "snapshot_comment": {"text": "Well."},
         "snapshot_approve": {"sha256": world.posts["curation:snapshot-approve"]["sha256"], "decision": "refused",
                              "comment": "Not yet."},
         "export_create": {"format": "csv"},
