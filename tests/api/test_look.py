@@ -31,6 +31,12 @@ def test_the_description_is_drawn_from_the_packages_own_files(served, world: Wor
         page = browser.new_page(viewport={"width": 1240, "height": 900})
         _log_in(page, served, "alice", PASSWORD)
         _listen(page, served, problems)
+        page.goto(f"{served}/snapshots/{world.objects['snapshot']}/train/")
+        page.set_viewport_size({"width": 360, "height": 900})
+        page.locator(".program summary").first.click()
+        page.screenshot(path=tmp_path / "fold.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        page.set_viewport_size({"width": 1240, "height": 900})
         page.goto(f"{served}/api/docs", wait_until="networkidle")
         page.wait_for_selector(".opblock", timeout=60_000)
         page.screenshot(path=tmp_path / "docs.png", full_page=True)

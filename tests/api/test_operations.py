@@ -235,6 +235,15 @@ def test_an_answer_is_forgotten_after_a_day(project, program):
     assert program.post(path, PROMPT | {"name": "three"}, Idempotency_Key="two").status_code == 201
 
 
+def test_an_erasure_forgets_what_was_answered_its_own_answer_too(project, program_of, alice):
+    program, example = program_of(alice), new_example(project, "one", "pool")
+    program.post(f"/projects/{project.pk}/prompts", PROMPT, Idempotency_Key="one")
+    answer = program.post(f"/examples/{example.pk}/erasure", {"reason": "Somebody asked."}, Idempotency_Key="two")
+    assert answer.status_code == 202 and not RememberedAnswer.objects.exists()
+    example.refresh_from_db()
+    assert not example.text
+
+
 def test_what_has_not_changed_is_not_sent_again(project, program):
     first = program.get(f"/projects/{project.pk}")
     again = program.get(f"/projects/{project.pk}", **{"If-None-Match": first["ETag"]})
