@@ -156,7 +156,7 @@ class Goldpan:
 
 def _pause(n_tried: int, headers: Message | None) -> float:
     """Seconds until the next try: as the server asks, else twice as long each time and up to a half shorter."""
-    asked = (headers or {}).get("Retry-After", "")
+    asked = headers.get("Retry-After", "") if headers is not None else ""
     if asked.isdecimal():
         return float(asked)
     return min(LONGEST_WAIT, 0.5 * 2 ** (n_tried - 1)) * random.uniform(0.5, 1)

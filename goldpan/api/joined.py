@@ -123,7 +123,7 @@ class Docs(Swagger):
 
 
 api = GoldpanApi(
-    title="Goldpan", version="1", description=ABOUT, urls_namespace="api", docs=Docs({"docExpansion": "none"}),
+    title="Goldpan", version="1", description=ABOUT, urls_namespace="api", docs=Docs({"defaultModelsExpandDepth": 0}),
     docs_decorator=signed_in, openapi_url="/openapi.json", docs_url="/docs", auth=[ApiKeyAuth(), SessionAuth()],
     throttle=PerMinute(), parser=StrictParser(), renderer=Renderer())
 answer_errors(api)

@@ -29,6 +29,7 @@ def test_the_description_is_drawn_from_the_packages_own_files(served, world: Wor
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1240, "height": 900})
+        page.set_default_timeout(300_000)  # a busy machine is no mistake
         _log_in(page, served, "alice", PASSWORD)
         _listen(page, served, problems)
         page.goto(f"{served}/snapshots/{world.objects['snapshot']}/train/")
@@ -38,7 +39,7 @@ def test_the_description_is_drawn_from_the_packages_own_files(served, world: Wor
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         page.set_viewport_size({"width": 1240, "height": 900})
         page.goto(f"{served}/api/docs", wait_until="networkidle")
-        page.wait_for_selector(".opblock", timeout=60_000)
+        page.wait_for_selector(".opblock")
         page.screenshot(path=tmp_path / "docs.png", full_page=True)
         page.locator(".opblock-summary", has_text="/api/v1/projects/{id}/jobs").first.click()
         page.get_by_role("button", name="Try it out").click()
