@@ -9,12 +9,24 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from goldpan.policies import policy_of
+from goldpan.api.problems import as_problem
+from goldpan.policies import API, policy_of
 from projects.errors import UserError
 from projects.rights import PUBLIC, SUPERUSER
 
 log = logging.getLogger(__name__)
 GetResponse = Callable[[HttpRequest], HttpResponse]
+
+
+class ProblemMiddleware:
+    """Makes every error below /api/v1/ a problem in JSON, wherever it comes from: a program cannot read a page."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        return as_problem(response) if request.path.startswith("/api/v1/") else response
 
 
 class PolicyMiddleware:
@@ -32,7 +44,7 @@ class PolicyMiddleware:
         if policy is None:
             log.error("no policy is declared for %s: refused", request.path)
             raise PermissionDenied("This page has no declared policy.")
-        if policy == PUBLIC:
+        if policy in (PUBLIC, API):
             return None
         if not request.user.is_authenticated:
             return redirect_to_login(request.get_full_path())

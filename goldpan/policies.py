@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 from projects.rights import PUBLIC, SIGNED_IN, SUPERUSER
 
+API = "api"  # each of its operations has a policy of its own, and asks for a key or a session itself: goldpan.api
 OTHERS = {
+    "api:api-root": SIGNED_IN,
     "account_login": PUBLIC,
     "account_logout": SIGNED_IN,
     "account_change_password": SIGNED_IN,
@@ -13,8 +15,14 @@ OTHERS = {
 
 
 def policy_of(view: Callable[..., object], view_name: str) -> str | None:
-    """The policy a view was declared with: one of the names in projects.rights or an action of MAY; None if none."""
+    """The policy a view was declared with: one of the names in projects.rights, an action of MAY, or API.
+
+    None if it has none.
+    """
     declared: str | None = getattr(view, "policy", None)
     if declared is None and view_name.startswith("admin:"):
         return SUPERUSER
-    return declared or OTHERS.get(view_name)
+    declared = declared or OTHERS.get(view_name)
+    if declared is None and view_name.startswith("api:"):
+        return API
+    return declared

@@ -42,6 +42,7 @@ INSTALLED_APPS = [
     "django_filters",
     "django_htmx",
     "django_tables2",
+    "ninja",
     "goldpan",
     "projects",
     "jobs",
@@ -54,6 +55,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "goldpan.middleware.ProblemMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -120,10 +122,11 @@ if GOLDPAN_BROKER == "filesystem://":
 GOLDPAN_LEASE_SECONDS = env.int("GOLDPAN_LEASE_SECONDS", default=60)
 GOLDPAN_TICK_SECONDS = env.int("GOLDPAN_TICK_SECONDS", default=5)
 GOLDPAN_ON_TICK = ["labeling.services.sync.poll", "training.services.suggestions.poll",
-                   "projects.services.sending.send_due", "serving.services.feedback.poll",
-                   "serving.services.exchanges.purge"]
+                   "projects.services.sending.send_due", "projects.services.remembering.forget_answers",
+                   "serving.services.feedback.poll", "serving.services.exchanges.purge"]
 # What curation does not know of forgets examples, too: at once, and in files by the job
-GOLDPAN_ON_ERASE = ["training.services.quoting.erase_quotes", "serving.services.exchanges.erase_exchanges"]
+GOLDPAN_ON_ERASE = ["training.services.quoting.erase_quotes", "serving.services.exchanges.erase_exchanges",
+                    "projects.services.remembering.forget_answers_about"]
 GOLDPAN_ON_ERASE_FILES = ["training.services.forgetting.erase_answers"]
 GOLDPAN_POLL_SECONDS = env.int("GOLDPAN_POLL_SECONDS", default=300)  # between pulls from Label Studio without a hint
 GOLDPAN_WORKERS = env.int("GOLDPAN_WORKERS", default=2)
@@ -155,6 +158,9 @@ JOB_KINDS = {
     "suggest": "training.services.suggestions.run_suggest",
     "replay": "serving.services.parity.run_replay",
 }
+
+# The API: how many requests a key, or a person in a browser, may send in a minute; 0: any number
+GOLDPAN_API_PER_MINUTE = env.int("GOLDPAN_API_PER_MINUTE", default=600)
 
 # Label Studio: the local one that the supervisor starts, or any other by its address
 GOLDPAN_LABEL_STUDIO_PORT = env.int("GOLDPAN_LABEL_STUDIO_PORT", default=8080)

@@ -3,6 +3,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from goldpan import views
+from goldpan.api.joined import api
 from projects.urls import urlpatterns as of_projects
 
 # The home page of a project looks into every app, a new project into the starters: their views stand above them all.
@@ -17,6 +18,7 @@ urlpatterns = [
     path("", include("curation.urls")),
     path("", include("training.urls")),
     path("", include("serving.urls")),
+    path("api/", api.urls),
     path("healthz", views.healthz, name="healthz"),
     path("accounts/login/", account.login, name="account_login"),
     path("accounts/logout/", account.logout, name="account_logout"),

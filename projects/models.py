@@ -284,6 +284,28 @@ class WebhookDelivery(models.Model):
         return max(0.0, (self.next_at - timezone.now()).total_seconds()) if self.next_at else 0.0
 
 
+class RememberedAnswer(models.Model):
+    """What the API has answered to a request with an Idempotency-Key: sent again within a day, it is said again.
+
+    Written in the transaction of the request's effect, so that there is never one without the other.
+    """
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="+", db_index=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False)
+    key = models.CharField(max_length=200)
+    request_sha256 = models.CharField(max_length=64, help_text="of method, address and body")
+    status = models.PositiveSmallIntegerField(default=0, help_text="0 while the request is being answered")
+    content = models.TextField(blank=True, help_text="the answer's JSON")
+    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "user", "key"],
+                                               name="a_key_stands_for_one_request_of_a_person")]
+
+    def __str__(self) -> str:
+        return self.key
+
+
 class AuditEvent(models.Model):
     """Who did what, chained by hash: a changed, removed or reordered event breaks the chain (`manage.py verify`)."""
 

@@ -45,6 +45,8 @@ MAY: dict[str, tuple[Role, ...]] = {
     "cancel_job": (Role.curator, Role.admin),
     "manage_members": (Role.admin,),
     "manage_webhooks": (Role.admin,),
+    "make_keys": (Role.curator, Role.admin),
+    "see_audit": (Role.admin,),
 }
 
 PUBLIC = "public"

@@ -18,4 +18,6 @@ urlpatterns = [
     path("webhooks/<int:pk>/secret/", webhooks.webhook_secret, name="webhook-secret"),
     path("webhooks/<int:pk>/test/", webhooks.webhook_test, name="webhook-test"),
     path("webhooks/<int:pk>/again/", webhooks.webhook_again, name="webhook-again"),
+    path("projects/<int:pk>/keys/", views.key_list, name="keys"),
+    path("keys/<int:pk>/revoke/", views.key_revoke, name="key-revoke"),
 ]

@@ -39,7 +39,7 @@ from curation.services.review import decide
 from curation.services.saved_views import save_view
 from curation.services.selections import create_selection
 from curation.services.snapshots import approve_snapshot, read_rows, start_freeze
-from goldpan.policies import policy_of
+from goldpan.policies import API, policy_of
 from jobs import services as jobs
 from jobs.models import Job
 from labeling.models import Annotation, Annotator, Batch, BatchItem, Desk, Example, KnownAnswer, Upload
@@ -47,7 +47,7 @@ from projects import rights
 from projects.models import InboxItem, InboxQuerySet, OfProjectQuerySet, Project, ProjectQuerySet, Role
 from projects.objects import put_object
 from projects.rights import FOUNDER, MAY, PUBLIC, SIGNED_IN, SUPERUSER, on
-from projects.services import notify, publish_guideline
+from projects.services import create_api_key, notify, publish_guideline
 from projects.services.webhooks import create_webhook
 from tests.fake_label_studio import FakeLabelStudio
 from tests.training.story import TRIAL, new_experiment
@@ -103,6 +103,10 @@ projects:webhook-test        webhook    GET     log-in    403     403  405   404
 projects:webhook-test        webhook    POST    log-in    403     403  302   404
 projects:webhook-again       webhook    GET     log-in    403     403  405   404
 projects:webhook-again       webhook    POST    log-in    403     403  400   404
+projects:keys                project    GET     log-in    403     200  200   404
+projects:keys                project    POST    log-in    403     200  200   404
+projects:key-revoke          key        GET     log-in    403     404  200   404
+projects:key-revoke          key        POST    log-in    403     404  302   404
 labeling:import              project    GET     log-in    403     200  200   404
 labeling:import              project    POST    log-in    403     200  200   404
 labeling:upload              upload     GET     log-in    403     200  200   404
@@ -375,6 +379,12 @@ serving:v1-predict           project    GET     405       405     405  405   405
 serving:v1-predict           project    POST    401       401     401  401   401
 serving:v1-feedback          -          GET     405       405     405  405   405
 serving:v1-feedback          -          POST    401       401     401  401   401
+api:openapi-json             -          GET     log-in    200     200  200   200
+api:openapi-json             -          POST    log-in    200     200  200   200
+api:openapi-view             -          GET     log-in    200     200  200   200
+api:openapi-view             -          POST    log-in    200     200  200   200
+api:api-root                 -          GET     log-in    404     404  404   404
+api:api-root                 -          POST    log-in    404     404  404   404
 healthz                      -          GET     200       200     200  200   200
 healthz                      -          POST    200       200     200  200   200
 account_login                -          GET     200       302     302  302   302
@@ -386,6 +396,8 @@ account_change_password      -          POST    log-in    200     200  200   200
 """
 BY_KEY = ("serving:v1-models", "serving:v1-chat", "serving:v1-predict", "serving:v1-feedback")  # no cookie counts
 ADMIN = "admin:"  # Django's own pages, of all names that begin so: for superusers, 403 for everybody else
+# Of the API only the description stands here; its operations, and who may call them: tests/api/test_rights.py
+DESCRIPTION = ("api:openapi-json", "api:openapi-view", "api:api-root")
 
 
 @dataclass(frozen=True)
@@ -524,6 +536,7 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
     assert told is not None
     settings.GOLDPAN_ALLOWED_ORIGINS = [NOWHERE]
     webhook, _ = create_webhook(project, url=NOWHERE, events=["job.failed"], by=alice)
+    key, _ = create_api_key(project, name="nightly", scopes=["read"], by=alice)
     publish_guideline(project, text="Say the mood you hear.", note="Tone.", by=bob, seen=1, changes_all=True)
     return World(
         people={"alice": alice, "bob": bob, "charlie": charlie, "dora": dora},
@@ -534,12 +547,13 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
                  "selection": picked.pk, "experiment": experiment.pk, "run": run.pk, "adapter": adapter.pk,
                  "carried": carried.pk, "prompt": prompt.pk, "pairwise": pairwise.pk, "view": view.pk,
                  "bulk": bulk.pk, "bobs_item": InboxItem.objects.get(notice=told, user=bob).pk,
-                 "webhook": webhook.pk},
+                 "webhook": webhook.pk, "key": key.pk},
         posts={
             "projects:members": {"name": "dora", "role": "annotator"},
             "projects:mail": {"address": "no address"}, "projects:webhook-state": {"state": "paused"},
             "projects:webhooks": {"url": "https://hooks.example.org", "events": ["job.failed"]},
             "projects:webhook-edit": {"url": "https://hooks.example.org", "events": ["job.failed"]},
+            "projects:keys": {"name": "weekly", "scopes": ["read"], "days": 30},
             "labeling:upload-import": {"skip_bad": "on"},
             "labeling:batch-create": {"title": "more", "n_labels": 1, "overlap_share": 0, "overlap_labels": 1,
                                       "max_labels": 1, "skips": "next_person"},
@@ -681,7 +695,8 @@ def routes(patterns: list[Any] | None = None, names: tuple[str, ...] = ()) -> It
             yield ":".join((*names, pattern.name or "")), pattern
 
 
-OURS = {name: pattern for name, pattern in routes() if not name.startswith(ADMIN)}
+OURS = {name: pattern for name, pattern in routes()
+        if not name.startswith(ADMIN) and (name in DESCRIPTION or policy_of(pattern.callback, name) != API)}
 
 
 def test_every_route_is_in_the_table() -> None:
@@ -697,7 +712,8 @@ def test_every_route_is_in_the_table() -> None:
 def test_every_route_has_a_declared_policy() -> None:
     policies = {name: policy_of(pattern.callback, name) for name, pattern in routes()}
     assert not [name for name, policy in policies.items() if policy is None]
-    unknown = {policy for policy in policies.values() if policy not in {*MAY, FOUNDER, PUBLIC, SIGNED_IN, SUPERUSER}}
+    unknown = {policy for policy in policies.values() if policy not in {
+        *MAY, FOUNDER, PUBLIC, SIGNED_IN, SUPERUSER, API}}
     assert not unknown, f"policies that rights.MAY does not know: {unknown}"
     assert {name for name, policy in policies.items() if policy == PUBLIC} == {
         "healthz", "account_login", "labeling:webhook", *BY_KEY}

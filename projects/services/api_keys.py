@@ -22,8 +22,8 @@ class KeyRefused(UserError):
     """The key does not open this: it is unknown, revoked, expired, or made for something else."""
 
 
-class KeyLacksScope(KeyRefused):
-    """The key is a good one, but was made for something else."""
+class ScopeMissing(KeyRefused):
+    """The key is sound, but made for something else."""
 
 
 @transaction.atomic
@@ -65,8 +65,8 @@ def revoke_api_key(key: ApiKey, *, by: User) -> None:
 def api_key_of(secret: str, scope: str, *, now: datetime | None = None) -> ApiKey:
     """Return the key with this secret, with its project and its maker, if it is good for the scope.
 
-    Remembers the day on which it was last used. Raises KeyRefused in words; they do not tell an unknown key from one
-    that is revoked.
+    Remembers the day on which it was last used. Raises KeyRefused in words, which do not tell an unknown key from one
+    that is revoked; ScopeMissing for a sound one that is not good for this.
     """
     now = now or timezone.now()
     key = ApiKey.objects.select_related("project", "created_by").filter(
@@ -77,8 +77,8 @@ def api_key_of(secret: str, scope: str, *, now: datetime | None = None) -> ApiKe
     if key.expires_at and key.expires_at <= now:
         raise KeyRefused(f"The key “{key.name}” expired on {key.expires_at:%d %B %Y}. Make a new one.")
     if scope not in key.scopes:
-        raise KeyLacksScope(f"The key “{key.name}” is good for {', '.join(key.scopes)}, and not for {scope}. Make "
-                            "one that is.")
+        raise ScopeMissing(f"The key “{key.name}” is good for {', '.join(key.scopes)}, and not for {scope}. Make one "
+                         "that is.")
     if key.last_used_on != now.date():
         ApiKey.objects.filter(pk=key.pk).update(last_used_on=now.date())
     return key

@@ -3,15 +3,18 @@ from django.contrib import messages
 from django.contrib.auth.models import User
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 from django_htmx.middleware import HtmxDetails
 
-from projects.models import Project, Role
+from projects.errors import UserError
+from projects.models import ApiKey, Project, Role
 from projects.people import new_password
 from projects.rights import on
-from projects.services import add_member
+from projects.services import add_member, create_api_key, revoke_api_key
 
 
 class Request(HttpRequest):
@@ -54,3 +57,61 @@ def _invite(project: Project, name: str, role: str, *, by: User) -> tuple[User, 
     user = user or User.objects.create_user(name, password=password)
     add_member(project, user, role, by=by)
     return user, password
+
+
+class KeyForm(forms.Form):
+    name = forms.CharField(max_length=60, label="What uses it?", widget=forms.TextInput(
+        attrs={"placeholder": "nightly import", "autocomplete": "off"}))
+    scopes = forms.MultipleChoiceField(
+        label="It may", choices=ApiKey.Scope.choices, widget=forms.CheckboxSelectMultiple, initial=["read"],
+        help_text="Never more than you may yourself in this project.")
+    days = forms.TypedChoiceField(
+        label="Until", coerce=int, initial=90,
+        choices=[(30, "30 days from now"), (90, "90 days from now"), (365, "a year from now"), (0, "it is revoked")])
+
+
+@on(Project, "make_keys")
+@require_http_methods(["GET", "POST"])
+def key_list(request: Request, project: Project) -> HttpResponse:
+    """The keys with which programs come in. Admins see everybody's, curators their own; a secret is shown once."""
+    form = KeyForm(request.POST or None)
+    made: ApiKey | None = None
+    secret = ""
+    if request.method == "POST" and form.is_valid():
+        given = form.cleaned_data
+        made, secret = create_api_key(project, name=given["name"], scopes=given["scopes"], days=given["days"] or None,
+                                      by=request.user)
+        form = KeyForm()
+    now = timezone.now()
+    keys = list(_keys_shown(request, project).select_related("created_by"))
+    good = [key for key in keys if key.revoked_at is None and (key.expires_at is None or key.expires_at > now)]
+    return render(request, "projects/keys.html", {
+        "form": form, "made": made, "secret": secret, "nav": "projects:detail", "is_admin": request.role == Role.admin,
+        "good": [(key, _scope_words(key)) for key in good],
+        "ended": [(key, _scope_words(key)) for key in keys if key not in good]},
+        status=422 if form.is_bound and form.errors else 200)
+
+
+@on(ApiKey, "make_keys")
+@require_http_methods(["GET", "POST"])
+def key_revoke(request: Request, key: ApiKey) -> HttpResponse:
+    """Ask whether a key is to end, and end it."""
+    if not _keys_shown(request, key.project).filter(pk=key.pk).exists():
+        raise Http404("This key is somebody else's.")
+    if request.method == "POST":
+        revoke_api_key(key, by=request.user)
+        messages.success(request, f"“{key.name}” is revoked: whatever uses it is refused from now on.")
+        return redirect("projects:keys", key.project_id)
+    if key.revoked_at is not None:
+        raise UserError(f"“{key.name}” has been revoked already.")
+    return render(request, "projects/key_revoke.html", {
+        "key": key, "nav": "projects:detail", "scopes": _scope_words(key)})
+
+
+def _keys_shown(request: Request, project: Project) -> QuerySet[ApiKey]:
+    keys: QuerySet[ApiKey] = ApiKey.objects.filter(project=project)
+    return keys if request.role == Role.admin else keys.filter(created_by=request.user)
+
+
+def _scope_words(key: ApiKey) -> str:
+    return ", ".join(ApiKey.Scope(scope).label for scope in key.scopes)

@@ -13,7 +13,7 @@ from django.views.decorators.csrf import csrf_exempt
 from projects.errors import UserError
 from projects.models import ApiKey
 from projects.rights import public
-from projects.services.api_keys import KeyLacksScope, KeyRefused, api_key_of
+from projects.services.api_keys import KeyRefused, ScopeMissing, api_key_of
 from projects.strict_json import parse_strict
 from serving import chat
 from serving.answering import Busy, Question, Unanswerable, Unavailable
@@ -184,7 +184,7 @@ def _refused(error: Exception) -> _Refused:
     match error:
         case _Refused():
             return error
-        case KeyLacksScope():
+        case ScopeMissing():
             return _Refused(403, str(error), "permission_error", "insufficient_scope")
         case KeyRefused():
             return _Refused(401, str(error), "authentication_error", "invalid_api_key")
