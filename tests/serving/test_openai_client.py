@@ -8,7 +8,7 @@ import openai
 import pytest
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_finished, request_started
-from django.db import close_old_connections, connection
+from django.db import DEFAULT_DB_ALIAS, close_old_connections, connections
 from django.test.testcases import LiveServerThread
 
 from serving.answering import Busy
@@ -20,11 +20,12 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def address() -> Iterator[str]:
     """The test's own database behind a server in a thread: nothing is committed, so nothing has to be flushed."""
+    connection = connections[DEFAULT_DB_ALIAS]
     connection.inc_thread_sharing()
     for signal in (request_started, request_finished):  # the end of a request would close the test's connection
         signal.disconnect(close_old_connections)
     server = LiveServerThread("localhost", lambda handler: WSGIHandler(),
-                              connections_override={connection.alias: connection})
+                              connections_override={DEFAULT_DB_ALIAS: connection})
     server.daemon = True
     server.start()
     server.is_ready.wait()
