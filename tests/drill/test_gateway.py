@@ -48,7 +48,7 @@ def test_what_serves_answers_as_it_was_evaluated(goldpan: KillableInstallation, 
 def test_openais_client_gets_the_same_whole_and_streamed(goldpan: KillableInstallation,
                                                          letters: dict[str, Any]) -> None:
     with openai.OpenAI(base_url=f"http://localhost:{goldpan.gateway_port}/v1", api_key=letters["key"],
-                       http_client=httpx.Client(trust_env=False)) as client:
+                       http_client=openai.DefaultHttpxClient(trust_env=False)) as client:
         for text in letters["texts"][:3]:
             messages: Any = [{"role": "user", "content": text}]
             whole = client.chat.completions.create(model="champion", messages=messages)
