@@ -5,7 +5,8 @@ loses no feedback that was acknowledged; the model's process comes back by itsel
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -68,6 +69,10 @@ def test_twenty_clients_get_no_error(goldpan: KillableInstallation, letters: dic
     assert len(set(load.names)) == len(load.names)
 
 
+def _has(count: Callable[[], int], enough: int) -> bool:
+    return count() >= enough
+
+
 class Critic(threading.Thread):
     """Gives feedback on one answer after the other, again under the same key until it is acknowledged."""
 
@@ -102,9 +107,13 @@ def test_a_killed_gateway_loses_no_acknowledged_feedback(goldpan: KillableInstal
     critics = [Critic(url, letters["key"], answer.json()["exchange"], number) for number in range(4)]
     for critic in critics:
         critic.start()
+
+    def n_acknowledged() -> int:
+        return sum(len(critic.acknowledged) for critic in critics)
+
     for _ in range(N_KILLS):
-        enough = sum(len(critic.acknowledged) for critic in critics) + goldpan.random.randint(20, 60)
-        wait_until(lambda enough=enough: sum(len(critic.acknowledged) for critic in critics) >= enough, "feedback", 120)
+        enough = n_acknowledged() + goldpan.random.randint(20, 60)
+        wait_until(partial(_has, n_acknowledged, enough), "feedback", 120)
         goldpan.kill("gateway")
         KILLS["gateway while feedback comes in"] += 1
         goldpan.start_gateway("gateway")
