@@ -36,14 +36,13 @@ class Load:
 
 def ask_for(seconds: float, *, url: str, key: str, texts: list[str], n_clients: int) -> Load:
     """Let so many clients ask for so long. url: with /v1."""
-    import httpx
     import openai
 
     load, lock, until = Load(), threading.Lock(), time.monotonic() + seconds
 
     def one(number: int) -> None:
         with openai.OpenAI(base_url=url, api_key=key, max_retries=0, timeout=300.0,
-                           http_client=httpx.Client(trust_env=False)) as client:
+                           http_client=openai.DefaultHttpxClient(trust_env=False)) as client:
             n = number
             while time.monotonic() < until:
                 n += 1

@@ -64,7 +64,6 @@ class Times:
     high: float
     added_median: float
     added_high: float
-    waited_high: float
 
     @property
     def words(self) -> list[tuple[str, str, str]]:
@@ -155,8 +154,8 @@ def times_of(project: Project, *, since: datetime) -> Times | None:
         return None
     whole, waited = numbers[:, 0], numbers[:, 1]
     added = np.maximum(whole - waited - numbers[:, 2], 0)
-    return Times(len(numbers), *(float(np.quantile(values, q)) for values in (whole, added) for q in (0.5, 0.95)),
-                 waited_high=float(np.quantile(waited, 0.95)))
+    (median, high), (added_median, added_high) = (np.quantile(values, [0.5, 0.95]) for values in (whole, added))
+    return Times(len(numbers), float(median), float(high), float(added_median), float(added_high))
 
 
 def milliseconds(seconds: float) -> str:

@@ -5,7 +5,8 @@ loses no feedback that was acknowledged; the model's process comes back by itsel
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -48,7 +49,7 @@ def test_what_serves_answers_as_it_was_evaluated(goldpan: KillableInstallation, 
 def test_openais_client_gets_the_same_whole_and_streamed(goldpan: KillableInstallation,
                                                          letters: dict[str, Any]) -> None:
     with openai.OpenAI(base_url=f"http://localhost:{goldpan.gateway_port}/v1", api_key=letters["key"],
-                       http_client=httpx.Client(trust_env=False)) as client:
+                       http_client=openai.DefaultHttpxClient(trust_env=False)) as client:
         for text in letters["texts"][:3]:
             messages: Any = [{"role": "user", "content": text}]
             whole = client.chat.completions.create(model="champion", messages=messages)
@@ -66,6 +67,10 @@ def test_twenty_clients_get_no_error(goldpan: KillableInstallation, letters: dic
           f"{load.refused} times told to wait")
     wait_until(lambda: goldpan.count("serving_exchange") >= len(load.names), "the log")
     assert len(set(load.names)) == len(load.names)
+
+
+def _has(count: Callable[[], int], enough: int) -> bool:
+    return count() >= enough
 
 
 class Critic(threading.Thread):
@@ -102,9 +107,13 @@ def test_a_killed_gateway_loses_no_acknowledged_feedback(goldpan: KillableInstal
     critics = [Critic(url, letters["key"], answer.json()["exchange"], number) for number in range(4)]
     for critic in critics:
         critic.start()
+
+    def n_acknowledged() -> int:
+        return sum(len(critic.acknowledged) for critic in critics)
+
     for _ in range(N_KILLS):
-        enough = sum(len(critic.acknowledged) for critic in critics) + goldpan.random.randint(20, 60)
-        wait_until(lambda enough=enough: sum(len(critic.acknowledged) for critic in critics) >= enough, "feedback", 120)
+        enough = n_acknowledged() + goldpan.random.randint(20, 60)
+        wait_until(partial(_has, n_acknowledged, enough), "feedback", 120)
         goldpan.kill("gateway")
         KILLS["gateway while feedback comes in"] += 1
         goldpan.start_gateway("gateway")

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import httpx
 import openai
 import pytest
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_finished, request_started
-from django.db import close_old_connections, connection
+from django.db import DEFAULT_DB_ALIAS, close_old_connections, connections
 from django.test.testcases import LiveServerThread
 
 from serving.answering import Busy
@@ -17,14 +16,21 @@ from serving.models import Exchange
 pytestmark = pytest.mark.django_db
 
 
+class WithoutFiles(WSGIHandler):
+    """The product's own handler; the test server's would serve static files before it."""
+
+    def __init__(self, application: Any) -> None:
+        super().__init__()
+
+
 @pytest.fixture
 def address() -> Iterator[str]:
     """The test's own database behind a server in a thread: nothing is committed, so nothing has to be flushed."""
+    connection = connections[DEFAULT_DB_ALIAS]
     connection.inc_thread_sharing()
     for signal in (request_started, request_finished):  # the end of a request would close the test's connection
         signal.disconnect(close_old_connections)
-    server = LiveServerThread("localhost", lambda handler: WSGIHandler(),
-                              connections_override={connection.alias: connection})
+    server = LiveServerThread("localhost", WithoutFiles, connections_override={DEFAULT_DB_ALIAS: connection})
     server.daemon = True
     server.start()
     server.is_ready.wait()
@@ -40,7 +46,7 @@ def address() -> Iterator[str]:
 def client_with(address: str) -> Callable[[str], openai.OpenAI]:
     def make(secret: str) -> openai.OpenAI:
         return openai.OpenAI(base_url=address, api_key=secret, max_retries=0,
-                             http_client=httpx.Client(trust_env=False))
+                             http_client=openai.DefaultHttpxClient(trust_env=False))
 
     return make
 
