@@ -54,7 +54,7 @@ SIGNED_IN = "signed_in"
 SUPERUSER = "superuser"
 FOUNDER = "founder"
 
-View = Callable[..., HttpResponse]
+View = Callable[..., Any]
 
 
 def role_in(user: AnyUser, project: Project) -> Role | None:

@@ -29,7 +29,7 @@ class FieldProblem(Schema):
 class Problem(Schema):
     """What went wrong, in words for a person; `errors` names fields where some are wrong."""
 
-    type: str = Field("about:blank", description="The status says which kind of problem it is.")
+    type: str = Field(default="about:blank", description="The status says which kind of problem it is.")
     title: str = Field(description="The status in words.")
     status: int
     detail: str = Field(description="What is wrong, with the number, and what to do.")
@@ -55,11 +55,17 @@ def answer_errors(api: NinjaAPI) -> None:
     api.add_exception_handler(AuthenticationError, lambda request, error: problem(401, NO_KEY))
     api.add_exception_handler(RequestDataTooBig, lambda request, error: problem(
         413, "The request is too large. Send a file as an upload, and less of anything else."))
-    api.add_exception_handler(HttpError, lambda request, error: problem(
-        error.status_code, str(error.__cause__ or error)))
-    api.add_exception_handler(ValidationError, lambda request, error: problem(
-        422, "The request is not as the operation needs it; `errors` says where.",
-        errors=[_field_problem(one) for one in error.errors]))
+    api.add_exception_handler(HttpError, _of_http)
+    api.add_exception_handler(ValidationError, _of_fields)
+
+
+def _of_http(request: HttpRequest, error: Any) -> HttpResponse:
+    return problem(error.status_code, str(error.__cause__ or error))
+
+
+def _of_fields(request: HttpRequest, error: Any) -> HttpResponse:
+    return problem(422, "The request is not as the operation needs it; `errors` says where.",
+                   errors=[_field_problem(one) for one in error.errors])
 
 
 def _said_with(status: int) -> Any:

@@ -71,7 +71,7 @@ def _fitting(value: Any, field: FieldInfo) -> Any:
     if value in (None, ""):
         return None
     try:
-        return TypeAdapter(Annotated[field.annotation, field]).validate_python(value)
+        return TypeAdapter[Any](Annotated[field.annotation, field]).validate_python(value)
     except ValidationError:
         return None
 
