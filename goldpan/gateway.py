@@ -7,7 +7,7 @@ from typing import Any
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "goldpan.settings")
-os.environ["GOLDPAN_ANSWERS_V1"] = "on"
+os.environ["GOLDPAN_ANSWERS_PROGRAMS"] = "on"
 django_application = get_wsgi_application()
 
 

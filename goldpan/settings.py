@@ -200,7 +200,7 @@ GOLDPAN_THREADS = env.int("GOLDPAN_THREADS", default=2)  # of one model subproce
 # The gateway: programs ask a project's model at /v1, in a process of its own that keeps no page waiting
 GOLDPAN_GATEWAY_PORT = env.int("GOLDPAN_GATEWAY_PORT", default=8082)
 GOLDPAN_GATEWAY_URL = env("GOLDPAN_GATEWAY_URL", default=f"http://{GOLDPAN_HOST}:{GOLDPAN_GATEWAY_PORT}")
-GOLDPAN_ANSWERS_V1 = env.bool("GOLDPAN_ANSWERS_V1", default=True)  # off in the web server, where there is a gateway
+GOLDPAN_ANSWERS_PROGRAMS = env.bool("GOLDPAN_ANSWERS_PROGRAMS", default=True)  # off in web where a gateway is
 GOLDPAN_MODEL_SOCKET = Path(env("GOLDPAN_MODEL_SOCKET", default=str(GOLDPAN_DATA / "model.sock")))
 GOLDPAN_MODEL_QUEUE = env.int("GOLDPAN_MODEL_QUEUE", default=32)  # requests that may wait for the embedded model
 GOLDPAN_ADAPTERS = GOLDPAN_DATA / "adapters"  # files of those that serve, as the model's process reads them

@@ -1,6 +1,6 @@
 """A causal language model's own words as answers, the likeliest token at every step: `python -m training.generation`.
 
-1. The tokens that all prompts begin with (system message, solved examples) go through the model once.
+1. What the prompt says about every text (system message, solved examples) goes through the model once.
 2. The rows are answered in batches, longest first, each until the model ends its turn or has said enough.
 3. Where answers are JSON, only tokens are chosen that can still become a value of the prompt's JSON schema.
 """
@@ -20,7 +20,7 @@ import numpy as np
 from jobs.child import child_main
 from jobs.progress import Progress, silent
 from training import language_model, prompts
-from training.label_scoring import Beginning, shared_cache
+from training.label_scoring import Beginning, read_beginning, shared_cache
 from training.language_model import LoadedModel
 from training.prompts import Prompt
 
@@ -71,7 +71,7 @@ def write_answers(loaded: LoadedModel, prompt: Prompt, rows: Sequence[Mapping[st
     import torch
 
     with torch.inference_mode():
-        n_shared, prefix = shared_cache(loaded.model, asked, beginning)
+        n_shared, prefix = shared_cache(loaded.model, asked, beginning or read_beginning(loaded, prompt))
         for batch in _batches([len(ids) for ids in asked], max_new_tokens, batch_size):
             progress(stage, n_done, len(rows))
             pieces = _Pieces(loaded.tokenizer, batch.tolist(), say) if say else None

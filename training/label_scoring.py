@@ -1,6 +1,7 @@
 """How likely a causal language model finds each label as the answer about a text.
 
-1. The tokens that all prompts begin with (system message, solved examples) go through the model once.
+1. What the prompt says about every text (system message, solved examples) goes through the model once; where it ends
+   does not depend on the texts, so that a text alone is scored as it is among others, but for rounding.
 2. Each text goes through once, with all labels' completions behind it in the same row; a mask lets every
    completion see its text and itself, not the other completions.
 3. The vocabulary head runs only where a completion's token is predicted.
@@ -63,7 +64,7 @@ def label_log_likelihoods(loaded: LoadedModel, prompt: Prompt, texts: Sequence[s
     import torch
 
     with torch.inference_mode():
-        shared, prefix = shared_cache(loaded.model, rows, beginning)
+        shared, prefix = shared_cache(loaded.model, rows, beginning or read_beginning(loaded, prompt))
         for batch in _batches([len(row) - shared for row in rows], sum(map(len, completions)), batch_size):
             progress(stage, done, len(rows))
             scores[batch] = _score_batch(loaded.model, prefix, shared, [rows[n][shared:] for n in batch], completions)
@@ -207,10 +208,13 @@ def prefix_cache(model: Any, ids: Sequence[int]) -> list[tuple[Any, Any]]:
 
 
 def shared_cache(model: Any, rows: Sequence[Sequence[int]],
-                 beginning: Beginning | None = None) -> tuple[int, list[tuple[Any, Any]]]:
-    """How many tokens all rows begin with, and the model's keys and values of them: those known, if they fit all."""
-    if beginning is not None and all(len(row) > len(beginning.ids) and list(row[:len(beginning.ids)]) == beginning.ids
-                                     for row in rows):
+                 beginning: Beginning) -> tuple[int, list[tuple[Any, Any]]]:
+    """How many tokens all rows begin with, and the model's keys and values of them.
+
+    These are the beginning's, unless a row begins otherwise, as where a text's first token grows together with a word
+    before it.
+    """
+    if all(len(row) > len(beginning.ids) and list(row[:len(beginning.ids)]) == beginning.ids for row in rows):
         return len(beginning.ids), beginning.cache
     shared = shared_length(rows)
     return shared, prefix_cache(model, rows[0][:shared])

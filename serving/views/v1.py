@@ -58,7 +58,7 @@ def with_key(method: str, scope: str) -> Callable[[V1View], Callable[..., HttpRe
                 if request.method != method:
                     raise _Refused(405, f"This address takes {method} only.", "invalid_request_error",
                                    "method_not_allowed")
-                if not settings.GOLDPAN_ANSWERS_V1:
+                if not settings.GOLDPAN_ANSWERS_PROGRAMS:
                     raise _Refused(421, f"Models answer at {settings.GOLDPAN_GATEWAY_URL}/v1, so that they keep no "
                                    "page waiting. Ask there.", "invalid_request_error", "other_address")
                 key = _key_of(request, scope)

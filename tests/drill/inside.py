@@ -33,6 +33,7 @@ from labeling.task_types.classification import to_result
 from projects.models import Project, Role
 from projects.services import add_member, create_api_key, create_project, notify
 from projects.services.webhooks import create_webhook
+from serving.services.parity import start_replay
 from serving.services.rules import save_rules
 from tests.training.kinds import KINDS, approved, letter
 from training.models import Adapter
@@ -82,6 +83,15 @@ def serve_letters() -> dict[str, Any]:
     save_rules(snapshot.project, limits, by=alice)
     _, secret = create_api_key(snapshot.project, name="load", scopes=["predict", "feedback"], by=alice)
     return {"project": snapshot.project_id, "key": secret, "texts": [letter(n) for n in range(200, 400)]}
+
+
+def replay(project: int) -> dict[str, Any]:
+    """Ask the test rows through what serves."""
+    job = start_replay(Project.objects.get(pk=project), by=_user("bob"), wake=False)
+    jobs.run(job.pk)
+    job.refresh_from_db()
+    assert job.state == "succeeded", job.error
+    return dict(job.result)
 
 
 def queue_import(project: int, n: int, salt: str = "", labelled: bool = True) -> int:

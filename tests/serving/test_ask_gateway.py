@@ -224,7 +224,7 @@ def test_a_model_that_does_not_answer(champion, backend, program, project, raise
 
 
 def test_the_web_server_sends_programs_to_the_gateway(champion, backend, program, project, settings):
-    settings.GOLDPAN_ANSWERS_V1 = False
+    settings.GOLDPAN_ANSWERS_PROGRAMS = False
     response = program.predict(project)
     assert error(response, 421) == "other_address" and settings.GOLDPAN_GATEWAY_URL in response.content.decode()
 

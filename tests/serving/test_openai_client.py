@@ -38,8 +38,7 @@ def address() -> Iterator[str]:
     yield f"http://localhost:{server.port}/v1"
     server.terminate()
     for signal in (request_started, request_finished):
-        signal.connect(close_old_connections)
-    connection.dec_thread_sharing()
+        signal.connect(close_old_connections)  # the connection stays shared: the server's last threads are ending
 
 
 @pytest.fixture
