@@ -123,7 +123,8 @@ def _publish(kept: Path, adapter: Path, names: tuple[str, ...], identity: str) -
     weights, settings = names
     shutil.copyfile(kept / weights, temporary / weights)
     config = json.loads((kept / settings).read_text()) | {"base_model_name_or_path": identity}
-    config["target_modules"].sort()  # a set in peft, in another order in every process
+    if "target_modules" in config:  # a set in peft, in another order in every process
+        config["target_modules"].sort()
     (temporary / settings).write_text(json.dumps(config, indent=1, sort_keys=True))
     language_model.sync_folder(temporary)
     shutil.rmtree(adapter, ignore_errors=True)
