@@ -7,9 +7,8 @@
 3. Every step is a line in metrics.jsonl; every N steps and behind every epoch a checkpoint with a manifest of ours,
    resumed from by itself when the folder is used again.
 4. After each epoch judge it on the dev rows; the best epoch becomes `adapter/`, which holds a model's weights and
-   config where all weights were trained. Labels are scored; where answers are
-   written, which takes seconds a row, the loss decides, or the metric of a few answers if the config asks for it.
-   Without dev rows it is the last step.
+   config where all weights were trained. Labels are scored; where answers are written, which takes seconds a row, the
+   loss decides, or the metric of a few answers if the config asks for it. Without dev rows it is the last step.
 5. At its cap of seconds the run stops with a checkpoint: a higher cap goes on from there, or the best epoch so far is
    kept.
 """
