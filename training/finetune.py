@@ -7,9 +7,8 @@
 3. Every step is a line in metrics.jsonl; every N steps and behind every epoch a checkpoint with a manifest of ours,
    resumed from by itself when the folder is used again.
 4. After each epoch judge it on the dev rows; the best epoch becomes `adapter/`, which holds a model's weights and
-   config where all weights were trained. Labels are scored; where answers are
-   written, which takes seconds a row, the loss decides, or the metric of a few answers if the config asks for it.
-   Without dev rows it is the last step.
+   config where all weights were trained. Labels are scored; where answers are written, which takes seconds a row, the
+   loss decides, or the metric of a few answers if the config asks for it. Without dev rows it is the last step.
 5. At its cap of seconds the run stops with a checkpoint: a higher cap goes on from there, or the best epoch so far is
    kept.
 """
@@ -123,7 +122,8 @@ def _publish(kept: Path, adapter: Path, names: tuple[str, ...], identity: str) -
     weights, settings = names
     shutil.copyfile(kept / weights, temporary / weights)
     config = json.loads((kept / settings).read_text()) | {"base_model_name_or_path": identity}
-    config["target_modules"].sort()  # a set in peft, in another order in every process
+    if "target_modules" in config:  # a set in peft, in another order in every process
+        config["target_modules"].sort()
     (temporary / settings).write_text(json.dumps(config, indent=1, sort_keys=True))
     language_model.sync_folder(temporary)
     shutil.rmtree(adapter, ignore_errors=True)

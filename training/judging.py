@@ -40,7 +40,6 @@ FAMILIES = {name: name for name in (
 SHORT = 4  # letters
 
 
-
 def settle(first: str | None, second: str | None) -> float | None:
     """The second run's share of a pair that needs no judging; None where somebody has to.
 

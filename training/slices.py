@@ -13,6 +13,7 @@ import numpy as np
 from scipy.stats import binom, norm
 
 from stats.intervals import Interval
+from stats.multiple import holm
 from stats.paired import PairedScores, compare_right_wrong, compare_scores
 from training.verdict import p_words, signed
 
@@ -186,18 +187,6 @@ def weigh_slices(slices: Sequence[Slice], compared: Sequence[Compared], *, criti
                 _power_by_spread(one.difference, ALPHA / len(family))
             findings[n] = SliceFinding(slices[n].kind, slices[n].name, one, is_critical, p, power)
     return [finding for finding in findings if finding]
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p-values adjusted for their number, in their order; [] for none.
-
-    Source: Holm 1979, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6.
-    """
-    adjusted, highest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda n: p_values[n])):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = highest
-    return adjusted
 
 
 def power_of_drop(n: int, drop: float, discordance: float, *, alpha: float) -> float:

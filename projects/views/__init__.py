@@ -25,6 +25,13 @@ class Request(HttpRequest):
     role: Role | None  # in the project that the page is about
 
 
+def posted_number(request: HttpRequest, name: str) -> int:
+    """The whole number that a form sends under a name; 0, which no row has, where it sends none that a row could have.
+    """
+    said = request.POST.get(name, "")
+    return int(said) if said.isascii() and said.isdigit() and len(said) < 19 else 0
+
+
 class MemberForm(forms.Form):
     name = forms.CharField(
         max_length=150, label="User name", validators=[UnicodeUsernameValidator()],

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from projects.models import InboxItem, Membership
 from projects.rights import on, signed_in
 from projects.services.notices import choose_mail, mark_read
-from projects.views import Request
+from projects.views import Request, posted_number
 from projects.wording import counted
 
 PER_PAGE = 50
@@ -58,8 +58,7 @@ def notice(request: Request, item: InboxItem) -> HttpResponse:
 @require_POST
 def inbox_read(request: Request) -> HttpResponse:
     """Mark as read what the person's page showed, and older; not what came since."""
-    up_to = request.POST.get("up_to", "")
-    n = mark_read(request.user, up_to=int(up_to) if up_to.isascii() and up_to.isdigit() and len(up_to) < 19 else 0)
+    n = mark_read(request.user, up_to=posted_number(request, "up_to"))
     messages.success(request, f"{counted(n, 'notice')} marked as read.")
     return redirect("projects:inbox")
 

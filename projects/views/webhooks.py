@@ -23,7 +23,7 @@ from projects.services.webhooks import (
     set_webhook_state,
     try_webhook,
 )
-from projects.views import Request
+from projects.views import Request, posted_number
 
 PER_PAGE = 50
 
@@ -118,8 +118,6 @@ def webhook_test(request: Request, webhook: Webhook) -> HttpResponse:
 @on(Webhook, "manage_webhooks")
 @require_POST
 def webhook_again(request: Request, webhook: Webhook) -> HttpResponse:
-    delivery = request.POST.get("delivery", "")
-    send_again(webhook, int(delivery) if delivery.isascii() and delivery.isdigit() and len(delivery) < 19 else 0,
-               by=request.user)
+    send_again(webhook, posted_number(request, "delivery"), by=request.user)
     messages.success(request, "It is sent again within a few seconds, under the same id.")
     return redirect("projects:webhook", webhook.pk)

@@ -14,6 +14,7 @@ import pytest
 from jobs import services as jobs
 from jobs.child import run_child
 from jobs.models import Job
+from tests.training.conftest import judged, model, snapshot, tiny_folder  # noqa: F401
 from training.checkpoints import newest_verified
 from training.models import Adapter
 from training.services.bundles import finetune_spec
@@ -21,7 +22,6 @@ from training.services.runs import start_training
 
 ray = pytest.importorskip("ray", reason="requirements-ray.txt is not installed")
 pytestmark = pytest.mark.drill
-pytest_plugins = ["tests.training.conftest"]
 
 CONFIG = {"epochs": 12, "batch_size": 8, "checkpoint_steps": 2, "threads": 1, "dev_rows": 2}
 
@@ -44,7 +44,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 @pytest.fixture
-def run(judged: Any, alice: Any, settings: Any, tiny_folder: Path) -> Any:
+def run(judged: Any, alice: Any, settings: Any, tiny_folder: Path) -> Any:  # noqa: F811
     settings.GOLDPAN_EXECUTORS, settings.GOLDPAN_BASE_MODEL = ["ray"], tiny_folder
     return start_training(judged, by=alice, executor="ray", config=CONFIG)
 

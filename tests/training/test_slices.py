@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stats.intervals import Interval
+from stats.multiple import holm
 from training.slices import (
     Compared,
     Slice,
     find_slices,
-    holm,
     length_names,
     newest_names,
     of_label,

@@ -2,7 +2,7 @@
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import OuterRef, Q, Subquery
 
 from curation.models import Snapshot
 from jobs.models import Job
@@ -10,6 +10,13 @@ from projects.models import Project
 from stats.intervals import Interval
 from training.metrics import NAMES, Measured, measured_share
 from training.models.runs import Run
+
+
+class EvaluationManager(models.Manager["Evaluation"]):
+    def get_queryset(self) -> models.QuerySet["Evaluation"]:
+        """Each with `redacted_sha256`: of its predictions after the last erasure, None if there was none."""
+        redacted = RedactedPredictions.objects.filter(evaluation=OuterRef("pk")).order_by("-pk")
+        return super().get_queryset().annotate(redacted_sha256=Subquery(redacted.values("sha256")[:1]))
 
 
 class Evaluation(models.Model):
@@ -26,6 +33,8 @@ class Evaluation(models.Model):
     predictions_sha256 = models.CharField(max_length=64, help_text="JSONL of key, gold, predicted, score, probability")
     seconds = models.FloatField(help_text="wall time of scoring these rows")
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = EvaluationManager()
 
     class Meta:
         ordering = ["pk"]

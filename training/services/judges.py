@@ -66,8 +66,8 @@ def judge_obstacle(pairwise: PairwiseEvaluation, judge: Judge) -> str:
 
 
 def model_of(run: Run) -> str:
-    """The name of the model that wrote a run's answers; of LoRA the base model's."""
-    if run.kind == Run.Kind.lora:
+    """The name of the model that wrote a run's answers; of a training the base model's."""
+    if run.is_trained:
         return base_model_of(Adapter.objects.get(run=run))
     return str(run.config.get("model", ""))
 

@@ -17,10 +17,10 @@ from jobs.child import run_child
 from jobs.progress import Progress
 from projects.errors import UserError
 from projects.models import Project
-from projects.objects import open_object, put_object
+from projects.objects import object_exists, open_object, put_object
 from training.calibration import contextual, cross_fitted, fit_label_bias, probabilities
 from training.metrics import WHOLE, Answered, Measured
-from training.models import Evaluation, RedactedPredictions, Run
+from training.models import Evaluation, Run
 from training.prompts import Prompt, Shot, prompt_to_json, shot_to_json
 
 RowShots = Sequence[Sequence[Shot]] | None  # solved examples of each row's own
@@ -262,8 +262,12 @@ def write_evaluation(run: Run, split: str, judged: Judged, *, seconds: float, ex
 
 def predictions_file_of(evaluation: Evaluation) -> str:
     """The hash of the file with the predictions as they are now: after an erasure it has tombstones."""
-    newest = RedactedPredictions.objects.filter(evaluation=evaluation).last()
-    return newest.sha256 if newest else evaluation.predictions_sha256
+    known = getattr(evaluation, "redacted_sha256", "") or evaluation.predictions_sha256
+    if hasattr(evaluation, "redacted_sha256") and object_exists(settings.GOLDPAN_OBJECTS, known):
+        return known
+    # It has just been written, came along with a run, or was read before an erasure.
+    newest = Evaluation.objects.get(pk=evaluation.pk)
+    return str(getattr(newest, "redacted_sha256", "") or newest.predictions_sha256)
 
 
 def read_predictions(evaluation: Evaluation) -> list[Prediction]:
