@@ -1,12 +1,11 @@
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.db import connections
-from django.http import HttpResponse
 from django.test import Client
 from django.test.testcases import LiveServerThread
 
@@ -34,9 +33,9 @@ class Program:
         return with_data(self.client.post(f"/api/v1{path}", {"file": file, **form}))
 
 
-def with_data(response: HttpResponse) -> Any:
+def with_data(response: Any) -> Any:
     kind = response.get("Content-Type", "")
-    response.data = response.json() if "json" in kind and response.content else None  # type: ignore[attr-defined]
+    response.data = response.json() if "json" in kind and response.content else None
     return response
 
 
@@ -53,7 +52,7 @@ def served(db: None) -> Iterator[str]:
     """The address of a server over the test's own connection and transaction: trusted rows could not be flushed."""
     one_at_a_time = threading.Lock()
 
-    def static(app: Any) -> Callable[..., Any]:
+    def static(app: Any) -> Any:
         handler = StaticFilesHandler(app)
 
         def answer(environ: Any, start_response: Any) -> Any:
@@ -65,7 +64,7 @@ def served(db: None) -> Iterator[str]:
     if connection.vendor != "sqlite":
         pytest.skip("the server's end would close a connection that is no memory")
     connection.inc_thread_sharing()
-    server = LiveServerThread("localhost", static, connections_override={"default": connection})
+    server = LiveServerThread("localhost", cast(Any, static), connections_override={"default": connection})
     server.daemon = True
     server.start()
     server.is_ready.wait()
