@@ -241,7 +241,10 @@ class OverrideAsked(Schema):
 @router.post("/snapshots/{id}/overrides", response={201: list[CheckShape]})
 @on(Snapshot, "approve_snapshot")
 def snapshot_override(request: Request, snapshot: Snapshot, asked: OverrideAsked) -> Status:
-    """Let it be approved although a check fails, with a written reason; the checks are told as they stand then."""
+    """Let it be approved although a check fails, with a written reason.
+
+    Answers with the checks as they stand then.
+    """
     override_check(snapshot, name=asked.name, n=asked.n, reason=asked.reason, by=request.auth.user)
     return Status(201, _checks(snapshot))
 

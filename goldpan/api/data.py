@@ -87,8 +87,8 @@ def annotation_list(request: Request, project: Project, asked: Query[Annotations
     Whoever still has to answer an example does not see what others said about it. Names are as on the caller's pages.
     """
     waiting = Assignment.objects.open().filter(example=OuterRef("example"), annotator__user=request.auth.user)
-    answers = Annotation.objects.current() if asked.is_current else Annotation.objects.all()
-    rows = answers.filter(example__project=project).filter(~Exists(waiting))
+    rows = Annotation.objects.filter(example__project=project).filter(~Exists(waiting))
+    rows = rows.current() if asked.is_current else rows
     page = page_of(rows.filter(example=asked.example) if asked.example is not None else rows, asked, by="pk")
     names = names_for(project, request.auth.user)
     return page | {"items": [_annotation(row, names) for row in page["items"]]}

@@ -22,7 +22,7 @@ from projects.strict_json import parse_strict
 
 PREFIX = "/api"
 ABOUT = """\
-Everything that Goldpan's pages do, for programs. [docs/api.md] shows it step by step.
+Goldpan's straight path for programs, from a file to a champion. Its guide is docs/api.md.
 
 - **Who calls**: `Authorization: Bearer gp_…` with a key of the project, made on its page of keys. It may what its maker
   may there, as far as its scopes go: `read` for GET, `write` for the rest.

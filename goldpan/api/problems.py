@@ -37,7 +37,8 @@ class Problem(Schema):
 
 
 def problem(status: int, detail: str, *, errors: Sequence[FieldProblem] = ()) -> HttpResponse:
-    said = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=list(errors) or None)
+    said = Problem(type="about:blank", title=HTTPStatus(status).phrase, status=status, detail=detail,
+                   errors=list(errors) or None)
     response = HttpResponse(said.model_dump_json(exclude_none=True), status=status, content_type=CONTENT_TYPE)
     if status == HTTPStatus.UNAUTHORIZED:
         response["WWW-Authenticate"] = 'Bearer realm="Goldpan"'
@@ -55,21 +56,21 @@ def answer_errors(api: NinjaAPI) -> None:
     api.add_exception_handler(AuthenticationError, lambda request, error: problem(401, NO_KEY))
     api.add_exception_handler(RequestDataTooBig, lambda request, error: problem(
         413, "The request is too large. Send a file as an upload, and less of anything else."))
-    api.add_exception_handler(HttpError, _of_http)
-    api.add_exception_handler(ValidationError, _of_fields)
-
-
-def _of_http(request: HttpRequest, error: Any) -> HttpResponse:
-    return problem(error.status_code, str(error.__cause__ or error))
-
-
-def _of_fields(request: HttpRequest, error: Any) -> HttpResponse:
-    return problem(422, "The request is not as the operation needs it; `errors` says where.",
-                   errors=[_field_problem(one) for one in error.errors])
+    api.add_exception_handler(HttpError, _http_problem)
+    api.add_exception_handler(ValidationError, _validation_problem)
 
 
 def _said_with(status: int) -> Any:
     return lambda request, error: problem(status, str(error) or HTTPStatus(status).phrase)
+
+
+def _http_problem(request: HttpRequest, error: Any) -> HttpResponse:
+    return problem(error.status_code, str(error.__cause__ or error))
+
+
+def _validation_problem(request: HttpRequest, error: Any) -> HttpResponse:
+    return problem(422, "The request is not as the operation needs it; `errors` says where.",
+                   errors=[_field_problem(one) for one in error.errors])
 
 
 def _field_problem(error: dict[str, Any]) -> FieldProblem:

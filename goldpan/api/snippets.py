@@ -70,8 +70,9 @@ def _fitting(value: Any, field: FieldInfo) -> Any:
     """The value as the operation takes it; None where there is none, or it means something to the page alone."""
     if value in (None, ""):
         return None
+    kind: Any = Annotated[field.annotation, field]
     try:
-        return TypeAdapter[Any](Annotated[field.annotation, field]).validate_python(value)
+        return TypeAdapter(kind).validate_python(value)
     except ValidationError:
         return None
 

@@ -1,6 +1,6 @@
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.contrib.auth.models import User
@@ -64,7 +64,7 @@ def served(db: None) -> Iterator[str]:
     if connection.vendor != "sqlite":
         pytest.skip("the server's end would close a connection that is no memory")
     connection.inc_thread_sharing()
-    server = LiveServerThread("localhost", static, connections_override={"default": connection})
+    server = LiveServerThread("localhost", cast(Any, static), connections_override={"default": connection})
     server.daemon = True
     server.start()
     server.is_ready.wait()
