@@ -255,7 +255,7 @@ def _answers_context(request: Request, snapshot: Snapshot, said: Sequence[Annota
 
 # Files out and in
 
-@on(Snapshot, "export_snapshot")  # type: ignore[arg-type]  # a FileResponse is a response, too
+@on(Snapshot, "export_snapshot")
 @require_GET
 def snapshot_export(request: Request, snapshot: Snapshot) -> FileResponse:
     """The data in a format, or with `what=folder` all that stands beside it, too, as one file."""
@@ -276,7 +276,7 @@ def snapshot_export_start(request: Request, snapshot: Snapshot) -> HttpResponse:
     return redirect(reverse("curation:snapshot-detail", args=[snapshot.pk]) + "#export")
 
 
-@on(Job, "export_snapshot")  # type: ignore[arg-type]
+@on(Job, "export_snapshot")
 @require_GET
 def export_file(request: Request, job: Job) -> FileResponse:
     if job.kind != "export":

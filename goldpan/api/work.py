@@ -20,7 +20,7 @@ router = Router(tags=["Projects and jobs"])
 
 
 @router.get("/projects", response=Page[ProjectShape])
-@signed_in  # type: ignore[arg-type]  # ninja makes a response of what it returns
+@signed_in
 def project_list(request: Request, paging: Query[Paging]) -> dict[str, Any]:
     """The caller's projects.
 
@@ -43,7 +43,7 @@ class NewProject(Schema):
 
 
 @router.post("/projects", response={201: ProjectShape})
-@founder  # type: ignore[arg-type]
+@founder
 def project_create(request: Request, asked: NewProject) -> Status:
     """Found a project.
 

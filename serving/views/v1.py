@@ -66,7 +66,7 @@ def with_key(method: str, scope: str) -> Callable[[V1View], Callable[..., HttpRe
             except Exception as error:
                 return _refused(error).response()
 
-        return public(csrf_exempt(checked))  # type: ignore[arg-type]
+        return public(csrf_exempt(checked))
 
     return decorate
 

@@ -98,7 +98,7 @@ def adapter_merge(request: Request, adapter: Adapter) -> HttpResponse:
     return redirect("training:adapter", adapter.pk)
 
 
-@on(Adapter, "see_runs")  # type: ignore[arg-type]  # a FileResponse is a response, too
+@on(Adapter, "see_runs")
 @require_GET
 def adapter_merged(request: Request, adapter: Adapter) -> FileResponse:
     """The merged model as a tar."""
@@ -124,7 +124,7 @@ def adapter_card(request: Request, adapter: Adapter) -> HttpResponse:
                         headers={"Content-Disposition": f'attachment; filename="{name}"'})
 
 
-@on(Adapter, "see_runs")  # type: ignore[arg-type]  # a FileResponse is a response, too
+@on(Adapter, "see_runs")
 @require_GET
 def adapter_file(request: Request, adapter: Adapter, name: str) -> FileResponse:
     """One of the adapter's own files, hashed before it leaves; the browser never looks into it."""
