@@ -24,12 +24,12 @@ from typing import Any
 
 from jobs.child import child_main
 from jobs.progress import Progress
-from training import checkpoints, distributed, encoding, language_model, prompts
-from training.config import config_from_json, n_steps
-from training.judges import check_dev, judge_of
-from training.pairs import answer_rows, pairs_of
+from training import checkpoints, distributed, language_model
+from training.config import n_steps
+from training.judges import judge_of
+from training.prepared import Prepared, prepare
 from training.run_log import KEPT, METRICS, SPENT, CapReached, MetricsLog, Spent, StopRequest, best_epoch
-from training.trainer import Keeper, build_pair_trainer, build_trainer, callback_of
+from training.trainer import Keeper, callback_of
 
 
 def train(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, Any]:
@@ -45,22 +45,9 @@ def train(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, A
     Raises ValueError in words if the config, the rows or the model cannot be trained with.
     """
     spent = Spent(folder / KEPT / SPENT, spec.get("started_at"))
-    config = config_from_json(spec["config"])
-    language_model.prepare_process(config.threads)
-    prompt, model = prompts.prompt_from_json(spec["prompt"]), Path(spec["model"])
-    rows = read_rows(spec["rows_file"])
-    dev = read_rows(spec["dev_file"])[: config.dev_rows] if spec.get("dev_file") else None
-    if dev is not None:
-        check_dev(dev, prompt)
-    progress("Loading the model", 0, 1)
-    loaded = language_model.load(model, weight_bits=config.weight_bits)
-    learned = answer_rows(rows) if config.method == "dpo" else rows
-    encoded = encoding.encode_rows(loaded.tokenizer, prompt, learned, max_tokens=config.max_tokens)
-    problems = encoding.preflight(encoded, len(learned))
-    if problems:
-        raise ValueError(" ".join(problems))
-    pairs = pairs_of(learned, encoded) if config.method == "dpo" else []
-    n_rows = len(pairs or encoded.rows)
+    given = prepare(spec, progress)
+    given.check()
+    config, loaded, n_rows = given.config, given.loaded, given.n_rows
     steps_per_epoch = math.ceil(n_rows / config.batch_size)
     total = int(spec.get("steps") or 0) or n_steps(n_rows, config)
     checkpoint = _resume_point(folder / KEPT, config.method, within=total if total % steps_per_epoch else total + 1)
@@ -69,11 +56,10 @@ def train(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, A
     log = MetricsLog(folder / METRICS, keep_steps=sys.maxsize if finish else known)
     if not finish:
         stop = StopRequest(spent, spec.get("cap_seconds"))
-        judge = None if dev is None else judge_of(prompt, rows, dev, loaded, config)
+        judge = None if given.dev is None else judge_of(given.prompt, given.rows, given.dev, loaded, config)
         dtype = loaded.model.dtype
-        trainer = (build_pair_trainer(loaded, pairs, config, folder / KEPT, total) if pairs else
-                   build_trainer(loaded, encoded.rows, config, folder / KEPT, total))
-        keeper = Keeper(trainer, config.method, model, dtype, loaded, judge, folder / KEPT, log, progress, stop,
+        trainer = given.trainer(folder / KEPT, total)
+        keeper = Keeper(trainer, config.method, given.model, dtype, loaded, judge, folder / KEPT, log, progress, stop,
                         steps_per_epoch, total)
         trainer.add_callback(callback_of(keeper))
         with contextlib.suppress(CapReached):
@@ -86,22 +72,21 @@ def train(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, A
         return _stopped_at_cap(log, total, spent)
     if not log.epochs:
         raise ValueError("No epoch has been scored yet, so there is nothing to keep: let the run go on.")
-    return {**_result(folder, log, n_rows, encoded.refused, config.method, model, checkpoint), **spent.to_json()}
+    return {**_result(folder, log, given, checkpoint), **spent.to_json()}
 
 
-def _result(folder: Path, log: MetricsLog, n_rows: int, refused: list[tuple[str, str]], method: str, model: Path,
-            checkpoint: Path | None) -> dict[str, Any]:
-    names = checkpoints.learned_files(method)
+def _result(folder: Path, log: MetricsLog, given: Prepared, checkpoint: Path | None) -> dict[str, Any]:
+    names = checkpoints.learned_files(given.config.method)
     whole = [row for row in log.epochs if checkpoints.is_verified(folder / KEPT / f"epoch-{row['step']}", needed=names)]
     best, chosen_by = best_epoch(whole)
     files = _publish(folder / KEPT / f"epoch-{best['step']}", folder / "adapter", names,
-                     language_model.model_identity(model))
+                     language_model.model_identity(given.model))
     steps = log.steps
     return {"steps": steps[-1]["step"], "train_seconds": steps[-1]["seconds"], "tokens": steps[-1]["tokens"],
             "dev_seconds": sum(row["seconds"] for row in log.epochs),
             "peak_mb": language_model.peak_mb(), "loss_first": steps[0]["loss"],
             "loss_last": steps[-1]["loss"], "adapter": "adapter/", "files": files,
-            "n_rows": n_rows, "refused": [list(pair) for pair in refused],
+            "n_rows": given.n_rows, "refused": [list(pair) for pair in given.encoded.refused],
             "resumed_from": checkpoints.checkpoint_step(checkpoint) if checkpoint else 0,
             "best_step": best["step"], "chosen_by": chosen_by, "epochs": log.epochs}
 
@@ -129,10 +114,6 @@ def _publish(kept: Path, adapter: Path, names: tuple[str, ...], identity: str) -
     shutil.rmtree(adapter, ignore_errors=True)
     temporary.rename(adapter)
     return {name: language_model.file_sha256(adapter / name) for name in names}
-
-
-def read_rows(path: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in Path(path).read_text().split("\n") if line.strip()]
 
 
 def _resume_point(kept: Path, method: str, *, within: int) -> Path | None:

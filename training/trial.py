@@ -19,16 +19,15 @@ import numpy as np
 
 from jobs.child import child_main
 from jobs.progress import Progress
-from training import checkpoints, distributed, encoding, language_model, losses, preflight, prompts
-from training.config import TrainingConfig, config_from_json
+from training import checkpoints, distributed, language_model, losses, preflight
+from training.config import TrainingConfig
 from training.encoding import EncodedRow
-from training.finetune import read_rows
-from training.judges import LabelJudge, PairJudge, WrittenJudge, check_dev, judge_of
+from training.judges import LabelJudge, PairJudge, WrittenJudge, judge_of
 from training.language_model import LoadedModel
 from training.packing import pack, shared_length
-from training.pairs import Pair, answer_rows, pairs_of
+from training.pairs import Pair
+from training.prepared import prepare
 from training.run_log import KEPT, Spent
-from training.trainer import build_pair_trainer, build_trainer
 
 N_STEPS = 9  # measured, behind the one that warms up
 N_DEV = 64  # dev rows that are scored
@@ -43,28 +42,16 @@ def try_steps(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[st
     Raises ValueError in words if the training could not start for another reason.
     """
     spent = Spent(folder / "none", spec.get("started_at"))
-    config = config_from_json(spec["config"])
-    language_model.prepare_process(config.threads)
-    prompt = prompts.prompt_from_json(spec["prompt"])
-    rows, dev = read_rows(spec["rows_file"]), read_rows(spec["dev_file"])[: config.dev_rows]
-    check_dev(dev, prompt)
-    progress("Loading the model", 0, 1)
-    loaded = language_model.load(Path(spec["model"]), weight_bits=config.weight_bits)
-    learned = answer_rows(rows) if config.method == "dpo" else rows
-    encoded = encoding.encode_rows(loaded.tokenizer, prompt, learned, max_tokens=config.max_tokens)
-    checks = preflight.row_checks(loaded.tokenizer, prompt, learned, encoded)
+    given = prepare(spec, progress)
+    config, prompt, loaded, encoded, dev = given.config, given.prompt, given.loaded, given.encoded, given.dev or []
+    checks = preflight.row_checks(loaded.tokenizer, prompt, given.learned, encoded)
     if preflight.failed(checks, hard=True):
         return {"checks": [check.to_json() for check in checks]}
-    if problems := encoding.preflight(encoded, len(learned)):
-        raise ValueError(" ".join(problems))
-    pairs = pairs_of(learned, encoded) if config.method == "dpo" else []
+    given.check()
+    pairs = given.pairs
     batches = (spread_pairs(pairs, config) if pairs else
                spread_batches(encoded.rows, config, pad_token=loaded.tokenizer.eos_token_id))
-    in_order = [row for batch in batches for row in batch]
-    trainer = (build_pair_trainer(loaded, [pairs[row] for row in in_order], config, folder / KEPT, len(batches),
-                                  in_order=True) if pairs else
-               build_trainer(loaded, [encoded.rows[row] for row in in_order], config, folder / KEPT, len(batches),
-                             in_order=True))
+    trainer = given.trainer(folder / KEPT, len(batches), in_order=[row for batch in batches for row in batch])
     before = spent.to_json()
     smallest = [pairs[row].chosen if pairs else encoded.rows[row] for row in batches[-1]]
     if config.method != "full":  # nothing is added to those weights
@@ -74,7 +61,7 @@ def try_steps(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[st
     trainer.add_callback(_callback(watch, folder / KEPT, config.method))
     trainer.train()
     trainer.model.eval()
-    timed = _time_judging(judge_of(prompt, rows, dev, loaded, config),
+    timed = _time_judging(judge_of(prompt, given.rows, dev, loaded, config),
                           LoadedModel(trainer.model, loaded.tokenizer), progress)
     lengths = [len(row.input_ids) for row in encoded.rows]
     peak_mb = language_model.peak_mb()  # of the run's own steps
@@ -88,13 +75,13 @@ def try_steps(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[st
             "dev_seconds": timed.row[0], "dev_cpu": timed.row[1], "n_dev": timed.n_dev,
             "answer_seconds": timed.answer[0], "answer_cpu": timed.answer[1],
             "n_answers": 0 if prompt.has_labels else min(len(dev), config.dev_answers),
-            "n_rows": len(pairs or encoded.rows), "refused": [list(pair) for pair in encoded.refused],
+            "n_rows": given.n_rows, "refused": [list(pair) for pair in encoded.refused],
             "tokens": sum(lengths), "longest": max(lengths),
             "completion_tokens": float(np.mean([row.n_completion for row in encoded.rows])),
             "prompt_tokens": float(np.mean([len(row.input_ids) - row.n_completion for row in encoded.rows])),
             "peak_mb": peak_mb,
-            "model": language_model.model_identity(Path(spec["model"])),
-            "shape": json.loads((Path(spec["model"]) / "config.json").read_text())}
+            "model": language_model.model_identity(given.model),
+            "shape": json.loads((given.model / "config.json").read_text())}
 
 
 def spread_batches(rows: Sequence[EncodedRow], config: TrainingConfig, *, pad_token: int) -> list[list[int]]:

@@ -62,8 +62,9 @@ def slug_of(project: Project) -> str:
 
 def names_of(project: Project) -> list[str]:
     """The models that a request can name, the champion first; [] while nothing can serve."""
-    adapters = Adapter.objects.filter(project=project, run__evaluations__split="test").order_by("pk").distinct()
-    names = [f"adapter-{adapter.pk}" for adapter in adapters]
+    adapters = Adapter.objects.filter(project=project, run__evaluations__split="test").select_related("run").order_by(
+        "pk").distinct()
+    names = [f"adapter-{adapter.pk}" for adapter in adapters if adapter.can_serve]
     if _verdict(project) is not None:
         names.insert(0, PROMPT)
     return [f"{slug_of(project)}/{name}" for name in [CHAMPION, *names]] if names else []
@@ -79,18 +80,24 @@ def choose(project: Project, name: str) -> Choice:
         adapter = Adapter.objects.filter(project=project, pk=int(match[1])).select_related("run__snapshot").first()
         if adapter is None:
             raise UnknownModel(f"“{project}” has no adapter {match[1]}. There are: {', '.join(names_of(project))}.")
-        return Choice(Deployment.Slot.named, adapter.run, adapter)
+        return _of_adapter(Deployment.Slot.named, adapter)
     if short not in (CHAMPION, PROMPT):
         raise UnknownModel(f"There is no model “{name:.120}”. There are: {', '.join(names_of(project)) or 'none yet'}.")
     champion = Adapter.objects.filter(project=project).select_related("run__snapshot").champion()
     if short == CHAMPION and champion is not None:
-        return Choice(Deployment.Slot.champion, champion.run, champion)
+        return _of_adapter(Deployment.Slot.champion, champion)
     verdict = _verdict(project)
     if verdict is None:
         raise NotServed(f"Nothing in “{project}” can answer yet: no prompt has been tried. Approve a snapshot and run "
                         "the baseline.")
     slot = Deployment.Slot.champion if short == CHAMPION else Deployment.Slot.named
     return Choice(slot, verdict.best_prompt, None)
+
+
+def _of_adapter(slot: str, adapter: Adapter) -> Choice:
+    if not adapter.can_serve:
+        raise NotServed(f"{adapter} does not serve: it was never asked what this project asks. Its page says why.")
+    return Choice(slot, adapter.run, adapter)
 
 
 def serve(project: Project, name: str) -> tuple[Served, Deployment]:

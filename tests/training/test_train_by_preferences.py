@@ -7,6 +7,7 @@ import pytest
 from django.urls import reverse
 
 from projects.errors import UserError
+from serving.services.deployments import NotServed, choose, names_of
 from tests.training.kinds import KINDS, approved
 from tests.training.story import start_quoted
 from tests.training.test_every_task_type import N_DEV, N_POOL, N_TEST, FakeModel
@@ -15,7 +16,7 @@ from training.models import Adapter, Evaluation, Run
 from training.services.baseline import start_baseline
 from training.services.comparison import compare
 from training.services.exports import start_merge
-from training.services.promotion import standing
+from training.services.promotion import promote, standing
 from training.services.quotes import run_config
 from training.services.runs import start_training
 
@@ -85,13 +86,23 @@ def test_its_page_says_what_right_means_and_what_is_not_measured(run, bob, clien
     assert "How good its own answers are is not measured by this." in html
 
 
-def test_it_may_be_promoted_but_is_not_merged(run, alice, client_of):
+def test_it_does_not_serve_what_it_was_never_asked(run, alice):
     adapter = Adapter.objects.get(run=run)
-    assert standing(adapter).reasons and not adapter.is_whole_model
+    assert not adapter.can_serve and not adapter.is_whole_model and not standing(adapter).allowed
+    with pytest.raises(UserError, match="learned to write what people prefer"):
+        promote(adapter, by=alice, override_reason="All the same.")
+    assert f"adapter-{adapter.pk}" not in " ".join(names_of(adapter.project))
+    with pytest.raises(NotServed, match="does not serve"):
+        choose(adapter.project, f"adapter-{adapter.pk}")
+
+
+def test_it_is_not_merged_and_its_page_says_where_it_can_be_used(run, alice, client_of):
+    adapter = Adapter.objects.get(run=run)
     with pytest.raises(UserError, match="Load its files with peft"):
         start_merge(adapter, by=alice, wake=False)
     client = client_of(alice)
-    assert "Ready to serve" not in client.get(reverse("training:adapter", args=[adapter.pk])).content.decode()
+    html = client.get(reverse("training:adapter", args=[adapter.pk])).content.decode()
+    assert "to be used elsewhere." in html and "Ready to serve" not in html and "Promote" not in html
     card = client.get(reverse("training:adapter-card", args=[adapter.pk])).content.decode()
     assert "trained by DPO to write what people prefer" in card and '"dpo"' in card
 

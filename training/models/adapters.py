@@ -47,6 +47,11 @@ class Adapter(models.Model):
     def is_whole_model(self) -> bool:
         return MODEL_FILES[0] in self.files
 
+    @property
+    def can_serve(self) -> bool:
+        """Whether it is asked what it was judged by; all weights are for comparison, and DPO is judged otherwise."""
+        return not self.is_whole_model and self.run.kind != Run.Kind.dpo
+
 
 class GeneralCheck(models.Model):
     """The frozen general questions, answered by the base model and by an adapter on it. Written once."""

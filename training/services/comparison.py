@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from django.utils.text import capfirst
 
 from curation.answers import Answers
 from curation.models import Snapshot
@@ -25,7 +26,7 @@ from training.verdict import compare_words, p_words, percent
 SEED = 0
 MAX_LOOKS = 10  # after so many looks a test split should be refreshed
 CALLED: Mapping[str, str] = {
-    Run.Kind.lora: "The LoRA adapter", Run.Kind.dpo: "The DPO adapter", Run.Kind.full: "The fully trained model"}
+    Run.Kind.lora: "the LoRA adapter", Run.Kind.dpo: "the DPO adapter", Run.Kind.full: "the fully trained model"}
 RIGHT_BY_DPO = ("The prompt is asked which answer is better; DPO is right where it has made the better answer likelier "
                 "by more. How good its own answers are is not measured.")
 FEW_ROWS = 30  # a label with fewer test rows says little
@@ -251,7 +252,8 @@ def compare(snapshot: Snapshot, *, lora_run: Run | None = None) -> Comparison:
     lora = next((rival for rival in reversed(rivals)
                  if (rival.is_adapter if lora_run is None else rival.run == lora_run)), None)
     best = next((rival for rival in rivals if rival.is_best_prompt), None)
-    win = win_of(lora.run, best.run, name="the LoRA adapter", rival_name="the best prompt") if lora and best else None
+    win = (win_of(lora.run, best.run, name=CALLED[lora.run.kind], rival_name="the best prompt") if lora and best
+           else None)
     headline, paragraph = _words(snapshot, verdict, rivals, lora, win)
     return Comparison(
         snapshot=snapshot, verdict=verdict, rivals=rivals, lora=lora, headline=headline, paragraph=paragraph, win=win,
@@ -340,7 +342,7 @@ def _words(snapshot: Snapshot, verdict: Verdict | None, rivals: list[Rival], lor
     probe = next((rival for rival in rivals if rival.run.kind == Run.Kind.probe), None)
     headline, paragraph = compare_words(
         prompt.measured, lora.measured, probe.measured if probe else None, lora.against_prompt,
-        snapshot.project.target_value, who=CALLED[lora.run.kind])
+        snapshot.project.target_value, who=capfirst(CALLED[lora.run.kind]))
     return headline, f"{paragraph} {RIGHT_BY_DPO}" if lora.run.kind == Run.Kind.dpo else paragraph
 
 

@@ -18,6 +18,9 @@ from training.verdict import Forgetting, promotion_gate, worse_sentence
 
 ONLY_COMPARED = ("All weights were trained, to compare LoRA with it. It is not promoted: what serves, suggests and is "
                  "exported here are adapters. Promote the LoRA run if that is better.")
+ONLY_PREFERS = ("It has learned to write what people prefer, and was judged by which of two answers it finds likelier. "
+                "This project serves which of two answers is better, which it was never asked. Load its files where "
+                "answers are written, and have those judged.")
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,8 @@ class Standing:
 
 def standing(adapter: Adapter) -> Standing:
     """Hold an adapter against the best prompt of its snapshot and against the champion, on the same test rows."""
-    if adapter.is_whole_model:
-        return Standing(False, [ONLY_COMPARED])
+    if not adapter.can_serve:
+        return Standing(False, [_never(adapter)])
     mine = Evaluation.objects.filter(run=adapter.run, split="test").select_related("snapshot__project").first()
     if mine is None:
         return Standing(False, ["It has not been evaluated on the test rows yet."])
@@ -64,6 +67,10 @@ def standing(adapter: Adapter) -> Standing:
     return Standing(allowed, reasons, slices)
 
 
+def _never(adapter: Adapter) -> str:
+    return ONLY_COMPARED if adapter.is_whole_model else ONLY_PREFERS
+
+
 def forgetting_of(adapter: Adapter) -> Forgetting | None:
     """How many general questions it still answers, None while that has not been checked."""
     check = GeneralCheck.objects.filter(adapter=adapter).first()
@@ -75,10 +82,10 @@ def promote(adapter: Adapter, *, by: User, override_reason: str = "") -> Adapter
     """Make an adapter the champion; the former one is retired.
 
     override_reason: why, although the gate says no; audited.
-    Raises UserError if the gate says no and there is no reason, all weights were trained, or somebody was faster.
+    Raises UserError if the gate says no and there is no reason, it cannot serve, or somebody was faster.
     """
-    if adapter.is_whole_model:
-        raise UserError(f"{adapter} is not promoted. {ONLY_COMPARED}")
+    if not adapter.can_serve:
+        raise UserError(f"{adapter} is not promoted. {_never(adapter)}")
     Project.objects.select_for_update().get(pk=adapter.project_id)  # the champion stays who it is while this decides
     found = standing(adapter)
     if not found.allowed and not override_reason.strip():
