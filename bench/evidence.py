@@ -206,8 +206,8 @@ labelled by what ten raters agree on). What is learned is one other rater's labe
 it. LoRA answers with the label of the highest likelihood after its last step; the judging rows choose nothing.
 Intervals are 95 %, by resampling clusters and seeds together, which with three seeds is a little too narrow.
 
-Seeds {", ".join(map(str, SEEDS))} · {MODEL.name} · {_versions()} · {platform.machine()}, 2 threads · all trainings
-and answers together took {_hours(everything)}.
+Seeds {", ".join(map(str, SEEDS))} · {MODEL.name} · {_versions()} · {platform.machine()}, one or two threads each ·
+all trainings and answers together took {_hours(everything)}.
 
 ## 1. A prompt or LoRA
 
