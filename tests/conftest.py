@@ -56,6 +56,7 @@ def _own_settings(settings: Any, tmp_path: Path) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.GOLDPAN_ENCODER = "tests.fakes.HashingEncoder"
     settings.GOLDPAN_SINGLE_USER = False
+    settings.WHITENOISE_AUTOREFRESH = True  # else every Client lists all static files: more than half of a page's time
 
 
 @pytest.fixture
