@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.cluster import KMeans
 
 from curation.similar_pairs import BLOCK, Pairs, Prepared, Search
 from jobs.progress import Progress, silent
@@ -47,6 +46,8 @@ class Cells:
 
 def make_cells(prepared: Prepared, *, seed: int = 0, n_cells: int | None = None, progress: Progress = silent) -> Cells:
     """Divide the compared rows into about √m cells; equal input gives equal cells."""
+    from sklearn.cluster import KMeans  # here: those who import this module seldom call it
+
     m = prepared.n
     n_cells = n_cells or max(VISITS[-1], round(m**0.5))
     random = np.random.default_rng(seed)

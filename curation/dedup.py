@@ -14,8 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+import scipy
 
 from curation.cells import PARTITION_FROM, Cells, make_cells, pairs_in_cells
 from curation.shards import Spread, here
@@ -191,8 +190,8 @@ class Components:
         a, b = (np.concatenate(column) for column in zip(*self._held, strict=True))
         self._held, self._n_held = [], 0
         n = int(self.label.max()) + 1
-        edges = coo_array((np.ones(len(a), dtype=bool), (a, b)), shape=(n, n))
-        self.label = connected_components(edges, directed=False)[1][self.label].astype(np.int32)
+        edges = scipy.sparse.coo_array((np.ones(len(a), dtype=bool), (a, b)), shape=(n, n))
+        self.label = scipy.sparse.csgraph.connected_components(edges, directed=False)[1][self.label].astype(np.int32)
 
 
 def _keys(pairs: np.ndarray, n: int) -> np.ndarray:

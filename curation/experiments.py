@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
 from jobs.progress import Progress, silent
 from projects.wording import percent_words, point_words
@@ -128,6 +127,8 @@ def _and(parts: Sequence[str]) -> str:
 
 
 def _said(draw: Training, judge: Judge, c: float) -> np.ndarray:
+    from sklearn.linear_model import LogisticRegression  # here: those who import this module seldom call it
+
     labels = np.asarray(draw.labels, dtype=object).astype(str)
     if len(set(labels)) == 1:
         return np.full(len(judge.labels), labels[0], dtype=object)

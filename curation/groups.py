@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.cluster import KMeans
 
 MAX_GROUPS = 50
 MAX_FITTED = 10_000  # k-means is fitted on a sample of so many texts; the others join the nearest centre
@@ -24,6 +23,8 @@ def group_texts(embeddings: np.ndarray, *, seed: int) -> Groups:
     Method: k-means. The number of groups is a rule of thumb (Mardia, Kent & Bibby 1979, Multivariate Analysis,
     chapter 13): the groups only spread a selection, so their number need not be right.
     """
+    from sklearn.cluster import KMeans  # here: those who import this module seldom call it
+
     n = len(embeddings)
     if not n:
         raise ValueError("groups need at least 1 text, got 0")

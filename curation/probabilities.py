@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+import scipy
 from scipy.special import log_softmax, softmax
-from sklearn.linear_model import LogisticRegression
 
 from curation.softmax_regression import fit_softmax, principal_components, softmax_in_place
 from jobs.progress import Progress, silent
@@ -198,12 +197,15 @@ def tempered(probs: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, float]:
         scaled = log_softmax(logs / np.exp(log_temperature), axis=1)
         return -float(scaled[np.arange(len(given)), given].mean())
 
-    temperature = float(np.exp(minimize_scalar(loss, bounds=(np.log(0.1), np.log(10)), method="bounded").x))
+    best = scipy.optimize.minimize_scalar(loss, bounds=(np.log(0.1), np.log(10)), method="bounded")
+    temperature = float(np.exp(best.x))
     return softmax(logs / temperature, axis=1), temperature
 
 
 def _fitted_probe(train_embeddings: np.ndarray, train_labels: Sequence[str], dev_embeddings: np.ndarray,
                   dev_labels: Sequence[str], c: float, seed: int) -> Probe:
+    from sklearn.linear_model import LogisticRegression  # here: those who import this module seldom call it
+
     model = LogisticRegression(C=c, max_iter=1000, random_state=seed).fit(
         train_embeddings.astype(np.float32), np.asarray(train_labels))
     weights, bias = model.coef_, model.intercept_

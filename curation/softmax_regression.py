@@ -11,8 +11,7 @@ Against scikit-learn's fit to the end see `bench/predprobs.py`.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigh
-from scipy.optimize import minimize
+import scipy
 
 N_COMPONENTS = 160
 N_STEPS = 8
@@ -43,7 +42,7 @@ def principal_components(embeddings: np.ndarray, *, n_components: int = N_COMPON
     vectors = embeddings.astype(np.float32, copy=False)
     centre = vectors.mean(axis=0)
     centred = vectors - centre
-    variance, axes = eigh(centred.T @ centred, driver="evd", overwrite_a=True, check_finite=False)
+    variance, axes = scipy.linalg.eigh(centred.T @ centred, driver="evd", overwrite_a=True, check_finite=False)
     kept = np.s_[:-n_components - 1:-1]  # eigh sorts upwards
     variance, axes = np.maximum(variance[kept], 0).astype(float), np.ascontiguousarray(axes[:, kept])
     scores = np.hstack([centred @ axes, np.ones((len(centred), 1), np.float32)])
@@ -86,7 +85,7 @@ def fit_softmax(components: Components, rows: np.ndarray, given: np.ndarray, n_l
     # L-BFGS tries a first step of length 1; in these units the right one is about as long as the gradient.
     _, slope = loss(np.zeros(unit.size))
     unit *= np.float32(max(float(np.linalg.norm(slope)), 1e-6))
-    found = minimize(loss, np.zeros(unit.size), jac=True, method="L-BFGS-B",
+    found = scipy.optimize.minimize(loss, np.zeros(unit.size), jac=True, method="L-BFGS-B",
                      options={"maxiter": N_STEPS, "maxcor": N_STEPS, "ftol": 0, "gtol": 0})
     return np.asarray(start + found.x.reshape(unit.shape).astype(np.float32) * unit)
 

@@ -7,7 +7,7 @@ majority is more often right.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_array
+import scipy
 
 from stats.votes import Votes, ordered_votes
 
@@ -57,7 +57,7 @@ def dawid_skene(example_index: np.ndarray, annotator_index: np.ndarray, label_in
     occurs = np.bincount(pair, minlength=len(votes.annotators) * n_labels) > 0
     kind, column = np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[pair]
     starts = np.concatenate([[0], np.cumsum(votes.n_of_example)])
-    said = csr_array((np.ones(len(pair)), column, starts), shape=(n_examples, len(kind)))
+    said = scipy.sparse.csr_array((np.ones(len(pair)), column, starts), shape=(n_examples, len(kind)))
     said_by_kind = said.T.tocsr()
     annotator = kind // n_labels
     posterior = votes.counts() / votes.n_of_example[:, None]

@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import norm
+import scipy
 
 from stats.betting import LARGEST_LOG, bets_against, log_growth, log_mean_exp
 from stats.intervals import Interval, wilson
@@ -243,7 +243,8 @@ def labels_for_proof(*, floor: float, true: float, power: float = 0.8, confidenc
     """
     if not (0 < floor < 1 and 0 < true < 1) or floor == true:
         raise ValueError(f"floor and true must be in (0, 1) and differ, got {floor} and {true}")
-    spread = norm.ppf(confidence) * math.sqrt(floor * (1 - floor)) + norm.ppf(power) * math.sqrt(true * (1 - true))
+    spread = (scipy.stats.norm.ppf(confidence) * math.sqrt(floor * (1 - floor))
+              + scipy.stats.norm.ppf(power) * math.sqrt(true * (1 - true)))
     return math.ceil((spread / (floor - true)) ** 2)
 
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy.stats import chi2_contingency, norm
+import scipy
 
 from stats.assignment import SampleRatio, sample_ratio
 from stats.group_sequential import bounds, inflation
@@ -283,7 +283,7 @@ def _response_note(champion: Arm, challenger: Arm) -> tuple[str, ...]:
     table = [[arm.n, arm.n_exposed - arm.n] for arm in (champion, challenger)]
     if any(sum(counts) == 0 for counts in (*table, *zip(*table, strict=True))):
         return ()
-    if float(chi2_contingency(table, correction=False).pvalue) >= RESPONSE_LEVEL:
+    if float(scipy.stats.chi2_contingency(table, correction=False).pvalue) >= RESPONSE_LEVEL:
         return ()
     return (f"People answer more often in one arm ({champion.n / champion.n_exposed:.1%} of the champion's units, "
             f"{challenger.n / challenger.n_exposed:.1%} of the challenger's): those who answer may not be alike, so "
@@ -293,6 +293,6 @@ def _response_note(champion: Arm, challenger: Arm) -> tuple[str, ...]:
 def _one_look(base: float, goal: float, power: float, alpha: float) -> float:
     """Units per arm of two equal arms for one two-sided test at the end, not rounded."""
     middle = (base + goal) / 2
-    spread = (norm.isf(alpha / 2) * math.sqrt(2 * middle * (1 - middle))
-              + norm.ppf(power) * math.sqrt(base * (1 - base) + goal * (1 - goal)))
+    spread = (scipy.stats.norm.isf(alpha / 2) * math.sqrt(2 * middle * (1 - middle))
+              + scipy.stats.norm.ppf(power) * math.sqrt(base * (1 - base) + goal * (1 - goal)))
     return float((spread / (goal - base)) ** 2)

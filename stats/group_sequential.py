@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import norm
+import scipy
 
 NEVER = 8.0  # a bound on |z| that nothing crosses: 1e-15
 N_NODES = 256
@@ -35,7 +34,7 @@ def alpha_spent(fraction: float, alpha: float = 0.05) -> float:
     """
     if fraction <= 0 or not 0 < alpha < 1:
         raise ValueError(f"fraction must be above 0 and alpha in (0, 1), got {fraction} and {alpha}")
-    return float(4 * norm.sf(norm.isf(alpha / 4) / np.sqrt(min(fraction, 1.0))))
+    return float(4 * scipy.stats.norm.sf(scipy.stats.norm.isf(alpha / 4) / np.sqrt(min(fraction, 1.0))))
 
 
 def bounds(fractions: Sequence[float], *, alpha: float = 0.05, is_last: bool = False) -> tuple[float, ...]:
@@ -70,12 +69,14 @@ def drift_for(power: float, n_looks: int, alpha: float = 0.05) -> float:
     """Return the drift at which equally spaced looks find a difference with this chance, in its right direction."""
     fractions = [k / n_looks for k in range(1, n_looks + 1)]
     levels = bounds(fractions, alpha=alpha)
-    return float(brentq(lambda drift: crossing(levels, fractions, drift=drift).upper.sum() - power, 0, 20))
+    return float(scipy.optimize.brentq(
+        lambda drift: crossing(levels, fractions, drift=drift).upper.sum() - power, 0, 20))
 
 
 def inflation(power: float, n_looks: int, alpha: float = 0.05) -> float:
     """Return how many times as many units the looks take at most as one look at the end; 1 for one look."""
-    return float((drift_for(power, n_looks, alpha) / (norm.isf(alpha / 2) + norm.ppf(power))) ** 2)
+    one_look = scipy.stats.norm.isf(alpha / 2) + scipy.stats.norm.ppf(power)
+    return float((drift_for(power, n_looks, alpha) / one_look) ** 2)
 
 
 @lru_cache(maxsize=4096)
@@ -90,7 +91,7 @@ def _bounds(fractions: tuple[float, ...], alpha: float, is_last: bool) -> tuple[
     def excess(level: float) -> float:
         return sum(_crossed(carried, level, before, t, 0.0)) - allowed
 
-    level = NEVER if excess(NEVER) >= 0 else float(brentq(excess, 0.0, NEVER))
+    level = NEVER if excess(NEVER) >= 0 else float(scipy.optimize.brentq(excess, 0.0, NEVER))
     return (*_bounds(earlier, alpha, False), level)
 
 
@@ -112,7 +113,8 @@ def _crossed(carried: Carried | None, level: float, before: float, t: float, dri
     """The chances of first crossing above and below at t."""
     place, mass = carried if carried else (np.zeros(1), np.ones(1))
     centre, sd, edge = place + drift * (t - before), np.sqrt(t - before), level * np.sqrt(t)
-    return float(mass @ norm.sf((edge - centre) / sd)), float(mass @ norm.cdf((-edge - centre) / sd))
+    return (float(mass @ scipy.stats.norm.sf((edge - centre) / sd)),
+            float(mass @ scipy.stats.norm.cdf((-edge - centre) / sd)))
 
 
 def _carry(carried: Carried | None, level: float, before: float, t: float, drift: float) -> Carried:

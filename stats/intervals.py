@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest, norm
+import scipy
 
 MAX_CELLS = 2_000_000  # of one block of resampling counts: 16 MB
 
@@ -31,13 +31,13 @@ def wilson(n_right: int, n: int, *, confidence: float = 0.95) -> Interval:
         raise ValueError(f"n_right must be in [0, n], got {n_right} of {n}")
     if n == 0:
         return Interval(float("nan"), 0.0, 1.0, 0, confidence)
-    bounds = binomtest(n_right, n).proportion_ci(confidence, method="wilson")
+    bounds = scipy.stats.binomtest(n_right, n).proportion_ci(confidence, method="wilson")
     return Interval(n_right / n, float(bounds.low), float(bounds.high), n, confidence)
 
 
 def wilson_of_share(share: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
     """Return Wilson's two-sided bounds of a share in [0, 1] known as well as from n > 0 rows; n need not be whole."""
-    z2 = float(norm.isf((1 - confidence) / 2)) ** 2
+    z2 = float(scipy.stats.norm.isf((1 - confidence) / 2)) ** 2
     centre, spread = share + z2 / (2 * n), math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n)))
     return max(0.0, (centre - spread) / (1 + z2 / n)), min(1.0, (centre + spread) / (1 + z2 / n))
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
+import scipy
 
 from stats.intervals import Interval, bootstrap_interval, percentiles, resampled_sums
 
@@ -70,7 +70,7 @@ def compare_right_wrong(first: np.ndarray, second: np.ndarray, *, groups: np.nda
     return PairedComparison(
         n=len(first), both_right=int(np.sum(first & second)), only_first=only_first, only_second=only_second,
         both_wrong=int(np.sum(~first & ~second)),
-        p_value=float(binomtest(only_second, n_discordant).pvalue) if n_discordant else 1.0,
+        p_value=float(scipy.stats.binomtest(only_second, n_discordant).pvalue) if n_discordant else 1.0,
         difference=Interval((only_second - only_first) / len(first), low, high, len(first)))
 
 

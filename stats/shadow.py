@@ -7,7 +7,7 @@ This comes before an experiment on people, as it takes far fewer requests: five 
 import math
 from dataclasses import dataclass
 
-from scipy.stats import binomtest, norm
+import scipy
 
 from stats.intervals import Interval, wilson
 from stats.paired import PairedComparison
@@ -55,8 +55,8 @@ def weigh_preferences(preferences: Preferences) -> PreferenceResult:
     rate = wilson(won, n)
     if n == 0:
         return PreferenceResult(rate, 1.0, False, "Nobody has preferred one of the answers yet.")
-    p_value = float(binomtest(won, n).pvalue)
-    is_side_biased = float(binomtest(preferences.left, n).pvalue) < 0.01
+    p_value = float(scipy.stats.binomtest(won, n).pvalue)
+    is_side_biased = float(scipy.stats.binomtest(preferences.left, n).pvalue) < 0.01
     shown = (f"The challenger's answer was preferred in {rate.estimate:.0%} of {n} cases ({rate.low:.0%} to "
              f"{rate.high:.0%}); {preferences.ties} were ties")
     words = (f"{shown}. It is {'better' if won > lost else 'worse'}." if p_value < LEVEL else
@@ -93,11 +93,12 @@ def shadow_size(*, difference: float, discordance: float, power: float = 0.8, al
     """
     if not 0 < difference <= discordance <= 1:
         raise ValueError(f"0 < difference <= discordance <= 1 must hold, got {difference} and {discordance}")
-    spread = (norm.isf(alpha / 2) * math.sqrt(discordance)
-              + norm.ppf(power) * math.sqrt(discordance - difference**2))
+    spread = (scipy.stats.norm.isf(alpha / 2) * math.sqrt(discordance)
+              + scipy.stats.norm.ppf(power) * math.sqrt(discordance - difference**2))
     return math.ceil((spread / difference) ** 2)
 
 
 def _visible_rate(n: int) -> float:
     """The rate that the sign test sees with a chance of 80 % on n cases, by the normal approximation."""
-    return min(1.0, 0.5 + (float(norm.isf(LEVEL / 2)) + float(norm.ppf(0.8))) / (2 * math.sqrt(n)))
+    reach = float(scipy.stats.norm.isf(LEVEL / 2)) + float(scipy.stats.norm.ppf(0.8))
+    return min(1.0, 0.5 + reach / (2 * math.sqrt(n)))

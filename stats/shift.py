@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import chi2_contingency, fisher_exact, mannwhitneyu, nhypergeom, rankdata
+import scipy
 
 from stats.intervals import Interval
 from stats.multiple import holm
@@ -155,7 +155,7 @@ def _categories(name: str, what: str, before: np.ndarray | None, now: np.ndarray
     shown = sorted(set(kind_of.values()))
     counted = np.array([[sum(n for key, n in counts.items() if kind_of[key] == kind) for kind in shown]
                         for counts in (old, new)], dtype=float)
-    p_value = float(chi2_contingency(counted, correction=False).pvalue) if len(shown) > 1 else 1.0
+    p_value = float(scipy.stats.chi2_contingency(counted, correction=False).pvalue) if len(shown) > 1 else 1.0
     change = counted[1] / len(now) - counted[0] / len(before)
     moved, most, grown = float(np.abs(change).sum() / 2), int(np.abs(change).argmax()), shown[int(change.argmax())]
     is_grown = np.array([kind_of[value] == grown for value in now.tolist()])
@@ -245,7 +245,7 @@ def _strangers(before: np.ndarray | None, now: np.ndarray | None, seed: int) -> 
     n_far_old = max(1, round(0.01 * len(old)))
     border = float(np.sort(old)[n_far_old - 1])
     n_far = int(np.sum(new < border))
-    p_value = float(nhypergeom(len(old) + len(new), len(new), n_far_old).sf(n_far - 1)) if n_far else 1.0
+    p_value = float(scipy.stats.nhypergeom(len(old) + len(new), len(new), n_far_old).sf(n_far - 1)) if n_far else 1.0
     more = n_far / len(new) - n_far_old / len(old)
     return _Found("new kinds", n_far / len(new), p_value, more >= MIN_MORE, np.argsort(new, kind="stable"),
                   f"New kinds: {n_far / len(new):.1%} of the new texts are unlike everything before (of the old ones "
@@ -275,7 +275,8 @@ def _failures(before: np.ndarray | None, now: np.ndarray | None) -> _Found | Non
     if before is None or now is None or min(len(before), len(now)) < MIN_ROWS:
         return None
     old, new = int(before.sum()), int(now.sum())
-    p_value = float(fisher_exact([[new, len(now) - new], [old, len(before) - old]], alternative="greater").pvalue)
+    table = [[new, len(now) - new], [old, len(before) - old]]
+    p_value = float(scipy.stats.fisher_exact(table, alternative="greater").pvalue)
     change: Interval = share_difference(new, len(now), old, len(before))
     return _Found("failures", new / len(now), p_value, change.estimate >= MIN_MORE, np.flatnonzero(now),
                   f"Failures: {new} of {len(now)} answers could not be read ({new / len(now):.1%}), before {old} of "
@@ -284,14 +285,14 @@ def _failures(before: np.ndarray | None, now: np.ndarray | None) -> _Found | Non
 
 def _ranks(before: np.ndarray, now: np.ndarray) -> tuple[float, float]:
     """The two-sided Mann-Whitney p-value, and how often a new value is above an old one, ties counted as half."""
-    found = mannwhitneyu(now, before, alternative="two-sided", method="asymptotic")
+    found = scipy.stats.mannwhitneyu(now, before, alternative="two-sided", method="asymptotic")
     p_value = float(found.pvalue)
     return (1.0 if np.isnan(p_value) else p_value), float(found.statistic) / (len(now) * len(before))
 
 
 def _auc(scores: np.ndarray, is_new: np.ndarray) -> np.ndarray:
     """(c,) AUC of each column of (n, c) scores; every column has as many new rows."""
-    ranks = rankdata(scores, axis=0)
+    ranks = scipy.stats.rankdata(scores, axis=0)
     n_new = int(is_new[:, 0].sum())
     summed = np.where(is_new, ranks, 0).sum(axis=0)
     return np.asarray((summed - n_new * (n_new + 1) / 2) / (n_new * (len(scores) - n_new)))

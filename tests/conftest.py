@@ -13,12 +13,14 @@ from typing import Any
 import hypothesis
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
 
 from jobs import services as jobs
 from jobs.models import Job
 from projects.models import Project, Role
 from projects.services import add_member, create_project
+from tests.template_database import copy_into_memory
 
 pytest_plugins = ["tests.label_studio_fixture"]
 
@@ -35,6 +37,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in real)
 
 
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> Iterator[None]:
+    """Migrations are applied already when the test database in memory is made: it is a copy of the template."""
+    if connection.vendor != "sqlite":
+        yield
+        return
+    memory = copy_into_memory(connection.creation._get_test_db_name())
+    yield
+    memory.close()
+
+
 @pytest.fixture(autouse=True)
 def _own_settings(settings: Any, tmp_path: Path) -> None:
     """Every test has a store of its own, fast passwords, and encodes without a model."""
@@ -43,6 +56,7 @@ def _own_settings(settings: Any, tmp_path: Path) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.GOLDPAN_ENCODER = "tests.fakes.HashingEncoder"
     settings.GOLDPAN_SINGLE_USER = False
+    settings.WHITENOISE_AUTOREFRESH = True  # else every Client lists all static files: more than half of a page's time
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from typing import Any
 from honcho.environ import parse_procfile
 
 from tests.label_studio_fixture import Server
+from tests.template_database import copy_to_file
 
 ROOT = Path(__file__).parent.parent
 
@@ -43,7 +44,10 @@ class Installation:
             "GOLDPAN_LABEL_STUDIO_URL": label_studio.url if label_studio else "http://localhost:9",
             "GOLDPAN_LABEL_STUDIO_EMAIL": label_studio.email if label_studio else "",
             "GOLDPAN_LABEL_STUDIO_PASSWORD": label_studio.password if label_studio else "", **(environment or {})}
-        self.shell("from django.core.management import call_command; call_command('migrate', verbosity=0)")
+        if "DATABASE_URL" in self.environment:
+            self.shell("from django.core.management import call_command; call_command('migrate', verbosity=0)")
+        else:
+            copy_to_file(data / "goldpan.sqlite3")
         if label_studio:  # the tests share one server; making another token would end the others'
             self.shell("from labeling.models import LabelStudioToken; from projects.services.sealing import encrypt\n"
                        f"LabelStudioToken.objects.create(url={label_studio.url!r}, "

@@ -8,12 +8,13 @@ import base64
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -421,6 +422,7 @@ class World:
     people: dict[str, User]
     objects: dict[str, int]
     posts: dict[str, dict[str, Any]]
+    sessions: dict[str, str] = field(default_factory=dict)
 
     def url(self, row: Row) -> str:
         numbers = [self.objects[row.object]] if row.object != "-" else []
@@ -429,15 +431,19 @@ class World:
         return reverse(row.url, args=[*numbers, *name])
 
     def client(self, caller: str, **options: Any) -> Client:
+        """A browser in which the caller is logged in: once, as logging in takes as long as many an answer."""
         client = Client(**options)
         if caller != "anonymous":
-            client.force_login(self.people[caller])
+            if caller not in self.sessions:
+                client.force_login(self.people[caller])
+                self.sessions[caller] = client.cookies[settings.SESSION_COOKIE_NAME].value
+            client.cookies[settings.SESSION_COOKIE_NAME] = self.sessions[caller]
         return client
 
     def answer(self, row: Row, caller: str, **options: Any) -> HttpResponse:
         """The response, and then everything as it was before."""
+        client = self.client(caller, **options)
         with transaction.atomic():
-            client = self.client(caller, **options)
             data = self.posts.get(row.url, {}) if row.method == "POST" else {}
             response = client.generic(row.method, self.url(row)) if row.method == "GET" else client.post(
                 self.url(row), data)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scipy.stats import binom
+import scipy
 
 from jobs.child import child_main
 from jobs.progress import Progress
@@ -62,7 +62,7 @@ def p_forgotten(base: list[bool], adapter: list[bool]) -> float:
     """
     lost = sum(a and not b for a, b in zip(base, adapter, strict=True))
     won = sum(b and not a for a, b in zip(base, adapter, strict=True))
-    return float(binom.sf(lost - 1, lost + won, 0.5)) if lost + won else 1.0
+    return float(scipy.stats.binom.sf(lost - 1, lost + won, 0.5)) if lost + won else 1.0
 
 
 def answer_suite(spec: dict[str, Any], folder: Path, progress: Progress) -> dict[str, Any]:

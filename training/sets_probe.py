@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.multiclass import OneVsRestClassifier
 
 from curation.probabilities import PROBE_CHOICES
 from labeling.task_types import multilabel
+
+if TYPE_CHECKING:
+    from sklearn.multiclass import OneVsRestClassifier
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class SetsProbe:
     """Its chances follow `labels`; inverse_regularisation: the C chosen on dev; dev_score: macro-F1 there."""
 
     labels: tuple[str, ...]
-    classifier: OneVsRestClassifier
+    classifier: "OneVsRestClassifier"
     inverse_regularisation: float
     dev_score: float
 
@@ -35,6 +37,9 @@ def fit_sets_probe(train_embeddings: np.ndarray, train_labels: Sequence[str], de
     a label on each line. A label that no or every train row has is always, or never, given.
     Raises ValueError if train or dev has no rows.
     """
+    from sklearn.linear_model import LogisticRegression  # here: those who import this module seldom call it
+    from sklearn.multiclass import OneVsRestClassifier
+
     if not len(train_labels) or not len(dev_labels):
         raise ValueError("train and dev must have at least one row each, got "
                          f"{len(train_labels)} and {len(dev_labels)}")

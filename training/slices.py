@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from scipy.stats import binom, norm
+import scipy
 
 from stats.intervals import Interval
 from stats.multiple import holm
@@ -197,14 +197,14 @@ def power_of_drop(n: int, drop: float, discordance: float, *, alpha: float) -> f
     """
     discordance = min(max(discordance, drop), 1.0)
     differing = np.arange(n + 1)
-    needed = binom.isf(alpha, differing, 0.5)  # the test rejects at more losses than this
-    seen = binom.sf(needed, differing, (discordance + drop) / (2 * discordance))
-    return float(np.sum(binom.pmf(differing, n, discordance) * seen))
+    needed = scipy.stats.binom.isf(alpha, differing, 0.5)  # the test rejects at more losses than this
+    seen = scipy.stats.binom.sf(needed, differing, (discordance + drop) / (2 * discordance))
+    return float(np.sum(scipy.stats.binom.pmf(differing, n, discordance) * seen))
 
 
 def _power_by_spread(difference: Interval, alpha: float) -> float:
-    spread = (difference.high - difference.low) / (2 * norm.isf(0.025))
-    return float(norm.cdf(DROP / spread - norm.isf(alpha / 2))) if spread > 0 else 0.0
+    spread = (difference.high - difference.low) / (2 * scipy.stats.norm.isf(0.025))
+    return float(scipy.stats.norm.cdf(DROP / spread - scipy.stats.norm.isf(alpha / 2))) if spread > 0 else 0.0
 
 
 def _of_swaps(found: PairedScores) -> float:
@@ -221,7 +221,7 @@ def _p_worse(gains: np.ndarray, seed: int) -> float:
     if not len(gains):
         return 1.0
     if np.all(np.abs(gains) == 1):
-        return float(binom.sf(np.sum(gains < 0) - 1, len(gains), 0.5))
+        return float(scipy.stats.binom.sf(np.sum(gains < 0) - 1, len(gains), 0.5))
     random = np.random.default_rng(seed)
     signs = random.integers(0, 2, size=(N_SWAPS, len(gains))) * 2 - 1
     return float((np.sum(signs @ gains <= gains.sum()) + 1) / (N_SWAPS + 1))
