@@ -2,8 +2,10 @@ from typing import Any
 
 from django import forms
 
+from projects.errors import UserError
 from serving.models import Experiment, ServingRules
-from serving.services.experiments import SAME, Asked, Challenger
+from serving.services.experiments import SAME, Asked, Challenger, size_of
+from stats.experiment import Size
 
 
 class ServingRulesForm(forms.ModelForm):
@@ -30,7 +32,12 @@ class ServingRulesForm(forms.ModelForm):
 
 
 class ABTestForm(forms.Form):
-    """What an A/B test compares, and what it is planned from. Shares are asked for in per cent."""
+    """What an A/B test compares, and what it is planned from. Shares are asked for in per cent.
+
+    size: how large it has to be, once the form is valid.
+    """
+
+    size: Size | None = None
 
     challenger = forms.ChoiceField(label="What is tried against the champion")
     outcome = forms.ChoiceField(
@@ -65,6 +72,15 @@ class ABTestForm(forms.Form):
         self.fields["challenger"].choices = [  # type: ignore[attr-defined]
             *((one.name, one.title) for one in challengers),
             (SAME, "the champion itself (A/A: tries the machinery, and measures what a plan needs)")]
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        if not self.errors:
+            try:
+                self.size = size_of(self.asked)
+            except UserError as error:
+                raise forms.ValidationError(str(error)) from None
+        return values
 
     @property
     def asked(self) -> Asked:

@@ -97,7 +97,7 @@ class Asked:
                 raise
             log.warning("the challenger of %s could not answer, so the champion did", self.deployment.project)
             (self.served, self.deployment), self.champion = self.champion, None
-            self.name = _name(self.deployment, self.at, self.given)
+            self.name = name_of(self.deployment, self.at, self.given)
             yield from backend_of(self.deployment).ask(self.served, self.question)
 
     def whole(self) -> tuple[Answer, Reply]:
@@ -153,7 +153,7 @@ def begin(key: ApiKey, question: Question, *, model: str, route: str, group: str
     given = expose(deployment, unit) if unit and deployment.slot == Deployment.Slot.champion else None
     if given is not None and given.is_challenger:
         served, deployment = _challenger(given, model) or champion
-    return Asked(_name(deployment, at, given), key, route, served, deployment, question, rules, group, at, began, given,
+    return Asked(name_of(deployment, at, given), key, route, served, deployment, question, rules, group, at, began, given,
                  champion if deployment != champion[1] else None)
 
 
@@ -167,7 +167,8 @@ def _challenger(given: Given, model: str) -> tuple[Served, Deployment] | None:
         return None
 
 
-def _name(deployment: Deployment, at: datetime, given: Given | None) -> str:
+def name_of(deployment: Deployment, at: datetime, given: Given | None) -> str:
+    """A new id for an answer of this deployment, to a unit of a test if there is one."""
     return new_id(Named(deployment.project_id, deployment.pk, int(at.timestamp() * 1000),
                         given.exposure.pk if given else 0), secret=settings.SECRET_KEY)
 

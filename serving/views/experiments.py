@@ -16,7 +16,6 @@ from serving.services.experiments import (
     challengers_of,
     running_experiment,
     ship,
-    size_of,
     start_experiment,
     stop_experiment,
 )
@@ -58,7 +57,7 @@ def ab_test_new(request: Request, project: Project) -> HttpResponse:
         return redirect("serving:ab-test", experiment.pk)
     return render(request, "serving/ab_test_new.html", {
         "project": project, "nav": NAV, "form": form, "facts": facts, "obstacle": _obstacle(project),
-        "size": size_of(form.asked) if form.is_valid() else None, "challengers": challengers,
+        "size": form.size if form.is_valid() else None, "challengers": challengers,
         "worked_out": [(field.html_name, field.value()) for field in form if field.value() not in (None, "", False)],
         "is_first": not Experiment.objects.filter(project=project).exists(),
         "running": running_experiment(project)},
