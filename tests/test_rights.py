@@ -627,7 +627,8 @@ def an_ab_test(project: Project, run: Run, adapter: Adapter, by: User) -> dict[s
         size={"base": 0.8, "difference": 0.05, "feedback_rate": 0.03, "units_a_week": 1000})
     job = Job.objects.create(project=project, kind="shadow", title="Asked both", state="succeeded",
                              finished_at=timezone.now())
-    shadow = Shadow.objects.create(**both, job=job, n=10, n_differing=2, n_unreadable=[0, 0], seconds=[0.1, 0.1], seed=0)
+    shadow = Shadow.objects.create(**both, job=job, n=10, n_differing=2, n_unreadable=[0, 0], seconds=[0.1, 0.1],
+                                   seed=0)
     return {"ab_test": test.pk, "shadow": shadow.pk}
 
 

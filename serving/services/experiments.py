@@ -113,8 +113,9 @@ def size_of(asked: Asked) -> Size:
         raise UserError(
             f"Between 0 and 100 % have to lie the champion's share ({asked.base:.1%}), that share with the difference "
             f"({asked.base + asked.difference:.1%}), the share that gives feedback ({asked.feedback_rate:.2%}; up to "
-            f"100 %) and the challenger's part of the users ({asked.share:.1%}). The difference ({asked.difference:.1%}) "
-            f"cannot be 0, and somebody has to come in a week ({asked.units_a_week:,.0f} do).") from None
+            f"100 %) and the challenger's part of the users ({asked.share:.1%}). The difference "
+            f"({asked.difference:.1%}) cannot be 0, and somebody has to come in a week ({asked.units_a_week:,.0f} do)."
+        ) from None
 
 
 def start_experiment(project: Project, *, challenger: str, asked: Asked, by: User, engine: str = "planned looks",

@@ -153,8 +153,8 @@ def begin(key: ApiKey, question: Question, *, model: str, route: str, group: str
     given = expose(deployment, unit) if unit and deployment.slot == Deployment.Slot.champion else None
     if given is not None and given.is_challenger:
         served, deployment = _challenger(given, model) or champion
-    return Asked(name_of(deployment, at, given), key, route, served, deployment, question, rules, group, at, began, given,
-                 champion if deployment != champion[1] else None)
+    name, instead = name_of(deployment, at, given), champion if deployment != champion[1] else None
+    return Asked(name, key, route, served, deployment, question, rules, group, at, began, given, instead)
 
 
 def _challenger(given: Given, model: str) -> tuple[Served, Deployment] | None:
