@@ -1,6 +1,9 @@
 """A/B tests through their pages: plan, start, read, stop, ship. Who may, and what is refused in which words."""
 
+import json
+
 import pytest
+from django.core.management import call_command
 from django.urls import reverse
 
 from projects.models import AuditEvent
@@ -161,3 +164,16 @@ def test_the_pages_need_few_queries(champion, project, alice, key, client_of, dj
                                ("ab-test-new", project.pk, 26)):
         with django_assert_max_num_queries(most):
             page(client, name, number)
+
+
+def test_the_command_line_plans_starts_and_stops_one(champion, project, capsys):
+    def said(*more):
+        call_command("ab_test", "Moods", "--json", *more)
+        return json.loads(capsys.readouterr().out)
+
+    assert said("--size", "--units-a-week", "20000")["n_rated"] == 928
+    started = said("--start", "same")
+    assert started["outcome"] == "CONTINUE" and started["exposed"] == [0, 0]
+    assert said()["test"] == started["test"]
+    stopped = said("--stop", "Only a trial.")
+    assert stopped["outcome"] == "STOPPED" and "Only a trial." in stopped["words"][0]
