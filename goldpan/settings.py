@@ -123,10 +123,11 @@ GOLDPAN_LEASE_SECONDS = env.int("GOLDPAN_LEASE_SECONDS", default=60)
 GOLDPAN_TICK_SECONDS = env.int("GOLDPAN_TICK_SECONDS", default=5)
 GOLDPAN_ON_TICK = ["labeling.services.sync.poll", "training.services.suggestions.poll",
                    "projects.services.sending.send_due", "projects.services.remembering.forget_answers",
-                   "serving.services.feedback.poll", "serving.services.exchanges.purge"]
+                   "serving.services.feedback.poll", "serving.services.exchanges.purge",
+                   "serving.services.experiments.poll"]
 # What curation does not know of forgets examples, too: at once, and in files by the job
 GOLDPAN_ON_ERASE = ["training.services.quoting.erase_quotes", "serving.services.exchanges.erase_exchanges",
-                    "projects.services.remembering.forget_answers_about"]
+                    "serving.services.shadows.erase_compared", "projects.services.remembering.forget_answers_about"]
 GOLDPAN_ON_ERASE_FILES = ["training.services.forgetting.erase_answers"]
 GOLDPAN_POLL_SECONDS = env.int("GOLDPAN_POLL_SECONDS", default=300)  # between pulls from Label Studio without a hint
 GOLDPAN_WORKERS = env.int("GOLDPAN_WORKERS", default=2)
@@ -157,6 +158,7 @@ JOB_KINDS = {
     "report": "training.services.reports.run_report",
     "suggest": "training.services.suggestions.run_suggest",
     "replay": "serving.services.parity.run_replay",
+    "shadow": "serving.services.shadows.run_shadow",
 }
 
 # The API: how many requests a key, or a person in a browser, may send in a minute; 0: any number

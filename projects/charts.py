@@ -190,6 +190,48 @@ def traffic_chart(days: Sequence[tuple[date, int, int, int]], *, words: str) -> 
         tooltip=[_told("day", "day"), _told("kind", "requests"), _told("n", "how many", ",d")])])
 
 
+def decision_chart(needs: Sequence[tuple[float, float]], looks: Sequence[tuple[float, HasInterval]], *, n_max: float,
+                   in_steps: bool, words: str) -> Chart:
+    """Return how an A/B test is decided: outcomes per arm to the right, the difference in points upwards.
+
+    needs: by rising outcomes per arm, (outcomes, difference that decides), differences as shares; the shaded part is
+    where it is still open. looks: outcomes per arm, and the difference there with its interval. in_steps: a test is
+    decided at those sizes only, which are marked.
+    """
+    funnel = [{"n": n, "high": 100 * need, "low": -100 * need, "shown": f"±{point_words(need).removeprefix('+')}"}
+              for n, need in needs]
+    data = [{"n": n, "difference": 100 * e.estimate, "low": 100 * e.low, "high": 100 * e.high,
+             "shown": point_words(e.estimate), "range": f"{point_words(e.low)} to {point_words(e.high)}"}
+            for n, e in looks]
+    x = {**_number("n", "outcomes per arm", ",d"), "scale": {"domain": [0, n_max], "nice": False}}
+    y = {"field": "difference", "type": "quantitative", "title": "challenger minus champion, points",
+         "axis": {"format": "~f"}}
+    told = [_told("n", "outcomes per arm", ",.0f"), _told("shown", "difference"), _told("range", "interval")]
+    needed = [_told("n", "outcomes per arm", ",.0f"), _told("shown", "decided from")]
+    return _chart(words, 300, [
+        _layer(funnel, "band", x=x, y={**y, "field": "low"}, y2={"field": "high"}),
+        *(_layer(funnel, "part", x=x, y={**y, "field": side}, tooltip=needed)
+          for side in ("low", "high") if in_steps),
+        _layer([{"zero": 0}], "zero", y={"field": "zero", "type": "quantitative"}),
+        _layer(data, "range", x=x, y={**y, "field": "low"}, y2={"field": "high"}, tooltip=told),
+        _layer(data, "dot", x=x, y=y, tooltip=told)])
+
+
+def difference_chart(points: Sequence[tuple[date, HasInterval]], *, title: str, words: str) -> Chart:
+    """Return a difference of shares with its band, day by day. points: oldest first. title: what differs."""
+    data = [{"day": day.isoformat(), "difference": 100 * e.estimate, "low": 100 * e.low, "high": 100 * e.high,
+             "shown": point_words(e.estimate), "range": f"{point_words(e.low)} to {point_words(e.high)}"}
+            for day, e in points]
+    x = {"field": "day", "type": "temporal", "title": None, "axis": {"grid": False, "format": "%d %b"}}
+    y = {"field": "difference", "type": "quantitative", "title": title, "axis": {"format": "~f"}}
+    told = [_told("day", "day"), _told("shown", "difference"), _told("range", "band")]
+    return _chart(words, 220, [
+        _layer(data, "band", x=x, y={**y, "field": "low"}, y2={"field": "high"}),
+        _layer([{"zero": 0}], "zero", y={"field": "zero", "type": "quantitative"}),
+        _layer(data, "line", x=x, y=y),
+        _layer(data, "dot", x=x, y=y, tooltip=told)])
+
+
 def _chart(words: str, height: int, layers: list[dict[str, Any]]) -> Chart:
     return Chart(words, {"$schema": SCHEMA, "width": "container", "height": height, "config": LOOK,
                          "autosize": {"type": "fit", "contains": "padding"}, "layer": layers})

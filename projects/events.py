@@ -42,6 +42,7 @@ EVENTS: dict[str, Event] = {
         "run": 13, "metric": "accuracy", "value": 0.802, "n": 1000}),
     "adapter.promoted": Event("An adapter became the champion", CURATORS, {"adapter": 2, "overridden": False}),
     "adapter.rolled_back": Event("An earlier champion came back", CURATORS, {"adapter": 1, "instead_of": 2}),
+    "experiment.ended": Event("An A/B test on live traffic ended", CURATORS, {"experiment": 3, "outcome": "SHIP"}),
     "webhook.paused": Event("A webhook was paused, since its receiver takes nothing", ADMINS, {"webhook": 1}),
 }
 TEST_EVENT = Event("Somebody tries a webhook", (), {"webhook": 1})  # sent to that webhook only, whatever it has chosen

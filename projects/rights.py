@@ -41,6 +41,7 @@ MAY: dict[str, tuple[Role, ...]] = {
     "see_live": (Role.curator, Role.admin),
     "check_live": (Role.curator, Role.admin),
     "edit_live": (Role.admin,),
+    "run_ab_test": (Role.admin,),
     "see_jobs": (Role.curator, Role.admin),
     "cancel_job": (Role.curator, Role.admin),
     "manage_members": (Role.admin,),

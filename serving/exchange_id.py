@@ -13,22 +13,23 @@ import struct
 from dataclasses import dataclass
 
 PREFIX = "ex-"
-_LAYOUT = struct.Struct(">IIQ8s")  # project, deployment, milliseconds since 1970, random
+_LAYOUT = struct.Struct(">IIQI10s")  # project, deployment, milliseconds since 1970, exposure, random
 _MAC_BYTES = 12
 
 
 @dataclass(frozen=True)
 class Named:
-    """What an id says. milliseconds: since 1970, UTC."""
+    """What an id says. milliseconds: since 1970, UTC. exposure: to an arm of an A/B test, 0 outside of one."""
 
     project: int
     deployment: int
     milliseconds: int
+    exposure: int = 0
 
 
 def new_id(named: Named, *, secret: str) -> str:
     """Return an id that nobody else can make, different at every call."""
-    body = _LAYOUT.pack(named.project, named.deployment, named.milliseconds, secrets.token_bytes(8))
+    body = _LAYOUT.pack(named.project, named.deployment, named.milliseconds, named.exposure, secrets.token_bytes(10))
     return PREFIX + base64.urlsafe_b64encode(body + _mac(body, secret)).decode()
 
 
@@ -41,8 +42,8 @@ def read_id(said: str, *, secret: str) -> Named:
     body, mac = raw[:_LAYOUT.size], raw[_LAYOUT.size:]
     if not said.startswith(PREFIX) or len(body) != _LAYOUT.size or not hmac.compare_digest(mac, _mac(body, secret)):
         raise ValueError(f"“{said:.80}” is no id of an exchange.")
-    project, deployment, milliseconds, _ = _LAYOUT.unpack(body)
-    return Named(project, deployment, milliseconds)
+    project, deployment, milliseconds, exposure, _ = _LAYOUT.unpack(body)
+    return Named(project, deployment, milliseconds, exposure)
 
 
 def _mac(body: bytes, secret: str) -> bytes:

@@ -2,7 +2,10 @@ from typing import Any
 
 from django import forms
 
-from serving.models import ServingRules
+from projects.errors import UserError
+from serving.models import Experiment, ServingRules
+from serving.services.experiments import SAME, Asked, Challenger, size_of
+from stats.experiment import Size
 
 
 class ServingRulesForm(forms.ModelForm):
@@ -26,3 +29,78 @@ class ServingRulesForm(forms.ModelForm):
     @property
     def values(self) -> dict[str, Any]:
         return {name: self.cleaned_data[name] for name in self._meta.fields or ()}
+
+
+class ABTestForm(forms.Form):
+    """What an A/B test compares, and what it is planned from. Shares are asked for in per cent.
+
+    size: how large it has to be, once the form is valid.
+    """
+
+    size: Size | None = None
+
+    challenger = forms.ChoiceField(label="What is tried against the champion")
+    outcome = forms.ChoiceField(
+        choices=[("thumb", "Thumbs up"), ("value", "An outcome that you send as a number"),
+                 ("correction_free", "Nobody corrects an answer within 24 hours")],
+        label="What says which is better", initial="thumb",
+        help_text="One outcome decides, chosen before the start. It comes as feedback on the answers.")
+    share = forms.FloatField(
+        min_value=1, max_value=99, initial=50, label="Users that get the challenger, per cent",
+        help_text="Half learns fastest; fewer risk less.")
+    base = forms.FloatField(min_value=0.1, max_value=99.9, label="The champion's share of good outcomes, per cent")
+    difference = forms.FloatField(
+        min_value=-99, max_value=99, label="Smallest difference that matters, points",
+        help_text="A smaller one may stay unseen. Half of it takes four times as many users.")
+    feedback_rate = forms.FloatField(min_value=0.01, max_value=100, label="Users that give feedback, per cent")
+    units_a_week = forms.FloatField(min_value=1, max_value=1e9, label="Users or threads a week")
+    engine = forms.ChoiceField(
+        choices=Experiment.Engine.choices, initial=Experiment.Engine.planned_looks, widget=forms.RadioSelect,
+        label="What decides")
+    is_cheaper = forms.BooleanField(
+        required=False, label="The challenger is cheaper: ship it too if it is hardly worse",
+        help_text="This is looked at when the test ends at its full size.")
+    margin = forms.FloatField(min_value=0, max_value=50, initial=1, label="How much worse it may be then, points")
+    cap = forms.FloatField(min_value=1e-9, max_value=1e12, initial=1, label="An outcome's value that counts as 1",
+                           help_text="More counts as no better, less than 0 as 0. For outcomes sent as numbers.")
+    slow_seconds = forms.FloatField(
+        min_value=0.01, max_value=3600, label="An answer is slow after, seconds",
+        help_text="More slow answers than the champion's end the test. Prefilled with what 95 of 100 answers take now.")
+
+    def __init__(self, *args: Any, challengers: list[Challenger], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["challenger"].choices = [  # type: ignore[attr-defined]
+            *((one.name, one.title) for one in challengers),
+            (SAME, "the champion itself (A/A: tries the machinery, and measures what a plan needs)")]
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        if not self.errors:
+            try:
+                self.size = size_of(self.asked)
+            except UserError as error:
+                raise forms.ValidationError(str(error)) from None
+        return values
+
+    @property
+    def asked(self) -> Asked:
+        given = self.cleaned_data
+        return Asked(given["outcome"], given["base"] / 100, given["difference"] / 100, given["feedback_rate"] / 100,
+                     given["units_a_week"], given["share"] / 100, given["cap"])
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """What `start_experiment` wants, once the form is valid."""
+        given = self.cleaned_data
+        return {"challenger": given["challenger"], "is_aa": given["challenger"] == SAME, "asked": self.asked,
+                "engine": given["engine"], "is_cheaper": given["is_cheaper"], "margin": given["margin"] / 100,
+                "slow_seconds": given["slow_seconds"]}
+
+
+class ReasonForm(forms.Form):
+    reason = forms.CharField(max_length=1000, label="Why?", widget=forms.TextInput())
+
+
+class ShadowForm(forms.Form):
+    challenger = forms.CharField(max_length=40)
+    n = forms.IntegerField(min_value=1, max_value=2000, initial=200)

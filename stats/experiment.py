@@ -110,8 +110,12 @@ class Look:
     interval: Interval
 
     @property
+    def size(self) -> float:
+        return abs(self.z)
+
+    @property
     def is_crossed(self) -> bool:
-        return abs(self.z) >= self.bound
+        return self.size >= self.bound
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,14 @@ class Verdict:
     look: Look | None
     band: Interval | None
     ratio: SampleRatio
+
+
+@dataclass(frozen=True)
+class Need:
+    """With `n` outcomes per arm (harmonic mean) a difference of at least `difference`, either way, decides."""
+
+    n: float
+    difference: float
 
 
 @dataclass(frozen=True)
@@ -177,11 +189,34 @@ def always_valid_interval(champion: Arm, challenger: Arm, *, n_max: int, alpha: 
     if min(champion.n, challenger.n) < MIN_UNITS:
         return None
     difference, error, n = _difference(champion, challenger)
-    log_term = -2 * math.log(alpha)
-    rho2 = (log_term + math.log(1 + log_term)) / max(n_max / 3, 1)
-    width = math.sqrt(2 * (n * rho2 + 1) / (n * rho2) * math.log(math.sqrt(n * rho2 + 1) / alpha))
+    width = _band_width(n, n_max, alpha)
     return Interval(difference, max(-1.0, difference - width * error), min(1.0, difference + width * error), round(n),
                     1 - alpha)
+
+
+def differences_needed(plan: Plan, champion: Arm, challenger: Arm, *, past: Sequence[Look] = ()) -> tuple[Need, ...]:
+    """Return which difference would decide, look by look or along the band, by rising n; () below 50 units in an arm.
+
+    For a picture of what is still open: past looks are as they were, later ones are foretold from the outcomes' present
+    spread, at the planned fractions.
+    """
+    if min(champion.n, challenger.n) < MIN_UNITS:
+        return ()
+    _, error, n_now = _difference(champion, challenger)
+    spread = error * math.sqrt(n_now)
+    if plan.engine == "always valid":
+        sizes = [MIN_UNITS * (max(plan.n_max, n_now) / MIN_UNITS) ** (k / 40) for k in range(41)]
+        return tuple(Need(n, min(1.0, _band_width(n, plan.n_max, plan.alpha) * spread / math.sqrt(n))) for n in sizes)
+    fractions = [look.fraction for look in past]
+    while not fractions or fractions[-1] < 1 - 1e-9:
+        before = fractions[-1] if fractions else 0.0
+        fractions.append(max(_next_fraction(plan, before), before + MIN_STEP))
+    levels = [*(look.bound for look in past), *bounds(fractions, alpha=plan.alpha)[len(past):]]
+    errors = [abs(look.interval.estimate / look.z) if look.z else spread / math.sqrt(look.fraction * plan.n_max)
+              for look in past]
+    errors += [spread / math.sqrt(fraction * plan.n_max) for fraction in fractions[len(past):]]
+    return tuple(Need(fraction * plan.n_max, min(1.0, level * error))
+                 for fraction, level, error in zip(fractions, levels, errors, strict=True))
 
 
 def judge_experiment(plan: Plan, champion: Arm, challenger: Arm, *, days: float, past: Sequence[Look] = (),
@@ -219,8 +254,9 @@ def judge_experiment(plan: Plan, champion: Arm, challenger: Arm, *, days: float,
         words = f"Ended after {days:.0f} days; hardly an outcome came since look {len(past)}. Not proven either way."
         return Verdict("NOT_PROVEN", (words, *notes), None, band, ratio)
     if look is None:
-        words = (f"Go on: {len(past)} of {plan.n_looks} planned looks are done, the next is due at "
-                 f"{_next_fraction(plan, past) * plan.n_max:.0f} outcomes per arm; there are {band.n}.")
+        due = _next_fraction(plan, past[-1].fraction if past else 0.0) * plan.n_max
+        words = (f"Go on: {len(past)} of {plan.n_looks} planned looks are done, the next is due at {due:.0f} outcomes "
+                 f"per arm; there are {band.n}.")
         return Verdict("CONTINUE", (words, *notes), None, band, ratio)
     return _verdict(plan, look.interval, look.fraction >= 1 or is_over, look, band, ratio, notes,
                     f"look {look.number}, |z| = {abs(look.z):.2f} of {look.bound:.2f}")
@@ -257,7 +293,7 @@ def _aa_result(interval: Interval, is_end: bool) -> tuple[Outcome, str]:
 def _due_look(plan: Plan, champion: Arm, challenger: Arm, past: Sequence[Look], is_over: bool) -> Look | None:
     difference, error, n = _difference(champion, challenger)
     fraction, before = n / plan.n_max, past[-1].fraction if past else 0.0
-    if fraction < before + MIN_STEP or not (is_over or fraction >= _next_fraction(plan, past) - 1e-9):
+    if fraction < before + MIN_STEP or not (is_over or fraction >= _next_fraction(plan, before) - 1e-9):
         return None
     fractions = [*(look.fraction for look in past), fraction]
     bound = bounds(fractions, alpha=plan.alpha, is_last=is_over)[-1]
@@ -267,9 +303,8 @@ def _due_look(plan: Plan, champion: Arm, challenger: Arm, past: Sequence[Look], 
     return Look(len(past) + 1, fraction, z, bound, interval)
 
 
-def _next_fraction(plan: Plan, past: Sequence[Look]) -> float:
-    """The first planned fraction above that of the last look."""
-    before = past[-1].fraction if past else 0.0
+def _next_fraction(plan: Plan, before: float) -> float:
+    """The first planned fraction above that of the last look, 0 where there was none."""
     return min(1.0, (math.floor(before * plan.n_looks + 1e-9) + 1) / plan.n_looks)
 
 
@@ -277,6 +312,13 @@ def _difference(champion: Arm, challenger: Arm) -> tuple[float, float, float]:
     """The difference of the means, its standard error, and the harmonic mean of the arms' sizes."""
     error = math.sqrt(champion.variance / champion.n + challenger.variance / challenger.n)
     return challenger.mean - champion.mean, error, 2 / (1 / champion.n + 1 / challenger.n)
+
+
+def _band_width(n: float, n_max: int, alpha: float) -> float:
+    """Half of the always-valid band, in standard errors."""
+    log_term = -2 * math.log(alpha)
+    rho2 = (log_term + math.log(1 + log_term)) / max(n_max / 3, 1)
+    return math.sqrt(2 * (n * rho2 + 1) / (n * rho2) * math.log(math.sqrt(n * rho2 + 1) / alpha))
 
 
 def _response_note(champion: Arm, challenger: Arm) -> tuple[str, ...]:

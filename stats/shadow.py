@@ -84,6 +84,38 @@ def shadow_words(compared: PairedComparison) -> str:
     return f"{shown}. Not proven better or worse; five points would be seen with a chance of 80 % on {needed} requests."
 
 
+@dataclass(frozen=True)
+class ToJudge:
+    """differing: the share of requests that the two answer differently. n_requests: how many show the difference with a
+    chance of 80 %, None where it cannot be that large. n_judged: the differing ones among them, for people."""
+
+    differing: Interval
+    n_requests: int | None
+    n_judged: int | None
+    words: str
+
+
+def to_judge(n: int, n_differing: int, *, difference: float = 0.05) -> ToJudge:
+    """Return what a comparison on requests that both answered can show, from how many answers differ.
+
+    Equal answers are right or wrong together, so only differing ones are judged, and neither model can be better by
+    more than the share that differs; how many of these only one has right is not known yet, so all are assumed.
+    Raises ValueError unless 0 <= n_differing <= n and difference is in (0, 1].
+    """
+    differing = wilson(n_differing, n)
+    if n == 0:
+        return ToJudge(differing, None, None, "No request was asked.")
+    shown = (f"{n_differing} of {n} requests are answered differently ({differing.estimate:.1%}; {differing.low:.1%} "
+             f"to {differing.high:.1%})")
+    if differing.high < difference:
+        return ToJudge(differing, None, None, f"{shown}. So neither can be better by {difference:.0%} of all requests: "
+                       "users would hardly see which of the two answers.")
+    needed = shadow_size(difference=difference, discordance=max(differing.estimate, difference))
+    n_judged = math.ceil(needed * max(differing.estimate, difference))
+    return ToJudge(differing, needed, n_judged, f"{shown}. To see {difference:.0%} with a chance of 80 %, people judge "
+                   f"the differing answers of {needed:,} requests, about {n_judged:,}.")
+
+
 def shadow_size(*, difference: float, discordance: float, power: float = 0.8, alpha: float = LEVEL) -> int:
     """Return how many requests, answered by both, show a difference in accuracy.
 

@@ -50,6 +50,7 @@ from projects.objects import put_object
 from projects.rights import FOUNDER, MAY, PUBLIC, SIGNED_IN, SUPERUSER, on
 from projects.services import create_api_key, notify, publish_guideline
 from projects.services.webhooks import create_webhook
+from serving.models import Deployment, Experiment, Shadow
 from tests.fake_label_studio import FakeLabelStudio
 from tests.training.story import TRIAL, new_experiment
 from training.models import (
@@ -372,6 +373,22 @@ serving:live-rules           project    GET     log-in    403     403  200   404
 serving:live-rules           project    POST    log-in    403     403  302   404
 serving:live-replay          project    GET     log-in    403     405  405   404
 serving:live-replay          project    POST    log-in    403     400  400   404
+serving:ab-test-list         project    GET     log-in    403     200  200   404
+serving:ab-test-list         project    POST    log-in    403     405  405   404
+serving:ab-test-new          project    GET     log-in    403     403  200   404
+serving:ab-test-new          project    POST    log-in    403     403  422   404
+serving:ab-test              ab_test    GET     log-in    403     200  200   404
+serving:ab-test              ab_test    POST    log-in    403     405  405   404
+serving:ab-test-stop         ab_test    GET     log-in    403     403  405   404
+serving:ab-test-stop         ab_test    POST    log-in    403     403  302   404
+serving:ab-test-ship         ab_test    GET     log-in    403     403  405   404
+serving:ab-test-ship         ab_test    POST    log-in    403     403  400   404
+serving:shadow-start         project    GET     log-in    403     405  405   404
+serving:shadow-start         project    POST    log-in    403     302  302   404
+serving:shadow               shadow     GET     log-in    403     200  200   404
+serving:shadow               shadow     POST    log-in    403     405  405   404
+serving:shadow-people        shadow     GET     log-in    403     403  405   404
+serving:shadow-people        shadow     POST    log-in    403     403  400   404
 serving:v1-models            -          GET     401       401     401  401   401
 serving:v1-models            -          POST    405       405     405  405   405
 serving:v1-chat              -          GET     405       405     405  405   405
@@ -553,7 +570,7 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
                  "selection": picked.pk, "experiment": experiment.pk, "run": run.pk, "adapter": adapter.pk,
                  "carried": carried.pk, "prompt": prompt.pk, "pairwise": pairwise.pk, "view": view.pk,
                  "bulk": bulk.pk, "bobs_item": InboxItem.objects.get(notice=told, user=bob).pk,
-                 "webhook": webhook.pk, "key": key.pk},
+                 "webhook": webhook.pk, "key": key.pk, **an_ab_test(project, run, adapter, alice)},
         posts={
             "projects:members": {"name": "dora", "role": "annotator"},
             "projects:mail": {"address": "no address"}, "projects:webhook-state": {"state": "paused"},
@@ -600,8 +617,25 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
             "training:prompt-change": {"system": "Say it well.", "instruction": "{text}", "examples": "none",
                                        "note": "Shorter."},
             "training:promote": {"override_reason": "why not"},
+            "serving:ab-test-stop": {"reason": "why not"}, "serving:ab-test-ship": {"reason": "why not"},
             "serving:live-rules": {"sample_share": "0.5", "retention_days": "9", "key_limit": "9",
                                    "project_limit": "9"}})
+
+
+def an_ab_test(project: Project, run: Run, adapter: Adapter, by: User) -> dict[str, int]:
+    """An A/B test that runs, and a shadow."""
+    best = run.snapshot.verdict.best_prompt
+    champion = Deployment.objects.create(project=project, slot="champion", run=best, backend="embedded")
+    challenger = Deployment.objects.create(project=project, slot="named", run=run, adapter=adapter, backend="embedded")
+    both = {"champion": champion, "challenger": challenger, "project": project}
+    test = Experiment.objects.create(
+        **both, salt="s", share=0.5, outcome="thumb", n_max=900, slow_seconds=5, started_by=by,
+        size={"base": 0.8, "difference": 0.05, "feedback_rate": 0.03, "units_a_week": 1000})
+    job = Job.objects.create(project=project, kind="shadow", title="Asked both", state="succeeded",
+                             finished_at=timezone.now())
+    shadow = Shadow.objects.create(**both, job=job, n=10, n_differing=2, n_unreadable=[0, 0], seconds=[0.1, 0.1],
+                                   seed=0)
+    return {"ab_test": test.pk, "shadow": shadow.pk}
 
 
 def repeated(report: QualityReport) -> DuplicateCluster:

@@ -469,3 +469,83 @@ class AdapterShape(Schema):
 class AdapterDetailShape(AdapterShape):
     may_be_promoted: bool = Field(description="Whether the gate lets it be champion without a written reason.")
     reasons: list[str] = Field(description="Why, or why not.")
+
+
+class AbTestShape(Schema):
+    """An A/B test. The plan is fixed at its start; shares here are from 0 to 1."""
+
+    id: int
+    project_id: int
+    state: Literal["running", "ended"]
+    champion_id: int = Field(description="The deployment.")
+    challenger_id: int = Field(description="The deployment; in an A/A test the champion's.")
+    share: float
+    outcome: Literal["thumb", "value", "correction_free"]
+    engine: Literal["planned looks", "always valid"]
+    n_max: int = Field(description="Units with an outcome per arm at which it ends.")
+    is_aa: bool
+    is_cheaper: bool
+    margin: float
+    slow_seconds: float
+    started_at: datetime
+
+
+class ArmShape(Schema):
+    name: str
+    n_exposed: int
+    n: int = Field(description="Units with an outcome.")
+    total: float = Field(description="Sum of the outcomes, each from 0 to 1.")
+
+
+class HarmShape(Schema):
+    name: str
+    e_value: float = Field(description="Evidence; harm at 100.")
+    is_harm: bool
+    n: int
+    words: str
+
+
+class LookShape(Schema):
+    number: int
+    fraction: float = Field(description="Of the planned information.")
+    z: float
+    bound: float
+    interval: IntervalShape
+
+
+class AbTestDetailShape(Schema):
+    """A test as it stands, or as it ended."""
+
+    test: AbTestShape = Field(alias="experiment")
+    verdict: str = Field(alias="outcome", description="CONTINUE while it is open; what it came to at its end.")
+    words: list[str]
+    champion: ArmShape
+    challenger: ArmShape
+    difference: IntervalShape | None = Field(alias="interval", description="As what decides has it; null before that.")
+    band: IntervalShape | None = Field(description="Always valid.")
+    ratio: str
+    harms: list[HarmShape]
+    looks: list[LookShape]
+    days: float
+
+    @staticmethod
+    def resolve_ratio(judged: Any) -> str:
+        return str(judged.ratio.words)
+
+
+class ShadowShape(Schema):
+    """Champion and challenger asked the same kept requests."""
+
+    id: int
+    project_id: int
+    champion_id: int
+    challenger_id: int
+    n: int
+    n_differing: int
+    created_at: datetime
+
+
+class ShadowDetailShape(ShadowShape):
+    words: list[str]
+    judged_in: int | None = Field(description="The project in which people judge; null before they are asked.")
+    n_open: int = Field(description="Pairs that nobody has judged.")

@@ -2,8 +2,20 @@
 
 from serving.models.deployments import Deployment, Replay, ServingRules
 from serving.models.exchanges import Exchange, ExchangeContent, TrafficDay
+from serving.models.experiments import (
+    ArmName,
+    Experiment,
+    ExperimentDay,
+    ExperimentEnd,
+    ExperimentLook,
+    ExposedFeedback,
+    Exposure,
+)
 from serving.models.feedback import Feedback, TakenCorrection
+from serving.models.shadows import BlindComparison, BlindPair, Shadow, ShadowPair
 
 __all__ = [
-    "Deployment", "Exchange", "ExchangeContent", "Feedback", "Replay", "ServingRules", "TakenCorrection", "TrafficDay"
+    "ArmName", "BlindComparison", "BlindPair", "Deployment", "Exchange", "ExchangeContent", "Experiment",
+    "ExperimentDay", "ExperimentEnd", "ExperimentLook", "ExposedFeedback", "Exposure", "Feedback", "Replay",
+    "ServingRules", "Shadow", "ShadowPair", "TakenCorrection", "TrafficDay",
 ]

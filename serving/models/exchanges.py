@@ -30,12 +30,16 @@ class Exchange(models.Model):
     waited_seconds = models.FloatField(default=0.0, help_text="of these, in the model's queue")
     model_seconds = models.FloatField(default=0.0, help_text="of these, in the model")
     at = models.DateTimeField()
+    first_of = models.ForeignKey("serving.Exposure", null=True, on_delete=models.PROTECT, related_name="first",
+                                 db_index=False, help_text="the first request of a unit of an A/B test")
 
     objects = OfProjectQuerySet.as_manager()
 
     class Meta:
         ordering = ["-pk"]
         indexes = [models.Index(fields=["project", "-at"], name="exchange_newest")]
+        constraints = [models.UniqueConstraint(fields=["first_of"], condition=models.Q(first_of__isnull=False),
+                                               name="an_exposure_has_one_first_request")]
 
     def __str__(self) -> str:
         return self.name

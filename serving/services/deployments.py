@@ -105,7 +105,11 @@ def serve(project: Project, name: str) -> tuple[Served, Deployment]:
 
     Raises NotServed in words if nothing answers, or not as it was evaluated.
     """
-    choice = choose(project, name)
+    return serve_choice(project, choose(project, name), name)
+
+
+def serve_choice(project: Project, choice: Choice, name: str = "") -> tuple[Served, Deployment]:
+    """The same for what was chosen already. name: what the request calls it."""
     prompt = prompt_of(choice)
     backend = backend_of(choice)
     _check_model(choice, backend)

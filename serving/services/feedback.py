@@ -26,7 +26,7 @@ from projects.errors import UserError
 from projects.models import ApiKey, Project
 from projects.services import audit
 from serving.exchange_id import read_id
-from serving.models import Deployment, ExchangeContent, Feedback, TakenCorrection
+from serving.models import Deployment, ExchangeContent, ExposedFeedback, Exposure, Feedback, TakenCorrection
 from stats.intervals import Interval, bootstrap_interval, wilson
 
 MAX_COMMENT_CHARS = 2_000
@@ -75,6 +75,8 @@ def give_feedback(key: ApiKey, *, exchange: str, thumb: str = "", correction: An
                 project=key.project, exchange_name=exchange, deployment=named.deployment, api_key=key,
                 idempotency_key=idempotency_key or None, content_sha256=sha256, thumb=thumb, correction=correction,
                 outcome=outcome, comment=comment, answered_at=named.at)
+            if named.exposure is not None:
+                ExposedFeedback.objects.create(feedback=feedback, exposure=named.exposure)
             if correction is not None and content is not None:
                 _take(feedback, content)
     except IntegrityError:  # two at once with the same key: the other one was faster
@@ -125,8 +127,11 @@ def _take(feedback: Feedback, content: ExchangeContent) -> bool:
 
 @dataclass(frozen=True)
 class _Named:
+    """exposure: the arm of an A/B test that answered."""
+
     deployment: Deployment
     at: datetime
+    exposure: Exposure | None
 
 
 def _named(project: Project, exchange: str) -> _Named:
@@ -138,7 +143,9 @@ def _named(project: Project, exchange: str) -> _Named:
     deployment = Deployment.objects.filter(project=project, pk=named.deployment).first()
     if named.project != project.pk or deployment is None:
         raise NoSuchExchange(words)
-    return _Named(deployment, datetime.fromtimestamp(named.milliseconds / 1000, UTC))
+    exposure = Exposure.objects.filter(
+        pk=named.exposure, experiment__project=project).first() if named.exposure else None
+    return _Named(deployment, datetime.fromtimestamp(named.milliseconds / 1000, UTC), exposure)
 
 
 def _content_of(project: Project, exchange: str) -> ExchangeContent | None:

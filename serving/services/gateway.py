@@ -1,11 +1,12 @@
 """One request to a model, from its key to its row in the log.
 
-1. `begin` lets it through, checks what it asks, and finds what serves.
+1. `begin` lets it through, checks what it asks, and finds what serves: of an A/B test the arm of who asks.
 2. `Asked.pieces` yields the answer as it is written; then `answer` and `reply` are there.
 3. However it ends, what is kept of it is left to the log, which keeps nobody waiting.
 An answer does not depend on the log: it is given whether or not anything of it can be kept.
 """
 
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,16 +25,21 @@ from serving.answering import Answer, Backend, Busy, Question, Reply, Served, Un
 from serving.chat import BadRequest
 from serving.exchange_id import Named, new_id
 from serving.models import Deployment, Exchange, ServingRules
-from serving.services.deployments import serve
+from serving.services.deployments import Choice, NotServed, serve, serve_choice
 from serving.services.exchanges import LOG, Entry, Words, is_in_sample
+from serving.services.exposures import Given, expose
 from serving.services.rules import TooMany, rules_of, take_a_turn
 
+log = logging.getLogger(__name__)
 MAX_GROUP_CHARS = 200
 
 
 @dataclass
 class Asked:
-    """A request that was let through. answer, reply: there once `pieces` has come to its end."""
+    """A request that was let through. answer, reply: there once `pieces` has come to its end.
+
+    given: its unit's arm in an A/B test. champion: what answers in place of a challenger that cannot.
+    """
 
     name: str
     key: ApiKey
@@ -45,6 +51,8 @@ class Asked:
     group: str
     at: datetime
     began: float
+    given: Given | None = None
+    champion: tuple[Served, Deployment] | None = None
     answer: Answer | None = None
     reply: Reply | None = None
     _is_logged: bool = field(default=False, repr=False)
@@ -55,7 +63,7 @@ class Asked:
         Raises Busy, Unavailable or Unanswerable.
         """
         try:
-            for said in backend_of(self.deployment).ask(self.served, self.question):
+            for said in self._said():
                 if isinstance(said, Reply):
                     self.answer, self.reply = read(self.served, self.question, said), said
                 else:
@@ -73,6 +81,24 @@ class Asked:
             self._log("n_failed")
             raise Unavailable("The model ended without an answer.")
         self._log("n_answered")
+
+    def _said(self) -> Iterator[str | Reply]:
+        """What the model says; if a challenger cannot answer at all, what the champion says.
+
+        The unit stays the challenger's: that the champion answered is counted as a failure of the challenger.
+        """
+        has_begun = False
+        try:
+            for said in backend_of(self.deployment).ask(self.served, self.question):
+                has_begun = True
+                yield said
+        except (Unavailable, Unanswerable):
+            if has_begun or self.champion is None:
+                raise
+            log.warning("the challenger of %s could not answer, so the champion did", self.deployment.project)
+            (self.served, self.deployment), self.champion = self.champion, None
+            self.name = name_of(self.deployment, self.at, self.given)
+            yield from backend_of(self.deployment).ask(self.served, self.question)
 
     def whole(self) -> tuple[Answer, Reply]:
         """Ask and wait for the whole answer."""
@@ -94,7 +120,8 @@ class Asked:
             is_answered=answer is not None, is_readable=answer is not None and answer.frozen is not None,
             prompt_tokens=reply.prompt_tokens, answer_tokens=answer.answer_tokens if answer else None,
             seconds=time.perf_counter() - self.began, waited_seconds=reply.waited_seconds,
-            model_seconds=reply.model_seconds, at=self.at)
+            model_seconds=reply.model_seconds, at=self.at,
+            first_of=self.given.exposure if self.given and self.given.is_first else None)
         is_kept = answer is not None and is_in_sample(self.rules)
         LOG.put(Entry(self.key.project_id, outcome, self.at, row, reply.n_together, self.deployment.backend,
                       self._words(answer) if is_kept and answer else None))
@@ -107,11 +134,12 @@ class Asked:
             self.rules.masks, self.rules.retention_days)
 
 
-def begin(key: ApiKey, question: Question, *, model: str, route: str, group: str = "") -> Asked:
+def begin(key: ApiKey, question: Question, *, model: str, route: str, group: str = "", unit: str = "") -> Asked:
     """Let a request through and find what serves it.
 
     model: a name of `deployments.names_of`, "" for the champion. group: customer, thread or document of the text.
-    Raises TooMany, BadRequest or NotServed.
+    unit: the user or the thread that an A/B test gives an arm; "" for the group, and without either the champion
+    answers and the request is in no test. Raises TooMany, BadRequest or NotServed.
     """
     began, at, rules = time.perf_counter(), timezone.now(), rules_of(key.project)
     try:
@@ -120,9 +148,29 @@ def begin(key: ApiKey, question: Question, *, model: str, route: str, group: str
     except (TooMany, BadRequest):
         LOG.put(Entry(key.project_id, "n_refused", at))
         raise
-    served, deployment = serve(key.project, model)
-    name = new_id(Named(key.project_id, deployment.pk, int(at.timestamp() * 1000)), secret=settings.SECRET_KEY)
-    return Asked(name, key, route, served, deployment, question, rules, group, at, began)
+    served, deployment = champion = serve(key.project, model)
+    unit = unit or group
+    given = expose(deployment, unit) if unit and deployment.slot == Deployment.Slot.champion else None
+    if given is not None and given.is_challenger:
+        served, deployment = _challenger(given, model) or champion
+    name, instead = name_of(deployment, at, given), champion if deployment != champion[1] else None
+    return Asked(name, key, route, served, deployment, question, rules, group, at, began, given, instead)
+
+
+def _challenger(given: Given, model: str) -> tuple[Served, Deployment] | None:
+    """What serves as the challenger, under the name that was asked for; None if it cannot be served."""
+    chosen = given.experiment.challenger
+    try:
+        return serve_choice(chosen.project, Choice(Deployment.Slot(chosen.slot), chosen.run, chosen.adapter), model)
+    except NotServed as error:
+        log.warning("the challenger of %s is not served, so the champion answers: %s", given.experiment, error)
+        return None
+
+
+def name_of(deployment: Deployment, at: datetime, given: Given | None) -> str:
+    """A new id for an answer of this deployment, to a unit of a test if there is one."""
+    return new_id(Named(deployment.project_id, deployment.pk, int(at.timestamp() * 1000),
+                        given.exposure.pk if given else 0), secret=settings.SECRET_KEY)
 
 
 def check_question(project: Project, question: Question, group: str = "") -> None:

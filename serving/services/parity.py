@@ -81,7 +81,7 @@ def _ask_all(backend: Backend, served: Served, rows: Sequence[FrozenRow], progre
     answers: list[Answer] = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
         try:
-            for answer in pool.map(lambda row: _ask(backend, served, Question(row.text, row.data)), rows):
+            for answer, _ in pool.map(lambda row: ask_patiently(backend, served, Question(row.text, row.data)), rows):
                 answers.append(answer)
                 progress("Asking what serves", len(answers), len(rows))
         except BaseException:
@@ -90,12 +90,13 @@ def _ask_all(backend: Backend, served: Served, rows: Sequence[FrozenRow], progre
     return answers
 
 
-def _ask(backend: Backend, served: Served, question: Question) -> Answer:
+def ask_patiently(backend: Backend, served: Served, question: Question) -> tuple[Answer, Reply]:
+    """Ask, and again while the model has too much to do. Raises UserError if it cannot be asked, or Unanswerable."""
     for n in range(MAX_TRIES):
         try:
             *_, reply = backend.ask(served, question)
             assert isinstance(reply, Reply)
-            return read(served, question, reply)
+            return read(served, question, reply), reply
         except (Busy, Unavailable) as error:
             if n == MAX_TRIES - 1:
                 raise UserError(f"What serves could not be asked. {error}") from error

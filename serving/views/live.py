@@ -7,6 +7,7 @@ from projects.models import Project
 from projects.rights import MAY, on, role_in
 from projects.views import Request
 from serving.forms import ServingRulesForm
+from serving.services.experiments import running_experiment
 from serving.services.live import live_of
 from serving.services.parity import start_replay
 from serving.services.rules import rules_of, save_rules
@@ -17,7 +18,7 @@ from serving.services.rules import rules_of, save_rules
 def live(request: Request, project: Project) -> HttpResponse:
     role = role_in(request.user, project)
     return render(request, "serving/live.html", {
-        "project": project, "live": live_of(project),
+        "project": project, "live": live_of(project), "ab_test": running_experiment(project),
         "may": {action: role in MAY[action] for action in ("edit_live", "check_live", "run_baseline")}})
 
 

@@ -81,7 +81,7 @@ def model_list(request: HttpRequest, key: ApiKey) -> HttpResponse:
 @with_key("POST", "predict")
 def chat_completions(request: HttpRequest, key: ApiKey, body: Body) -> HttpResponse | StreamingHttpResponse:
     said = read_chat(body, task_type=key.project.task_type)
-    asked = begin(key, said.question, model=said.model, route="chat")
+    asked = begin(key, said.question, model=said.model, route="chat", unit=_unit(body))
     if said.is_streamed:
         return _stream(asked, wants_usage=said.wants_usage)
     answer, reply = asked.whole()
@@ -95,7 +95,8 @@ def predict(request: HttpRequest, key: ApiKey, pk: int, body: Body) -> HttpRespo
         raise _Refused(404, f"This key is of “{key.project}”, which is project {key.project_id}.",
                        "invalid_request_error", "project_not_found")
     text, data = shown(key.project, body)
-    asked = begin(key, Question(text, data), model=_text(body, "model"), route="predict", group=_text(body, "group"))
+    asked = begin(key, Question(text, data), model=_text(body, "model"), route="predict", group=_text(body, "group"),
+                  unit=_unit(body))
     answer, reply = asked.whole()
     return JsonResponse({
         "exchange": asked.name, "model": asked.served.name, "deployment": asked.deployment.pk,
@@ -176,6 +177,11 @@ def _text(body: Body, name: str) -> str:
     if value is not None and not isinstance(value, str):
         raise BadRequest(f"“{name}” has to be a text.")
     return value or ""
+
+
+def _unit(body: Body) -> str:
+    """Who asks, as OpenAI's requests say it: a text of the caller's that is the same for one person or thread."""
+    return _text(body, "user") or _text(body, "safety_identifier")
 
 
 def _refused(error: Exception) -> _Refused:

@@ -100,6 +100,17 @@ adapter_merge         adapter    202
 critical_slices       project    200
 critical_slices_declare project  200
 adapter_file          adapter    200
+challenger_list       project    200
+ab_test_size          project    200
+ab_test_list          project    200
+ab_test_start         project    409
+ab_test               ab_test    200
+ab_test_stop          ab_test    200
+ab_test_ship          ab_test    409
+shadow_start          project    409
+shadow_list           project    200
+shadow                shadow     200
+shadow_people         shadow     409
 """
 ROWS = {name: (object, int(status)) for name, object, status in map(str.split, TABLE.strip().splitlines())}
 
@@ -108,6 +119,7 @@ def bodies(world: World) -> dict[str, Any]:  # noqa: F811
     """What a sensible request says."""
     run = Run.objects.get(pk=world.objects["run"])
     return {
+        "ab_test_size": {"base": 80, "feedback_rate": 3, "units_a_week": 1000},
         "project_create": {"name": "Further moods", "answer_schema": {"labels": [{"name": "a"}, {"name": "b"}]}},
         "decision_create": {"verdict": "exclude", "reason": "No text."},
         "gold_set_save": {"size": 7}, "example_erase": {"reason": "Somebody asked."},
@@ -123,7 +135,9 @@ def bodies(world: World) -> dict[str, Any]:  # noqa: F811
         "quote": {"recipe": "quick"},
         "train": {"override_reason": "why not", "quote": quote_of(run.snapshot, world.people["alice"]).pk},
         "run_raise_cap": {"seconds": 60}, "adapter_promote": {"override_reason": "why not"},
-        "adapter_roll_back": {"reason": "why not"}}
+        "adapter_roll_back": {"reason": "why not"}, "ab_test_stop": {"reason": "why not"},
+        "ab_test_ship": {"reason": "why not"}, "shadow_start": {"challenger": "same"},
+        "ab_test_start": {"challenger": "same", "base": 80, "feedback_rate": 3, "units_a_week": 1000}}
 
 
 @pytest.fixture
@@ -141,7 +155,7 @@ def asked(world: World) -> Callable[..., int]:  # noqa: F811
             if name == "upload_create":
                 response = client.post(path, {"file": SimpleUploadedFile("a.csv", b"text\nhello\n")})
             elif declared.method == "GET":
-                response = client.get(path)
+                response = client.get(path, said.get(name))
             else:
                 response = client.generic(declared.method, path, json.dumps(said.get(name, {})),
                                           content_type="application/json")

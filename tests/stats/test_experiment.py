@@ -3,7 +3,14 @@ import math
 import numpy as np
 import pytest
 
-from stats.experiment import Arm, Plan, always_valid_interval, judge_experiment, size_experiment
+from stats.experiment import (
+    Arm,
+    Plan,
+    always_valid_interval,
+    differences_needed,
+    judge_experiment,
+    size_experiment,
+)
 from stats.guardrails import harm_evidence
 
 PLAN = Plan(n_max=1000)
@@ -143,3 +150,32 @@ def test_impossible_arms_and_plans_are_refused():
         Plan(n_max=99)
     with pytest.raises(ValueError, match="both are a"):
         judge_experiment(PLAN, arm("a", 60, 40), arm("a", 60, 40), days=14)
+
+
+def test_the_difference_that_a_look_needs_is_its_bound_times_the_error_there():
+    champion, challenger = arm("champion", 200, 160), arm("challenger", 200, 150)
+    needs = differences_needed(PLAN, champion, challenger)
+    error = math.sqrt((champion.variance + challenger.variance) / 200)
+    assert [round(need.n) for need in needs] == [200, 400, 600, 800, 1000]
+    assert needs[0].difference == pytest.approx(4.8769 * error, abs=1e-4)
+    assert needs[4].difference == pytest.approx(2.0310 * error * math.sqrt(200 / 1000), abs=1e-4)
+    assert differences_needed(PLAN, arm("a", 49, 30), challenger) == ()
+
+
+def test_a_look_that_was_taken_stays_where_it_was_and_later_ones_follow_from_it():
+    first = judge((230, 184), (230, 180))
+    needs = differences_needed(PLAN, arm("champion", 300, 240), arm("challenger", 300, 234), past=[first.look])
+    assert [round(need.n) for need in needs] == [230, 400, 600, 800, 1000]
+    assert needs[0].difference == pytest.approx(first.look.interval.high - first.look.interval.estimate)
+    late = judge((995, 796), (995, 790))
+    assert [round(need.n) for need in differences_needed(
+        PLAN, arm("champion", 995, 796), arm("challenger", 995, 790), past=[late.look])] == [995, 1005]
+
+
+def test_the_difference_that_the_band_needs_is_its_half_width():
+    plan, sides = Plan(n_max=1000, engine="always valid"), (arm("a", 400, 320), arm("b", 400, 330))
+    needs = differences_needed(plan, *sides)
+    band = always_valid_interval(*sides, n_max=1000)
+    near = min(needs, key=lambda need: abs(need.n - 400))
+    assert needs[0].n == 50 and needs[-1].n == pytest.approx(1000) and len(needs) == 41
+    assert near.difference == pytest.approx(band.high - band.estimate, rel=0.05)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from stats.paired import compare_right_wrong
-from stats.shadow import Preferences, shadow_size, shadow_words, weigh_preferences
+from stats.shadow import Preferences, shadow_size, shadow_words, to_judge, weigh_preferences
 
 
 @pytest.mark.parametrize(("discordance", "n"), [(0.10, 312), (0.15, 469), (0.20, 626), (0.25, 783)])
@@ -44,3 +44,12 @@ def test_a_shadow_is_told_in_words():
     assert "hardly ever differ" in said(90, 2, 1, 7)
     with pytest.raises(ValueError, match=r"got 0\.2 and 0\.1"):
         shadow_size(difference=0.2, discordance=0.1)
+
+
+def test_only_answers_that_differ_have_to_be_judged():
+    found = to_judge(400, 60)
+    assert found.differing.estimate == 0.15 and found.n_requests == 469
+    assert found.n_judged == 71 and "about 71" in found.words
+    alike = to_judge(400, 4)
+    assert alike.n_requests is None and "neither can be better by 5%" in alike.words
+    assert to_judge(0, 0).words == "No request was asked."

@@ -1,0 +1,90 @@
+"""What came of each arm of an A/B test: sums that the database makes, and what speaks of harm.
+
+The last word on an answer counts, and all answers of a unit make one outcome in [0, 1]: their mean.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+from django.db.models import Avg, Case, Count, Exists, F, FloatField, OuterRef, QuerySet, Sum, Value, When
+from django.db.models.functions import Greatest, Least
+
+from serving.models import ArmName, Experiment, ExposedFeedback, Exposure
+from stats.experiment import Arm
+from stats.guardrails import Harm, harm_evidence
+
+LOST_AFTER = timedelta(minutes=10)  # a first request that has left no row by then was not answered
+FAILED_MARGIN, SLOW_MARGIN = 0.01, 0.02  # how many more failed or slow answers are accepted, as a share of all
+COST_TIMES, COST_MARGIN = 4, 0.25  # costs count up to 4 times the champion's: a quarter more of that is twice as dear
+
+
+def arms_of(experiment: Experiment, *, now: datetime) -> tuple[Arm, Arm]:
+    """Champion and challenger as they stand."""
+    exposed = dict(Exposure.objects.filter(experiment=experiment).values_list("arm").annotate(n=Count("pk")).order_by())
+    champion, challenger = (_arm(experiment, arm, exposed.get(arm, 0), now) for arm in ArmName.values)
+    return champion, challenger
+
+
+def _arm(experiment: Experiment, arm: str, n_exposed: int, now: datetime) -> Arm:
+    units = _corrections(experiment, arm, now) if experiment.outcome == Experiment.Outcome.correction_free else (
+        _said(experiment, arm))
+    sums: dict[str, Any] = units.aggregate(n=Count("value"), total=Sum("value"), squares=Sum(F("value") * F("value")))
+    total = min(float(sums["total"] or 0), sums["n"])
+    return Arm(arm, n_exposed, sums["n"], total, min(float(sums["squares"] or 0), total))
+
+
+def _said(experiment: Experiment, arm: str) -> QuerySet[Any]:
+    """A row of every unit that said something: the mean of its last words."""
+    is_thumb = experiment.outcome == Experiment.Outcome.thumb
+    field = "feedback__thumb" if is_thumb else "feedback__outcome"
+    told = ExposedFeedback.objects.exclude(**{field: ""}) if is_thumb else ExposedFeedback.objects.filter(
+        **{f"{field}__isnull": False})
+    later = told.filter(exposure=OuterRef("exposure"), feedback__exchange_name=OuterRef("feedback__exchange_name"),
+                        feedback__gt=OuterRef("feedback"))
+    value = Case(When(feedback__thumb="up", then=1.0), default=0.0, output_field=FloatField()) if is_thumb else (
+        Greatest(Least(F(field), Value(experiment.cap)), Value(0.0)) / Value(experiment.cap))
+    return told.filter(~Exists(later), exposure__experiment=experiment, exposure__arm=arm).values("exposure").annotate(
+        value=Avg(value, output_field=FloatField())).order_by()
+
+
+def _corrections(experiment: Experiment, arm: str, now: datetime) -> QuerySet[Any]:
+    """A row of every unit that has had its time: 1 if nobody corrected an answer in it."""
+    wait = timedelta(hours=experiment.wait_hours)
+    corrected = ExposedFeedback.objects.filter(
+        exposure=OuterRef("pk"), feedback__correction__isnull=False,
+        feedback__created_at__lte=OuterRef("created_at") + wait)
+    return Exposure.objects.filter(experiment=experiment, arm=arm, created_at__lte=now - wait).annotate(
+        value=Case(When(Exists(corrected), then=0.0), default=1.0, output_field=FloatField()))
+
+
+def harms_of(experiment: Experiment, *, now: datetime) -> list[Harm]:
+    """Evidence of harm from the first request of every unit, in the order in which they came."""
+    champion, challenger = _first_requests(experiment, now)
+    found = [harm_evidence("Failed or unreadable answers", champion[:, 0], challenger[:, 0], margin=FAILED_MARGIN),
+             harm_evidence(f"Answers that took longer than {experiment.slow_seconds:.2g} s", champion[:, 1],
+                           challenger[:, 1], margin=SLOW_MARGIN)]
+    if experiment.cost_cap is not None:
+        found.append(harm_evidence(f"Cost of a request, of {experiment.cost_cap:.2g}", champion[:, 2], challenger[:, 2],
+                                   margin=COST_MARGIN))
+    return found
+
+
+def _first_requests(experiment: Experiment, now: datetime) -> tuple[np.ndarray, np.ndarray]:
+    """(n, 3) of each arm: whether it failed, whether it was slow, what it cost of the cap.
+
+    The rows come behind the answers. They are read up to the first that may still come, so that none changes its place.
+    """
+    sides: dict[str, list[Sequence[float]]] = {arm: [] for arm in ArmName.values}
+    answers_it = {ArmName.champion.value: experiment.champion_id, ArmName.challenger.value: experiment.challenger_id}
+    rows = Exposure.objects.filter(experiment=experiment).order_by("pk").values_list(
+        "arm", "created_at", "first__deployment", "first__is_readable", "first__seconds", "first__cost")
+    for arm, at, deployment, is_readable, seconds, cost in rows.iterator(5000):
+        if deployment is None and at > now - LOST_AFTER:
+            break
+        failed = deployment != answers_it[arm] or not is_readable
+        sides[arm].append((failed, (seconds or 0.0) > experiment.slow_seconds,
+                           min((cost or 0.0) / (experiment.cost_cap or 1.0), 1.0)))
+    champion, challenger = (np.array(sides[arm], dtype=float).reshape(-1, 3) for arm in ArmName.values)
+    return champion, challenger
