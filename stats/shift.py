@@ -30,6 +30,7 @@ N_FOLDS, RIDGE = 5, 1.0
 N_PERMUTATIONS, FIRST_PERMUTATIONS, ENOUGH_AS_GOOD = 1999, 199, 10
 MIN_AUC, MIN_MOVED, MIN_MORE = 0.60, 0.05, 0.02
 N_EXAMPLES = 20
+MIN_TOLD = 5  # texts in which a word stands before it is told: the words of a report outlive the texts
 OTHER = "(rarer ones)"
 
 
@@ -264,7 +265,8 @@ def _vocabulary(before: Sequence[frozenset[str]] | None, now: Sequence[frozenset
     p_value, higher = _ranks(old, new)
     p_value = p_value if higher > 0.5 else 1.0  # fewer unknown words than before need nobody's attention
     often = Counter(word for words in now for word in words - known)
-    told = ", ".join(f"“{word}” in {n}" for word, n in sorted(often.items(), key=lambda item: (-item[1], item[0]))[:3])
+    told = ", ".join(f"“{word}” in {n}" for word, n in sorted(often.items(), key=lambda item: (-item[1], item[0]))[:3]
+                     if n >= MIN_TOLD)
     return _Found("vocabulary", float(new.mean()), p_value, bool(new.mean() - old.mean() >= MIN_MORE),
                   np.argsort(-new, kind="stable"),
                   f"Words: {new.mean():.1%} of a new text's words were unknown, of an old one's {old.mean():.1%}"
