@@ -221,6 +221,22 @@ def growth_chart(lines: Mapping[str, Sequence[tuple[float, float]]], *, title: s
         _layer(data, "measured", x=x, y=y, **by_line)])
 
 
+def share_lines_chart(lines: Mapping[str, Sequence[tuple[float, float]]], *, title: str, words: str) -> Chart:
+    """Return shares over a number such as a week, a line each.
+
+    lines: name → (number, share), by rising number. title: what the number is.
+    """
+    data = [{"line": name, "number": number, "share": share} for name, points in lines.items()
+            for number, share in points]
+    x = {"field": "number", "type": "quantitative", "title": title, "axis": {"format": "d", "grid": False},
+         "scale": {"nice": False}}
+    by_line = {"color": {"field": "line", "type": "nominal", "sort": list(lines),
+                         "scale": {"range": ["var(--gold-fill)", "var(--quiet)", "var(--bad)"]}}}
+    return _chart(words, 300, [
+        _layer(data, "grown", x=x, y=_share("share", "right", from_zero=True), **by_line),
+        _layer(data, "measured", x=x, y=_share("share", "right", from_zero=True), **by_line)])
+
+
 def traffic_chart(days: Sequence[tuple[date, int, int, int]], *, words: str) -> Chart:
     """Return a bar of every day: requests that were answered, failed and refused, one on the other.
 

@@ -82,7 +82,7 @@ class _Found:
     words: str
 
 
-def shift_signals(reference: Traffic, current: Traffic, *, seed: int) -> list[Signal]:
+def shift_signals(reference: Traffic, current: Traffic, *, seed: int, n_rows: int = N_EXAMPLES) -> list[Signal]:
     """Compare the current traffic with the reference by everything that both know, warnings first, then by p-value.
 
     reference: traffic of the time of the evaluation, or the test rows if they were drawn from traffic; the rows must
@@ -102,7 +102,7 @@ def shift_signals(reference: Traffic, current: Traffic, *, seed: int) -> list[Si
     for one, p in zip(found, adjusted, strict=True):
         is_warning = p < LEVEL and one.is_large
         said = one.words if is_warning else f"No clear change. {one.words}"
-        signals.append(Signal(one.name, one.effect, one.p_value, p, is_warning, one.rows[:N_EXAMPLES], said))
+        signals.append(Signal(one.name, one.effect, one.p_value, p, is_warning, one.rows[:n_rows], said))
     return sorted(signals, key=lambda signal: (not signal.is_warning, signal.p_value))
 
 

@@ -228,7 +228,7 @@ class TrainingProposal(models.Model):
         open = "open", "waits for a decision"
         approved = "approved"
         declined = "declined"
-        overtaken = "overtaken", "something else serves since"
+        overtaken = "overtaken", "overtaken by an alarm, or by what serves since"
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="training_proposals")
     deployment = models.ForeignKey(Deployment, on_delete=models.PROTECT, related_name="+")

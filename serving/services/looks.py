@@ -45,7 +45,7 @@ from serving.services.look_labels import blind_labels
 from serving.services.rules import rules_of
 from serving.services.watch_plans import Watched, floor_of, responsible, watched_of
 from stats.label_sample import LabelSample, draw_label_sample
-from stats.shift import Signal, shift_signals
+from stats.shift import N_EXAMPLES, Signal, shift_signals
 
 EXTRA = 2  # times a look's labels are asked for where something has changed
 N_UNLABELLED = 2_000  # answers that nobody labels whose confidence is kept
@@ -115,12 +115,12 @@ def run_look(job: Job, progress: Progress) -> None:
     found = measure(period, deployment, reference, job, progress)
     progress("Looking for what has changed", 0, 1)
     seed = seed_of(project, "look", params["kind"], since, until)
-    signals = _signals(reference, found, seed)
+    is_regular = params["kind"] == Look.Kind.regular
+    signals = _signals(reference, found, seed, n_rows=N_EXAMPLES if is_regular else EXTRA * watched.plan.labels)
     priority = priority_of(
         [one.probability for one in found.requests], is_readable=[one.label is not None for one in found.requests],
         is_disliked=[one.is_disliked for one in found.requests], is_new=found.is_new.tolist(),
         warned=[row for signal in signals if signal.is_warning for row in signal.rows.tolist()])
-    is_regular = params["kind"] == Look.Kind.regular
     drawn = _drawn(priority, watched.plan, seed) if is_regular else _newest(found, priority, watched.plan, deployment)
     with completing(job) as result:
         look = _write(job, watched, period, found, signals, priority, drawn, reference.n)
@@ -128,10 +128,10 @@ def run_look(job: Job, progress: Progress) -> None:
                    "warnings": [signal.name for signal in signals if signal.is_warning]}
 
 
-def _signals(reference: Reference, found: Measured, seed: int) -> list[Signal]:
+def _signals(reference: Reference, found: Measured, seed: int, n_rows: int) -> list[Signal]:
     if not reference.n or not found.requests:
         return []
-    return shift_signals(reference.traffic, found.traffic, seed=seed % 2**32)
+    return shift_signals(reference.traffic, found.traffic, seed=seed % 2**32, n_rows=n_rows)
 
 
 def _drawn(priority: Priority, plan: WatchPlan, seed: int) -> Drawn:
@@ -182,7 +182,7 @@ def _write(job: Job, watched: Watched, period: Period, found: Measured, signals:
     SignalReading.objects.bulk_create(
         SignalReading(look=look, name=signal.name, effect=signal.effect, p_value=signal.p_value,
                       p_adjusted=signal.p_adjusted, is_warning=signal.is_warning, words=signal.words,
-                      exchange_names=[found.requests[row].name for row in signal.rows.tolist()]) for signal in signals)
+                      exchange_names=[found.requests[row].name for row in signal.rows[:N_EXAMPLES].tolist()]) for signal in signals)
     audit(project, job.requested_by, "look", {"look": look.number, "kind": look.kind, "until": str(until),
                                               "n_rows": len(examples), "batch": batch.number if batch else None})
     _tell(look, signals, n_rows=len(examples))
@@ -220,7 +220,9 @@ def _tell(look: Look, signals: Sequence[Signal], *, n_rows: int) -> None:
                text=f"{counted(n_rows, 'example')} of the last requests, to be labelled by {look.due_on:%d %B}.",
                data={"look": look.pk, "n_rows": n_rows, "due_on": str(look.due_on)})
     warned = [signal.name for signal in signals if signal.is_warning]
-    if warned and look.is_regular:
+    before = Look.objects.filter(deployment=look.deployment, kind=Look.Kind.regular, number__lt=look.number).first()
+    known = set(before.signals.filter(is_warning=True).values_list("name", flat=True)) if before else set()
+    if look.is_regular and set(warned) - known:  # what warned a week ago is no news
         notify(project, "drift.signal", title=f"Requests have changed: {', '.join(warned)}", link=link,
                key=f"drift.signal:{look.pk}", text="Whether accuracy has fallen only labels can say; more of what is new "
                "is labelled with this look.", data={"look": look.pk, "signals": warned})

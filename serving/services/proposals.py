@@ -66,18 +66,21 @@ def n_new_gold(project: Project, snapshot: Snapshot, decided: TrainingProposal |
 
 
 def propose(watched: Watched, *, look: Look | None, today: date) -> TrainingProposal | None:
-    """Propose a training if one is due and none waits for a decision, in the caller's transaction."""
+    """Propose a training if one is due, in the caller's transaction; None if none is, or one waits for a decision.
+
+    What waits is overtaken once something else serves, and by an alarm that it did not know of.
+    """
     project = watched.project
     waiting = TrainingProposal.objects.filter(project=project, state=State.open).first()
-    if waiting is not None and waiting.deployment_id == watched.deployment.pk:
-        return None
     found = weigh_retraining(watched, today=today)
-    if waiting is not None:  # of something that does not serve any more
+    is_alarm = found.is_due and found.is_alarm
+    if waiting is not None:
+        if waiting.deployment_id == watched.deployment.pk and not (is_alarm and not waiting.is_alarm):
+            return None
         TrainingProposal.objects.filter(pk=waiting.pk, state=State.open).update(
             state=State.overtaken, decided_at=timezone.now())
     if not found.is_due:
         return None
-    is_alarm = found.reasons[0].startswith("The alarm rang")
     proposal = TrainingProposal.objects.create(
         project=project, deployment=watched.deployment, look=look, is_alarm=is_alarm, reasons=list(found.reasons),
         last_annotation=Annotation.objects.newest_of(project))
@@ -92,7 +95,7 @@ def propose(watched: Watched, *, look: Look | None, today: date) -> TrainingProp
 
 def forecast_for(proposal: TrainingProposal) -> LabelForecast | None:
     """The newest label budget since the proposal."""
-    return LabelForecast.objects.filter(project=proposal.project, created_at__gt=proposal.created_at).first()
+    return LabelForecast.objects.filter(project=proposal.project, created_at__gte=proposal.created_at).first()
 
 
 def start_due_forecast(proposal: TrainingProposal) -> Job | None:
@@ -101,7 +104,7 @@ def start_due_forecast(proposal: TrainingProposal) -> Job | None:
     report = latest_report(project)
     if report is None or report.created_at < proposal.created_at or forecast_obstacle(project):
         return None
-    if Job.objects.filter(project=project, kind="forecast", created_at__gt=proposal.created_at).exists():
+    if Job.objects.filter(project=project, kind="forecast", created_at__gte=proposal.created_at).exists():
         return None
     return start_forecast(project, by=proposal.deployment.run.created_by)
 
@@ -141,9 +144,9 @@ def way_of(proposal: TrainingProposal) -> list[Step]:
     """The way from a proposal to what serves next, with the first open step as the next thing to do."""
     project = proposal.project
     report, forecast = latest_report(project), forecast_for(proposal)
-    is_scored = report is not None and report.created_at > proposal.created_at
+    is_scored = report is not None and report.created_at >= proposal.created_at
     is_approved = proposal.state == State.approved
-    snapshot = Snapshot.objects.filter(project=project, created_at__gt=proposal.decided_at).first() \
+    snapshot = Snapshot.objects.filter(project=project, created_at__gte=proposal.decided_at).first() \
         if is_approved and proposal.decided_at else None
     verdict = Verdict.objects.filter(snapshot=snapshot).first() if snapshot else None
     quote = Quote.objects.filter(snapshot=snapshot).first() if snapshot else None

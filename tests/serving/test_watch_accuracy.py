@@ -10,8 +10,10 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def world(champion, backend, project, key):
-    return World(project, key[0])
+def world(champion, backend, project, key, monkeypatch):
+    world = World(project, key[0])
+    monkeypatch.setattr("django.utils.timezone.now", world.clock)
+    return world.begin()
 
 
 def levels(world):

@@ -2,11 +2,10 @@
 
 from collections import Counter
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from django.db.models import Count, Q
-from django.utils import timezone
 
 from jobs import services as jobs
 from jobs.models import Job
@@ -24,19 +23,32 @@ SYLLABLES = ("ba", "ko", "li", "mu", "ne", "po", "ra", "su", "ti", "va", "wo", "
 OURS = ("look", "count_look")  # the rest that is queued, such as rounds with Label Studio, is not for here
 
 
-class World:
-    """A project that serves from today on. day: of the clock. truth: what is right about a text that was sent."""
+START = datetime(2027, 1, 4, 9, tzinfo=UTC)  # a Monday, after everything that the package's fixture made
 
-    def __init__(self, project: Project, key: ApiKey, *, seed: int = 0) -> None:
+
+class World:
+    """A project that serves from `start` on, and the clock, which the product has to see: `django.utils.timezone.now`.
+
+    Days count from the start. truth: what is right about a text that was sent.
+    """
+
+    def __init__(self, project: Project, key: ApiKey, *, seed: int = 0, start: datetime = START) -> None:
         self.project, self.key, self.random = project, key, np.random.default_rng(seed)
-        self.deployment: Deployment = serve(project, "")[1]
-        self.start: date = timezone.now().date()
-        self.now = timezone.now()
+        self.start = self.now = start
         self.truth: dict[str, str] = {}
         self.n_sent = 0
 
+    def clock(self) -> datetime:
+        return self.now
+
+    def begin(self) -> "World":
+        """What serves the project serves from now on, and is watched."""
+        self.deployment: Deployment = serve(self.project, "")[1]
+        poll(now=self.now)
+        return self
+
     def at(self, day: float) -> datetime:
-        return datetime.combine(self.start, time(), tzinfo=timezone.now().tzinfo) + timedelta(days=day)
+        return self.start + timedelta(days=day)
 
     def text(self, label: str, words: str = "") -> str:
         said = ["".join(self.random.choice(SYLLABLES, size=3)) for _ in range(6)]
@@ -52,7 +64,7 @@ class World:
             is_right = self.random.random() < accuracy
             said = truth if is_right else labels[(labels.index(truth) + 1) % len(labels)]
             text = (make or (lambda label: self.text(label, words)))(truth)
-            at = max(self.at(day), timezone.now()) if day < 1 else self.at(day)
+            at = self.at(day)
             name = new_id(Named(self.project.pk, self.deployment.pk, int(at.timestamp() * 1000) + self.n_sent),
                           secret="tests")
             row = Exchange(name=name, project=self.project, deployment=self.deployment, api_key=self.key,
@@ -75,14 +87,15 @@ class World:
                  if not Annotation.objects.filter(example=item.example, annotator__in=people).exists()][:n]
         Annotation.objects.bulk_create(
             Annotation(example=item.example, annotator=who, value=self.truth[item.example.text], source="file",
-                       instructions_version=1, created_at=timezone.now())
+                       instructions_version=1, created_at=self.now)
             for item in items for who in people[:item.n_wanted])
         return len(items)
 
     def tick(self, day: float) -> None:
         """The clock turns to a day: what is due is queued, and what is queued of ours is done."""
+        self.now = self.at(day)
         for _ in range(4):
-            poll(now=self.at(day) + timedelta(minutes=1))
+            poll(now=self.now)
             queued = list(Job.objects.filter(state=Job.State.queued, kind__in=OURS).order_by("pk"))
             for job in queued:
                 jobs.run(job.pk, heartbeat=False)
