@@ -1,9 +1,9 @@
 """A topic appears that training never saw: signal, batch, labels, alarm, training, recovery, on real texts.
 
 `python -m bench.new_topic`, some minutes of one core: writes docs/new-topic.md with its charts. Questions of bank
-customers (banking77, from GOLDPAN_BENCH_DATA) go to seven teams. For five weeks they are about what the model was trained
-on; then the bank offers virtual cards, and a quarter of the questions is about those. They belong to the team “app”, which
-existed before.
+customers (banking77, from GOLDPAN_BENCH_DATA) go to seven teams. For five weeks they are about what the model was
+trained on; then the bank offers virtual cards, and a quarter of the questions is about those. They belong to the team
+“app”, which existed before.
 
 Everything is the shipped product on a clock of its own: requests through the gateway's log, looks by the tick, labels
 through the ledger by the data's own truth, the alarm, the extra look, the proposal, scoring, freezing, approving. Two
@@ -43,8 +43,8 @@ NEW = ("get_disposable_virtual_card", "disposable_card_limits", "getting_virtual
        "apple_pay_or_google_pay")
 APP = "app"
 TEAMS = {  # team → what the intents of banking77 have in their names, the first that fits counts
-    APP: (*NEW, "age_limit", "pin", "passcode", "edit_personal", "lost_or_stolen", "compromised", "terminate", "identity",
-          "source_of_funds"),
+    APP: (*NEW, "age_limit", "pin", "passcode", "edit_personal", "lost_or_stolen", "compromised", "terminate",
+          "identity", "source_of_funds"),
     "top-ups": ("top_up", "topping_up", "cheque"),
     "cash": ("atm", "swallowed", "cash"),
     "currencies": ("exchange_charge", "exchange_rate", "exchange_via", "fiat"),
@@ -164,6 +164,7 @@ class World:
         self.known, self.new = iter(texts.known), iter(texts.new)
         self.weeks: list[Week] = []
         self.told: list[str] = []
+        self.taken = ""
         self.models: list[str] = []
         self.n_labels_asked = self.last_look = 0
 
@@ -242,10 +243,11 @@ class World:
         n_new = sum(row.text in set(self.texts.new) for row in rows["train"])
         n_labelled = Example.objects.filter(project=self.project, split="pool", text__in=self.texts.new).count()
         measured = evaluation.measured.interval
+        self.taken = f"{n_new} of {n_labelled} labelled examples"
         self.models.append(
             f"{percent_words(measured.estimate)} ({percent_words(measured.low)} to {percent_words(measured.high)}) of "
-            f"{measured.n} test rows, learned from {len(rows['train'])} gold rows, {n_new} of them about the new topic, of which {n_labelled} labelled "
-            "pool examples were there")
+            f"{measured.n} test rows, learned from {len(rows['train'])} gold rows, {n_new} of them about the new topic "
+            f"({n_labelled} labelled examples about it were there to choose from)")
 
     # a week
 
@@ -354,8 +356,8 @@ class World:
         pays = pays_words(open_one, live_share(open_one))
         decide(open_one, approves=True, reason="Virtual cards are new.", by=self.admin, now=self.clock.now)
         self.told.append(
-            f"Week {number + 1}: the extra look asked about {len(drawn)} requests, {n_new} of them about the new topic. "
-            f"Of the proposal: {' '.join(pays[:2])}")
+            f"Week {number + 1}: the extra look asked about {len(drawn)} requests, {n_new} of them about the new "
+            f"topic. Of the proposal: {' '.join(pays[:2])}")
         self.train()
         self.told.append(f"Week {number + 1}: trained again, approved and served from week {number + 2} on.")
 
@@ -366,19 +368,21 @@ def page(world: World, rang: int | None, seconds: float) -> str:
     before = [week for week in weeks if week.number < NEW_FROM]
     drop = [week for week in weeks if week.number >= NEW_FROM and week.model == 1]
     after = [week for week in weeks if week.model > 1]
-    first_signal = next((week.number for week in weeks if week.number >= NEW_FROM and "new kinds" in week.warnings
-                         or week.number >= NEW_FROM and "meaning" in week.warnings), None)
+    first_signal = next((week.number for week in weeks if (week.number >= NEW_FROM and "new kinds" in week.warnings)
+                         or (week.number >= NEW_FROM and "meaning" in week.warnings)), None)
     false_signals = sum(bool(week.warnings) for week in before)
     lines = [
         "# A topic that training never saw", "",
-        "Written by `python -m bench.new_topic`; what it does, and what stands in for people and model, is said in its head.",
-        f"{N_LABELLED:,} labelled questions of bank customers, a gold set of {GOLD}, then {A_WEEK} requests a week. From "
-        f"week {NEW_FROM + 1} on a quarter of them is about virtual cards, which no label and no text knew before.", "",
+        "Written by `python -m bench.new_topic`, which runs the shipped services on a clock of its own. Two things "
+        "stand in: people, by the data's own labels, and the language model, by a linear probe on real embeddings. "
+        "Questions of bank customers (banking77) go to seven teams:",
+        f"{N_LABELLED:,} are labelled, {GOLD} are gold, then {A_WEEK} come a week. From week {NEW_FROM + 1} on a "
+        "quarter of them is about virtual cards and phone wallets, of which no label and no text was known before.", "",
         "## What happened", ""]
     said = [
         f"The model that served first: {world.models[0]}.",
-        f"Before the topic came it was right on {_mean(before)} of all requests; with it, until it was trained again, on "
-        f"{_mean(drop)}; of the new topic alone on {_new(drop)}.",
+        f"Before the topic came it was right on {_mean(before)} of all requests; with it, until it was trained again, "
+        f"on {_mean(drop)}; of the new topic alone on {_new(drop)}.",
         "The signals without labels warned first " + (
             f"in week {first_signal + 1}, {_later(first_signal)}" if first_signal is not None else "never")
         + f"; in the {len(before)} weeks before they warned in {counted(false_signals, 'look')}.",
@@ -390,8 +394,16 @@ def page(world: World, rang: int | None, seconds: float) -> str:
     lines += [f"- {one}" for one in said] + [f"- {one}" for one in world.told] + [""]
     lines += [_accuracy_picture(weeks), "", _evidence_picture(weeks), "", "## Week by week", "", *_table(weeks), ""]
     lines += [
-        "“Right” is the truth about all requests, which the product never sees; “look” is what the labels of about 35 random "
-        "requests a week say, with Wilson's 95 % interval. The evidence begins anew with the second model.", "",
+        "“Right” is the truth about all requests, which the product never sees; “look” is what the labels of about "
+        "35 random requests a week say, with Wilson's 95 % interval. The evidence begins anew with the second model, "
+        "whose weeks begin on a Thursday.", "",
+        "## What it teaches", "",
+        "- Signals need no labels and send labels where something is new, but cannot say that accuracy fell; the random "
+        "labels can.",
+        "- A gold set of the same size by the same rule spreads over all texts and takes only some of what is new: "
+        f"{world.taken}. Make it larger after an alarm.",
+        "- The test rows of the second model are mostly from before, so its evaluation says more than the looks at its "
+        "traffic do. Looks refill dev and test, too, but slowly.", "",
         "## What this does not show", "",
         "- One run, one topic, one seed: weeks vary by luck, and a topic nearer to known ones would be found later.",
         "- A linear probe answers, not a language model; people never err and label within two days.",
@@ -428,7 +440,8 @@ def _accuracy_picture(weeks: Sequence[Week]) -> str:
              "what was known": [(week.number + 1, week.known) for week in weeks],
              "the new topic": [(week.number + 1, week.new) for week in weeks if week.new is not None]}
     words = (f"Right answers week by week: {percent_words(weeks[0].right)} in the first, "
-             f"{percent_words(min(week.right for week in weeks))} in the worst, {percent_words(weeks[-1].right)} in the last")
+             f"{percent_words(min(week.right for week in weeks))} in the worst, {percent_words(weeks[-1].right)} in "
+             "the last")
     draw("new-topic-accuracy", share_lines_chart(lines, title="week", words=words), folder=PAGE.parent / "charts")
     return f"![{words}](charts/new-topic-accuracy.svg)"
 
@@ -449,11 +462,13 @@ def _table(weeks: Sequence[Week]) -> list[str]:
     rows = ["| week | model | right | known | new topic | look | evidence | says | signals |",
             "|---|---|---|---|---|---|---|---|---|"]
     for week in weeks:
-        look = "—" if not week.share else (f"{percent_words(week.share['estimate'])} "
-                                           f"({percent_words(week.share['low'])} to {percent_words(week.share['high'])})")
-        rows.append(f"| {week.number + 1} | {week.model} | {percent_words(week.right)} | {percent_words(week.known)} | "
-                    f"{percent_words(week.new)} | {look} | {'—' if week.evidence is None else f'{week.evidence:.3g}'} | "
-                    f"{week.level or '—'} | {', '.join(week.warnings) or '—'} |")
+        look, evidence = "—", "—" if week.evidence is None else f"{week.evidence:.3g}"
+        if week.share:
+            share, low, high = (percent_words(week.share[name]) for name in ("estimate", "low", "high"))
+            look = f"{share} ({low} to {high})"
+        rows.append(f"| {week.number + 1} | {week.model} | {percent_words(week.right)} | {percent_words(week.known)} "
+                    f"| {percent_words(week.new)} | {look} | {evidence} | {week.level or '—'} | "
+                    f"{', '.join(week.warnings) or '—'} |")
     return rows
 
 

@@ -135,11 +135,12 @@ def evidence_chart(points: Sequence[tuple[str, float]], *, warning: float, alarm
     times the alarm, beyond which it makes no difference.
     """
     least, most = 0.01, 100 * alarm
-    data = [{"when": when, "evidence": value, "drawn": min(max(value, least), most)} for when, value in points]
+    drawn = [min(max(value, least), most) for _, value in points]
+    data = [{"when": when, "evidence": value, "drawn": height} for (when, value), height in zip(
+        points, drawn, strict=True)]
     x = {"field": "when", "type": "ordinal", "sort": None, "title": None, "axis": {"labelAngle": 0, "grid": False}}
     y = {"field": "drawn", "type": "quantitative", "title": "evidence of a drop", "axis": {"format": "~g"},
-         "scale": {"type": "log", "domain": [min([least * 10, *(row["drawn"] for row in data)]),
-                                             max([alarm * 2, *(row["drawn"] for row in data)])]}}
+         "scale": {"type": "log", "domain": [min(10 * least, *drawn), max(2 * alarm, *drawn)]}}
     lines = [{"level": level, "name": f"{name} {level:,.0f}"} for name, level in (("alarm", alarm),
                                                                                  ("warning", warning))]
     level = {**y, "field": "level"}

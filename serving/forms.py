@@ -75,3 +75,9 @@ class DecisionForm(forms.Form):
     reason = forms.CharField(max_length=2000, required=False, label="Reason",
                              help_text="To decline, say why: in some months somebody will ask.",
                              widget=forms.Textarea(attrs={"rows": 3}))
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        if values.get("verdict") == "decline" and not values.get("reason", "").strip():
+            self.add_error("reason", "Write down why not.")
+        return values

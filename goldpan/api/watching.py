@@ -3,7 +3,6 @@
 from datetime import date, datetime
 from typing import Any, Literal
 
-from django.http import Http404
 from django.utils import timezone
 from ninja import Query, Router, Schema, Status
 from pydantic import Field
@@ -17,7 +16,7 @@ from serving.services.drift import drift_of, look_page
 from serving.services.kept_traffic import today_in_utc
 from serving.services.looks import start_extra_now
 from serving.services.proposals import decide
-from serving.services.watch_plans import begin_watch, save_plan
+from serving.services.watch_plans import save_plan, shown_plan
 
 router = Router(tags=["Watching what serves"])
 
@@ -33,7 +32,7 @@ class PlanShape(Schema):
     is_on: bool
     began_at: datetime = Field(description="Since when evidence is gathered by this floor and cadence.")
     reason: str
-    created_at: datetime
+    created_at: datetime | None
 
 
 class SignalShape(Schema):
@@ -80,8 +79,8 @@ class PlanAsked(Schema):
     cadence: Literal["weekly", "monthly", "quarterly"] = "weekly"
     labels: int = Field(50, ge=10, le=1000, description="Examples a look.")
     uniform_share: float = Field(0.7, ge=0.3, le=1, description="Of them is drawn at random, for the alarm.")
-    floor: float | None = Field(None, ge=0.05, le=0.99, description="Null: by target and evaluation. Another one begins "
-                                "the evidence anew.")
+    floor: float | None = Field(None, ge=0.05, le=0.99, description="Null: by target and evaluation. Another one "
+                                "begins the evidence anew.")
     retrain_weeks: int = Field(13, ge=1, le=520)
     is_on: bool = True
     reason: str = Field(min_length=1, max_length=500, description="What changes and why.")
@@ -98,11 +97,8 @@ def watch_change(request: Request, project: Project, asked: PlanAsked) -> Any:
 @router.get("/projects/{id}/watch", response=PlanShape)
 @on(Project, "see_live")
 def watch(request: Request, project: Project) -> Any:
-    """How the project is watched; a 404 while nothing serves."""
-    found = drift_of(project).watched
-    if found is None:
-        raise Http404
-    return begin_watch(project, now=timezone.now())
+    """How the project is watched, by the defaults while nothing has served."""
+    return shown_plan(project, now=timezone.now())
 
 
 class LookShape(Schema):
@@ -143,7 +139,8 @@ class LookRowShape(Schema):
     score: float | None
 
 
-class LookDetailShape(LookShape):
+class LookDetailShape(Schema):
+    look: LookShape
     n_settled: int
     share: IntervalShape | None = Field(description="Right, of the random rows.")
     estimate: IntervalShape | None = Field(description="Of all requests, where it is more than the random rows.")
@@ -166,7 +163,7 @@ def look(request: Request, look: Look) -> dict[str, Any]:
     rows = [{"example_id": part.row.example_id, "is_uniform": part.row.is_uniform, "chance": part.row.chance,
              "why": part.row.why, "answer": part.answer if page.count else None,
              "label": part.label or None if page.count else None, "score": part.score} for part in page.rows]
-    return {**LookShape.from_orm(look).dict(), "n_settled": page.n_settled, "share": page.share,
+    return {"look": look, "n_settled": page.n_settled, "share": page.share,
             "estimate": page.estimate, "signals": [part.reading for part in page.signals], "rows": rows}
 
 

@@ -16,8 +16,8 @@ from projects.wording import counted, percent_words
 from serving.models import ExchangeContent, Look, LookCount, LookRow, SignalReading, TrainingProposal
 from serving.services.kept_traffic import today_in_utc
 from serving.services.live import Standing, standing_of
-from serving.services.look_counts import standing_of as labels_of
 from serving.services.look_counts import scores_of, watch_of
+from serving.services.look_counts import standing_of as labels_of
 from serving.services.proposals import Step, pays_words, way_of, weigh_retraining
 from serving.services.watch_plans import (
     Advice,
@@ -189,11 +189,11 @@ def _signal_chart(lines: Sequence[LookLine], readings: Sequence[SignalReading]) 
     if not readings:
         return None
     when = {line.look.pk: line.when for line in lines}
-    n_warnings = sum(one.is_warning for one in readings)
+    n_warnings, n_looks = sum(one.is_warning for one in readings), len({one.look_id for one in readings})
     return signal_chart(
         [(SIGNAL_NAMES.get(one.name, one.name), when[one.look_id], one.effect, one.p_adjusted, one.is_warning)
          for one in readings],
-        words=f"{counted(n_warnings, 'warning')} of signals in {counted(len({one.look_id for one in readings}), 'look')}")
+        words=f"{counted(n_warnings, 'warning')} of signals in {counted(n_looks, 'look')}")
 
 
 def _labelling(lines: Sequence[LookLine], today: date) -> list[Labelling]:

@@ -1,4 +1,4 @@
-"""What people say about the examples of a look without having seen an answer: the labels that the model is held against.
+"""What people say about the examples of a look without having seen an answer: what the model is held against.
 
 The product's own rule settles them (`curation.services.labels`, `held_out`): a pool example by what its answers say
 together once all that were asked for are in, a dev or test example by the majority of three or more, either by a

@@ -10,7 +10,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 import numpy as np
 from django.contrib.auth.models import User
@@ -28,7 +27,7 @@ from projects.errors import UserError
 from projects.models import Project
 from projects.services import audit, notify
 from projects.wording import counted
-from serving.models import Deployment, Look, LookRow, SignalReading, WatchPlan
+from serving.models import Deployment, ExchangeContent, Look, LookRow, SignalReading, WatchPlan
 from serving.priority import Priority, priority_of
 from serving.services.kept_traffic import (
     Measured,
@@ -182,7 +181,8 @@ def _write(job: Job, watched: Watched, period: Period, found: Measured, signals:
     SignalReading.objects.bulk_create(
         SignalReading(look=look, name=signal.name, effect=signal.effect, p_value=signal.p_value,
                       p_adjusted=signal.p_adjusted, is_warning=signal.is_warning, words=signal.words,
-                      exchange_names=[found.requests[row].name for row in signal.rows[:N_EXAMPLES].tolist()]) for signal in signals)
+                      exchange_names=[found.requests[row].name for row in signal.rows[:N_EXAMPLES].tolist()])
+        for signal in signals)
     audit(project, job.requested_by, "look", {"look": look.number, "kind": look.kind, "until": str(until),
                                               "n_rows": len(examples), "batch": batch.number if batch else None})
     _tell(look, signals, n_rows=len(examples))
@@ -224,8 +224,8 @@ def _tell(look: Look, signals: Sequence[Signal], *, n_rows: int) -> None:
     known = set(before.signals.filter(is_warning=True).values_list("name", flat=True)) if before else set()
     if look.is_regular and set(warned) - known:  # what warned a week ago is no news
         notify(project, "drift.signal", title=f"Requests have changed: {', '.join(warned)}", link=link,
-               key=f"drift.signal:{look.pk}", text="Whether accuracy has fallen only labels can say; more of what is new "
-               "is labelled with this look.", data={"look": look.pk, "signals": warned})
+               key=f"drift.signal:{look.pk}", text="Whether accuracy has fallen only labels can say; more of what is "
+               "new is labelled with this look.", data={"look": look.pk, "signals": warned})
 
 
 def blind_among(example_ids: Sequence[int]) -> set[int]:
@@ -238,8 +238,14 @@ def blind_among(example_ids: Sequence[int]) -> set[int]:
 
 
 def erase_looks(examples: Sequence[Example]) -> dict[str, int]:
-    """Blank the model's answers to these examples in looks; an erasure calls it, see GOLDPAN_ON_ERASE."""
-    return {"n_look_answers": LookRow.objects.filter(example__in=examples).exclude(answer={}).update(answer={})}
+    """Blank the model's answers to these examples in looks, and delete the words of the requests that they were.
+
+    Their text may be covered where the request's own was not, so that no hash leads from one to the other.
+    An erasure calls it, see GOLDPAN_ON_ERASE. Returns n_look_answers, of how many rows.
+    """
+    rows = LookRow.objects.filter(example__in=examples)
+    ExchangeContent.objects.filter(exchange__name__in=list(rows.values_list("exchange_name", flat=True))).delete()
+    return {"n_look_answers": rows.exclude(answer={}).update(answer={})}
 
 
 @transaction.atomic
@@ -247,6 +253,7 @@ def tell_of_late(look: Look) -> None:
     """Once: the labels of a look are late."""
     notify(look.project, "look.late", title=f"The labels of {look} are late", key=f"look.late:{look.pk}",
            link=reverse("serving:look", args=[look.pk]), data={"look": look.pk, "waits_until": str(look.waits_until)},
-           text=f"They were due on {look.due_on:%d %B}. On {look.waits_until:%d %B} the look counts with what is there.")
+           text=f"They were due on {look.due_on:%d %B}. On {look.waits_until:%d %B} the look counts with what is "
+                "there.")
 
 

@@ -1,7 +1,7 @@
 """Proposals to train again: why, what is known of whether it pays, and a person's decision.
 
-Approving starts nothing. It leads along the straight path: score, freeze, approve, try the prompt, quote, train; whether
-the new model replaces the old one is decided by the gate of promotion and by an A/B test, as always.
+Approving starts nothing. It leads along the straight path: score, freeze, approve, try the prompt, quote, train;
+whether the new model replaces the old one is decided by the gate of promotion and by an A/B test, as always.
 """
 
 from dataclasses import dataclass

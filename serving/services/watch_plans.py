@@ -82,6 +82,11 @@ def plan_of(project: Project) -> WatchPlan | None:
     return WatchPlan.objects.filter(project=project).first()
 
 
+def shown_plan(project: Project, *, now: datetime) -> WatchPlan:
+    """The project's plan; one with the defaults that is not stored while nothing has served."""
+    return plan_of(project) or WatchPlan(project=project, began_at=now, reason=BEGINS)
+
+
 def watched_of(project: Project) -> Watched | None:
     """What is watched in a project now; None while nothing has served, or no plan was written."""
     deployment = Deployment.objects.filter(project=project, slot=Deployment.Slot.champion).select_related(

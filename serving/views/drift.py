@@ -15,7 +15,7 @@ from serving.services.drift import advice_for, drift_of, look_page, measured_of,
 from serving.services.kept_traffic import today_in_utc
 from serving.services.looks import start_extra_now
 from serving.services.proposals import decide
-from serving.services.watch_plans import begin_watch, save_plan, watched_of
+from serving.services.watch_plans import save_plan, shown_plan, watched_of
 
 NAV = "serving:live"
 ACTIONS = ("edit_watch", "decide_training", "run_labeling", "promote")
@@ -32,7 +32,7 @@ def drift(request: Request, project: Project) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def plan(request: Request, project: Project) -> HttpResponse:
     now = timezone.now()
-    form = WatchPlanForm(request.POST or None, instance=begin_watch(project, now=now))
+    form = WatchPlanForm(request.POST or None, instance=shown_plan(project, now=now))
     if request.method == "POST" and form.is_valid():
         save_plan(project, form.values, reason=form.cleaned_data["reason"], by=request.user, now=now)
         messages.success(request, "Saved. It counts from the next look on.")
@@ -47,7 +47,7 @@ def plan(request: Request, project: Project) -> HttpResponse:
 @require_GET
 def advice(request: Request, project: Project) -> HttpResponse:
     """How soon a drop would be seen with the values of the form. Nothing is saved."""
-    form = WatchPlanForm(request.GET, instance=begin_watch(project, now=timezone.now()))
+    form = WatchPlanForm(request.GET, instance=shown_plan(project, now=timezone.now()))
     form.is_valid()
     return render(request, "serving/_advice.html", {"project": project, "advice": advice_for(project, form.asked)})
 

@@ -100,6 +100,14 @@ adapter_merge         adapter    202
 critical_slices       project    200
 critical_slices_declare project  200
 adapter_file          adapter    200
+drift                 project    200
+watch                 project    200
+watch_change          project    200
+look_list             project    200
+look                  look       200
+look_extra            project    409
+proposal_list         project    200
+proposal_decide       proposal   200
 """
 ROWS = {name: (object, int(status)) for name, object, status in map(str.split, TABLE.strip().splitlines())}
 
@@ -123,7 +131,8 @@ def bodies(world: World) -> dict[str, Any]:  # noqa: F811
         "quote": {"recipe": "quick"},
         "train": {"override_reason": "why not", "quote": quote_of(run.snapshot, world.people["alice"]).pk},
         "run_raise_cap": {"seconds": 60}, "adapter_promote": {"override_reason": "why not"},
-        "adapter_roll_back": {"reason": "why not"}}
+        "adapter_roll_back": {"reason": "why not"},
+        "watch_change": {"labels": 60, "reason": "Less traffic."}, "proposal_decide": {"decision": "approve"}}
 
 
 @pytest.fixture
