@@ -9,7 +9,8 @@ import time
 
 BENCHES = ("import_examples", "ingest", "embed", "dedup", "cluster", "find_planted_errors", "predprobs",
            "gold_selection", "prompt", "crowd", "truth_finding", "label_studio_sync", "snapshot", "pages", "gate",
-           "quote", "slices", "lora", "judge", "live", "gateway")
+           "quote", "slices", "lora", "judge", "live", "gateway",
+           "new_topic")
 
 
 def main(names: list[str]) -> int:

@@ -124,11 +124,14 @@ GOLDPAN_TICK_SECONDS = env.int("GOLDPAN_TICK_SECONDS", default=5)
 GOLDPAN_ON_TICK = ["labeling.services.sync.poll", "training.services.suggestions.poll",
                    "projects.services.sending.send_due", "projects.services.remembering.forget_answers",
                    "serving.services.feedback.poll", "serving.services.exchanges.purge",
-                   "serving.services.experiments.poll"]
+                   "serving.services.experiments.poll", "serving.services.watching.poll"]
 # What curation does not know of forgets examples, too: at once, and in files by the job
 GOLDPAN_ON_ERASE = ["training.services.quoting.erase_quotes", "serving.services.exchanges.erase_exchanges",
-                    "serving.services.shadows.erase_compared", "projects.services.remembering.forget_answers_about"]
+                    "serving.services.shadows.erase_compared", "serving.services.looks.erase_looks",
+                    "projects.services.remembering.forget_answers_about"]
 GOLDPAN_ON_ERASE_FILES = ["training.services.forgetting.erase_answers"]
+# Which examples labelling must not show a suggestion with: what serves is judged by what people say without it
+GOLDPAN_BLIND = ["serving.services.looks.blind_among"]
 GOLDPAN_POLL_SECONDS = env.int("GOLDPAN_POLL_SECONDS", default=300)  # between pulls from Label Studio without a hint
 GOLDPAN_WORKERS = env.int("GOLDPAN_WORKERS", default=2)
 JOB_KINDS = {
@@ -159,6 +162,8 @@ JOB_KINDS = {
     "suggest": "training.services.suggestions.run_suggest",
     "replay": "serving.services.parity.run_replay",
     "shadow": "serving.services.shadows.run_shadow",
+    "look": "serving.services.looks.run_look",
+    "count_look": "serving.services.look_counts.run_count",
 }
 
 # The API: how many requests a key, or a person in a browser, may send in a minute; 0: any number

@@ -109,20 +109,69 @@ def interval_chart(rows: Sequence[tuple[str, HasInterval]], *, words: str) -> Ch
         _layer(data, "dot", y=_row("name"), x=x, tooltip=told)])
 
 
-def trend_chart(points: Sequence[tuple[str, HasInterval]], *, title: str, words: str) -> Chart:
+def trend_chart(points: Sequence[tuple[str, HasInterval]], *, title: str, words: str,
+                floor: float | None = None) -> Chart:
     """Return a share with its interval, report by report, evenly spaced.
 
     points: when, in words that no other point has, and the share; oldest first. title: what it is a share of.
+    floor: a share that it should not fall below, drawn as a line; the axis then begins where the figures do.
     """
     data = [{"when": when, "share": e.estimate, "low": e.low, "high": e.high} for when, e in points]
     x = {"field": "when", "type": "ordinal", "sort": None, "title": None, "axis": {"labelAngle": 0, "grid": False}}
     told = [_told("when", "report"), _told("share", title, ".1%"), _told("low", "from", ".1%"),
             _told("high", "to", ".1%")]
-    y = _share("share", title, from_zero=True)
+    y = _share("share", title, from_zero=floor is None)
     return _chart(words, 220, [
+        *([] if floor is None else _target(floor, "floor")),
         _layer(data, "line", x=x, y=y),
         _layer(data, "range", x=x, y={**y, "field": "low"}, y2={"field": "high"}, tooltip=told),
         _layer(data, "dot", x=x, y=y, tooltip=told)])
+
+
+def evidence_chart(points: Sequence[tuple[str, float]], *, warning: float, alarm: float, words: str) -> Chart:
+    """Return how evidence grew look by look, on a log scale, with the lines at which it warns and rings.
+
+    points: when, in words that no other point has, and the evidence; oldest first. Drawn between 0.01 and a hundred
+    times the alarm, beyond which it makes no difference.
+    """
+    least, most = 0.01, 100 * alarm
+    drawn = [min(max(value, least), most) for _, value in points]
+    data = [{"when": when, "evidence": value, "drawn": height} for (when, value), height in zip(
+        points, drawn, strict=True)]
+    x = {"field": "when", "type": "ordinal", "sort": None, "title": None, "axis": {"labelAngle": 0, "grid": False}}
+    y = {"field": "drawn", "type": "quantitative", "title": "evidence of a drop", "axis": {"format": "~g"},
+         "scale": {"type": "log", "domain": [min(10 * least, *drawn), max(2 * alarm, *drawn)]}}
+    lines = [{"level": level, "name": f"{name} {level:,.0f}"} for name, level in (("alarm", alarm),
+                                                                                 ("warning", warning))]
+    level = {**y, "field": "level"}
+    told = [_told("when", "look"), _told("evidence", "evidence", ".3~g")]
+    return _chart(words, 220, [
+        _layer(lines, "target", y=level),
+        _layer(lines, "target name", x={"value": 0}, y=level, text={"field": "name"}),
+        _layer(data, "line", x=x, y=y, tooltip=told),
+        _layer(data, "dot", x=x, y=y, tooltip=told)])
+
+
+def signal_chart(readings: Sequence[tuple[str, str, float, float, bool]], *, words: str) -> Chart:
+    """Return a row of dots for every signal, one per look; where it warned the dot is large and red.
+
+    readings: name, when, effect, adjusted p-value, whether it warned; oldest look first.
+    """
+    names = list(dict.fromkeys(reading[0] for reading in readings))
+    data = [{"name": name, "when": when, "effect": effect, "p": p, "state": "warning" if warns else "no clear change"}
+            for name, when, effect, p, warns in readings]
+    x = {"field": "when", "type": "ordinal", "sort": list(dict.fromkeys(reading[1] for reading in readings)),
+         "title": None, "axis": {"labelAngle": 0, "grid": False}}
+    states = ["no clear change", "warning"]
+    return _chart(words, NAMED_ROW * len(names) + 70, [
+        _names([{"name": name} for name in names], up=5),
+        _layer(data, "measured", x=x, y=_row("name"),
+               color={"field": "state", "type": "nominal", "sort": states,
+                      "scale": {"domain": states, "range": ["var(--quiet)", "var(--bad)"]}},
+               size={"field": "state", "type": "nominal", "legend": None,
+                     "scale": {"domain": states, "range": [30, 130]}},
+               tooltip=[_told("name", "signal"), _told("when", "look"), _told("effect", "effect", ".3f"),
+                        _told("p", "adjusted p-value", ".2~g"), _told("state", "state")])])
 
 
 def share_chart(rows: Sequence[tuple[str, int, int]], *, whole: str, part: str) -> Chart:
@@ -171,6 +220,22 @@ def growth_chart(lines: Mapping[str, Sequence[tuple[float, float]]], *, title: s
         _layer(even, "evenly", x=x, y=y, **by_line),
         _layer(data, "grown", x=x, y=y, **by_line),
         _layer(data, "measured", x=x, y=y, **by_line)])
+
+
+def share_lines_chart(lines: Mapping[str, Sequence[tuple[float, float]]], *, title: str, words: str) -> Chart:
+    """Return shares over a number such as a week, a line each.
+
+    lines: name → (number, share), by rising number. title: what the number is.
+    """
+    data = [{"line": name, "number": number, "share": share} for name, points in lines.items()
+            for number, share in points]
+    x = {"field": "number", "type": "quantitative", "title": title, "axis": {"format": "d", "grid": False},
+         "scale": {"nice": False}}
+    by_line = {"color": {"field": "line", "type": "nominal", "sort": list(lines),
+                         "scale": {"range": ["var(--gold-fill)", "var(--quiet)", "var(--bad)"]}}}
+    return _chart(words, 300, [
+        _layer(data, "grown", x=x, y=_share("share", "right", from_zero=True), **by_line),
+        _layer(data, "measured", x=x, y=_share("share", "right", from_zero=True), **by_line)])
 
 
 def traffic_chart(days: Sequence[tuple[date, int, int, int]], *, words: str) -> Chart:
@@ -242,8 +307,8 @@ def _layer(data: list[dict[str, Any]], mark: str, **encoding: Any) -> dict[str, 
     return {"data": {"values": data}, "mark": MARKS[mark], "encoding": encoding}
 
 
-def _target(target: float) -> list[dict[str, Any]]:
-    data = [{"target": target, "name": f"target {percent_words(target)}"}]
+def _target(target: float, name: str = "target") -> list[dict[str, Any]]:
+    data = [{"target": target, "name": f"{name} {percent_words(target)}"}]
     return [_layer(data, "target", y=_share("target")),
             _layer(data, "target name", x={"value": 0}, y=_share("target"), text={"field": "name"})]
 

@@ -43,6 +43,15 @@ EVENTS: dict[str, Event] = {
     "adapter.promoted": Event("An adapter became the champion", CURATORS, {"adapter": 2, "overridden": False}),
     "adapter.rolled_back": Event("An earlier champion came back", CURATORS, {"adapter": 1, "instead_of": 2}),
     "experiment.ended": Event("An A/B test on live traffic ended", CURATORS, {"experiment": 3, "outcome": "SHIP"}),
+    "look.drawn": Event("Requests wait to be labelled, to see whether accuracy holds", CURATORS, {
+        "look": 12, "n_rows": 50, "due_on": "2026-11-30"}),
+    "look.late": Event("Labels of a look at the traffic are late", CURATORS, {"look": 12, "waits_until": "2026-12-07"}),
+    "drift.signal": Event("Requests have changed", CURATORS, {"look": 12, "signals": ["meaning", "labels"]}),
+    "drift.warning": Event("Accuracy may be falling", CURATORS, {
+        "look": 12, "floor": 0.9, "evidence": 61.2, "threshold": 251.7}),
+    "drift.alarm": Event("Accuracy is below the floor", CURATORS, {
+        "look": 12, "floor": 0.9, "evidence": 413.0, "threshold": 251.7}),
+    "training.proposed": Event("A training is proposed", ADMINS, {"proposal": 3, "is_alarm": True}),
     "webhook.paused": Event("A webhook was paused, since its receiver takes nothing", ADMINS, {"webhook": 1}),
 }
 TEST_EVENT = Event("Somebody tries a webhook", (), {"webhook": 1})  # sent to that webhook only, whatever it has chosen

@@ -42,6 +42,8 @@ MAY: dict[str, tuple[Role, ...]] = {
     "check_live": (Role.curator, Role.admin),
     "edit_live": (Role.admin,),
     "run_ab_test": (Role.admin,),
+    "edit_watch": (Role.curator, Role.admin),
+    "decide_training": (Role.admin,),
     "see_jobs": (Role.curator, Role.admin),
     "cancel_job": (Role.curator, Role.admin),
     "manage_members": (Role.admin,),

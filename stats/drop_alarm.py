@@ -109,15 +109,27 @@ def floor_for(target: float, n_right: int, n: int) -> Floor:
     target: accuracy in (0, 1). n_right of n: the evaluation of what is deployed, n >= 1; its lower 95 % Wilson bound is
     taken, as the estimate itself is too high in half of all cases.
     """
-    if not 0 < target < 1 or n < 1:
-        raise ValueError(f"target must be in (0, 1) and n at least 1, got {target} and {n}")
-    measured = wilson(n_right, n)
-    value = max(target, measured.low)
-    why = f"your target, {target:.1%}" if target >= measured.low else \
-        f"what is sure about the measured accuracy ({measured.estimate:.1%} of {n}, at least {measured.low:.1%})"
-    warning = "" if target <= measured.estimate else \
-        f" The measured accuracy, {measured.estimate:.1%}, is already below it, so the alarm will ring soon."
-    return Floor(value, f"The alarm rings when accuracy falls below {why}.{warning}")
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+    return floor_from(wilson(n_right, n), target=target)
+
+
+def floor_from(measured: Interval, *, target: float | None, name: str = "accuracy") -> Floor:
+    """The same from a mean score with its interval, for scores of any kind.
+
+    target: in (0, 1); None if it is of a metric that is no mean of scores, so that it cannot be a floor.
+    name: what the score is called. The floor is kept within [0.05, 0.99], beyond which nothing can be seen.
+    """
+    if target is not None and not 0 < target < 1:
+        raise ValueError(f"target must be in (0, 1), got {target}")
+    if not 0 <= measured.low <= measured.high <= 1:
+        raise ValueError(f"the measured interval must be in [0, 1], got {measured.low} to {measured.high}")
+    value = min(max(target or 0.0, measured.low, 0.05), 0.99)
+    why = f"your target, {target:.1%}" if target is not None and target >= measured.low else \
+        f"what is sure about the measured {name} ({measured.estimate:.1%} of {measured.n}, at least {measured.low:.1%})"
+    warning = "" if target is None or target <= measured.estimate else \
+        f" The measured {name}, {measured.estimate:.1%}, is already below it, so the alarm will ring soon."
+    return Floor(value, f"The alarm rings when {name} falls below {why}.{warning}")
 
 
 def alarm_rule(*, floor: float, n_per_look: int, looks_a_year: int = 52, is_binary: bool = True) -> AlarmRule:

@@ -33,12 +33,14 @@ class Deployed:
 class RetrainProposal:
     """is_due: whether a training is proposed now. due_on: when the calendar proposes the next one.
 
-    reasons: sentences; why now, or why not yet. It is a proposal: the forecast says whether it pays, a person approves.
+    reasons: sentences; why now, or why not yet. is_alarm: whether the alarm is among them. It is a proposal: the
+    forecast says whether it pays, a person approves.
     """
 
     is_due: bool
     due_on: date
     reasons: tuple[str, ...]
+    is_alarm: bool = False
 
 
 def propose_retraining(deployed: Deployed, today: date, *, weeks: int = RETRAIN_WEEKS) -> RetrainProposal:
@@ -63,7 +65,7 @@ def propose_retraining(deployed: Deployed, today: date, *, weeks: int = RETRAIN_
         reasons.append(f"{deployed.n_new_gold} gold examples are new, {deployed.n_new_gold / deployed.n_gold:.0%} of "
                        f"the {deployed.n_gold} the model learned from.")
     if reasons:
-        return RetrainProposal(True, due_on, tuple(reasons))
+        return RetrainProposal(True, due_on, tuple(reasons), deployed.is_alarm)
     still = [f"No alarm, {deployed.n_new_gold} new gold examples of the {_quarter(deployed.n_gold)} that would be "
              f"enough, and the schedule's day is {due_on:%d %B %Y}."]
     if deployed.is_warning or deployed.signals:

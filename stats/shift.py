@@ -30,6 +30,7 @@ N_FOLDS, RIDGE = 5, 1.0
 N_PERMUTATIONS, FIRST_PERMUTATIONS, ENOUGH_AS_GOOD = 1999, 199, 10
 MIN_AUC, MIN_MOVED, MIN_MORE = 0.60, 0.05, 0.02
 N_EXAMPLES = 20
+MIN_TOLD = 5  # texts in which a word stands before it is told: the words of a report outlive the texts
 OTHER = "(rarer ones)"
 
 
@@ -81,7 +82,7 @@ class _Found:
     words: str
 
 
-def shift_signals(reference: Traffic, current: Traffic, *, seed: int) -> list[Signal]:
+def shift_signals(reference: Traffic, current: Traffic, *, seed: int, n_rows: int = N_EXAMPLES) -> list[Signal]:
     """Compare the current traffic with the reference by everything that both know, warnings first, then by p-value.
 
     reference: traffic of the time of the evaluation, or the test rows if they were drawn from traffic; the rows must
@@ -101,7 +102,7 @@ def shift_signals(reference: Traffic, current: Traffic, *, seed: int) -> list[Si
     for one, p in zip(found, adjusted, strict=True):
         is_warning = p < LEVEL and one.is_large
         said = one.words if is_warning else f"No clear change. {one.words}"
-        signals.append(Signal(one.name, one.effect, one.p_value, p, is_warning, one.rows[:N_EXAMPLES], said))
+        signals.append(Signal(one.name, one.effect, one.p_value, p, is_warning, one.rows[:n_rows], said))
     return sorted(signals, key=lambda signal: (not signal.is_warning, signal.p_value))
 
 
@@ -264,7 +265,8 @@ def _vocabulary(before: Sequence[frozenset[str]] | None, now: Sequence[frozenset
     p_value, higher = _ranks(old, new)
     p_value = p_value if higher > 0.5 else 1.0  # fewer unknown words than before need nobody's attention
     often = Counter(word for words in now for word in words - known)
-    told = ", ".join(f"“{word}” in {n}" for word, n in sorted(often.items(), key=lambda item: (-item[1], item[0]))[:3])
+    told = ", ".join(f"“{word}” in {n}" for word, n in sorted(often.items(), key=lambda item: (-item[1], item[0]))[:3]
+                     if n >= MIN_TOLD)
     return _Found("vocabulary", float(new.mean()), p_value, bool(new.mean() - old.mean() >= MIN_MORE),
                   np.argsort(-new, kind="stable"),
                   f"Words: {new.mean():.1%} of a new text's words were unknown, of an old one's {old.mean():.1%}"

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ from projects.objects import put_object
 from projects.rights import FOUNDER, MAY, PUBLIC, SIGNED_IN, SUPERUSER, on
 from projects.services import create_api_key, notify, publish_guideline
 from projects.services.webhooks import create_webhook
-from serving.models import Deployment, Experiment, Shadow
+from serving.models import Deployment, Experiment, Look, Shadow, TrainingProposal, WatchPlan
 from tests.fake_label_studio import FakeLabelStudio
 from tests.training.story import TRIAL, new_experiment
 from training.models import (
@@ -389,6 +390,20 @@ serving:shadow               shadow     GET     log-in    403     200  200   404
 serving:shadow               shadow     POST    log-in    403     405  405   404
 serving:shadow-people        shadow     GET     log-in    403     403  405   404
 serving:shadow-people        shadow     POST    log-in    403     403  400   404
+serving:drift                project    GET     log-in    403     200  200   404
+serving:drift                project    POST    log-in    403     405  405   404
+serving:watch-plan           project    GET     log-in    403     200  200   404
+serving:watch-plan           project    POST    log-in    403     302  302   404
+serving:watch-advice         project    GET     log-in    403     200  200   404
+serving:watch-advice         project    POST    log-in    403     405  405   404
+serving:look-extra           project    GET     log-in    403     405  405   404
+serving:look-extra           project    POST    log-in    403     422  422   404
+serving:look                 look       GET     log-in    403     200  200   404
+serving:look                 look       POST    log-in    403     405  405   404
+serving:proposal             proposal   GET     log-in    403     200  200   404
+serving:proposal             proposal   POST    log-in    403     405  405   404
+serving:proposal-decide      proposal   GET     log-in    403     403  405   404
+serving:proposal-decide      proposal   POST    log-in    403     403  302   404
 serving:v1-models            -          GET     401       401     401  401   401
 serving:v1-models            -          POST    405       405     405  405   405
 serving:v1-chat              -          GET     405       405     405  405   405
@@ -555,6 +570,7 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
     experiment = new_experiment(project, by=bob, report=report)
     first, second = Evaluation.objects.filter(snapshot=snapshot, split="test").order_by("pk")
     pairwise = PairwiseEvaluation.objects.create(first=first, second=second, seed=0, created_by=bob)
+    look, proposal = watched(run, adapter)
     told = notify(project, "run.finished", title="Told", link="/", data={"run": 1, "adapter": 1})
     assert told is not None
     settings.GOLDPAN_ALLOWED_ORIGINS = [NOWHERE]
@@ -570,7 +586,8 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
                  "selection": picked.pk, "experiment": experiment.pk, "run": run.pk, "adapter": adapter.pk,
                  "carried": carried.pk, "prompt": prompt.pk, "pairwise": pairwise.pk, "view": view.pk,
                  "bulk": bulk.pk, "bobs_item": InboxItem.objects.get(notice=told, user=bob).pk,
-                 "webhook": webhook.pk, "key": key.pk, **an_ab_test(project, run, adapter, alice)},
+                 "webhook": webhook.pk, "key": key.pk, "look": look.pk, "proposal": proposal.pk,
+                 **an_ab_test(project, run, adapter, alice)},
         posts={
             "projects:members": {"name": "dora", "role": "annotator"},
             "projects:mail": {"address": "no address"}, "projects:webhook-state": {"state": "paused"},
@@ -619,7 +636,25 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
             "training:promote": {"override_reason": "why not"},
             "serving:ab-test-stop": {"reason": "why not"}, "serving:ab-test-ship": {"reason": "why not"},
             "serving:live-rules": {"sample_share": "0.5", "retention_days": "9", "key_limit": "9",
-                                   "project_limit": "9"}})
+                                   "project_limit": "9"},
+            "serving:watch-plan": {"cadence": "monthly", "labels": "60", "uniform_share": "0.7", "retrain_weeks": "13",
+                                   "is_on": "on", "reason": "Less traffic."},
+            "serving:proposal-decide": {"verdict": "approve"}})
+
+
+def watched(run: Run, adapter: Adapter) -> tuple[Look, TrainingProposal]:
+    """A look at what the adapter answered, of which nothing is known yet, and a proposal to train again."""
+    project, now = run.project, timezone.now()
+    deployment = Deployment.objects.create(project=project, slot="champion", run=run, adapter=adapter,
+                                           backend="embedded")
+    plan = WatchPlan.objects.create(project=project, began_at=now, reason="By the defaults.")
+    job = Job.objects.create(project=project, kind="look", title="Drawn", state="succeeded", finished_at=now)
+    look = Look.objects.create(
+        project=project, number=1, deployment=deployment, plan=plan, since=now.date() - timedelta(days=7),
+        until=now.date(), floor=0.8, floor_words="Your target.", n_answered=0, n_kept=0, n_eligible=0, words=[],
+        job=job)
+    return look, TrainingProposal.objects.create(project=project, deployment=deployment, look=look,
+                                                 reasons=["Why not."])
 
 
 def an_ab_test(project: Project, run: Run, adapter: Adapter, by: User) -> dict[str, int]:

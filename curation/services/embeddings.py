@@ -1,8 +1,10 @@
 """Embeddings by text: a text is encoded once per encoder and found again by its hash."""
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from django.conf import settings
@@ -20,6 +22,7 @@ from projects.objects import object_path, put_object
 
 TEXTS_PER_SHARD = 100_000  # kept at once: what a killed worker has to do again
 TEXTS_PER_PIECE = 4_096  # embedded at once, by one process or one node of a cluster
+TEXTS = "texts.jsonl"  # in a job's folder
 BLOCK = 65_536  # rows handed out at a time by `embedding_blocks`
 
 
@@ -50,19 +53,37 @@ def ensure_embeddings(job: Job, texts: dict[str, str], progress: Progress) -> in
     return len(missing)
 
 
+def encode_once(job: Job, texts: Sequence[str], progress: Progress) -> np.ndarray:
+    """Encode texts that are kept for a while only: neither they nor their vectors stay behind.
+
+    Returns (n, d) float32 rows of length 1, in their order.
+    """
+    if not texts:
+        return np.zeros((0, 1), dtype=np.float32)
+    try:
+        return normalised(np.load(_vectors_of(job, encoder_name(settings.GOLDPAN_ENCODER), texts, progress)))
+    finally:
+        shutil.rmtree(settings.GOLDPAN_JOBS / str(job.pk), ignore_errors=True)  # what a killed attempt left, too
+
+
 def _encode(job: Job, name: str, texts: dict[str, str], progress: Progress) -> None:
-    folder = work_folder(job)
-    with (folder / "texts.jsonl").open("w") as file:
-        file.writelines(json.dumps(text) + "\n" for text in texts.values())
-    run_child("curation.encoder", {
-        "encoder": settings.GOLDPAN_ENCODER, "name": name, "texts_file": "texts.jsonl",
-        "kept_in": str(settings.GOLDPAN_DATA / "runtimes.json"), "shards": settings.GOLDPAN_BACKENDS,
-        "texts_per_piece": TEXTS_PER_PIECE}, folder=folder, progress=progress)
-    sha256 = put_object(settings.GOLDPAN_OBJECTS, folder / "embeddings.npy")
+    sha256 = put_object(settings.GOLDPAN_OBJECTS, _vectors_of(job, name, list(texts.values()), progress))
     with transaction.atomic():
         shard = EmbeddingShard.objects.create(encoder=name, sha256=sha256, n_rows=len(texts))
         insert_ignoring_conflicts(Embedding, ("encoder", "content_sha256", "shard_id", "row"),
                                   ((name, content, shard.pk, row) for row, content in enumerate(texts)))
+
+
+def _vectors_of(job: Job, name: str, texts: Sequence[str], progress: Progress) -> Path:
+    """A file in the job's folder with (n, d) float16 vectors of the texts."""
+    folder = work_folder(job)
+    with (folder / TEXTS).open("w") as file:
+        file.writelines(json.dumps(text) + "\n" for text in texts)
+    run_child("curation.encoder", {
+        "encoder": settings.GOLDPAN_ENCODER, "name": name, "texts_file": TEXTS,
+        "kept_in": str(settings.GOLDPAN_DATA / "runtimes.json"), "shards": settings.GOLDPAN_BACKENDS,
+        "texts_per_piece": TEXTS_PER_PIECE}, folder=folder, progress=progress)
+    return folder / "embeddings.npy"
 
 
 def load_embeddings(content_sha256s: Sequence[str]) -> np.ndarray:

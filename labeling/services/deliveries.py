@@ -7,8 +7,10 @@ from datetime import timedelta
 from itertools import groupby
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F
+from django.utils.module_loading import import_string
 
 from jobs.progress import Progress
 from labeling.label_studio import Ambiguous, TaskIn
@@ -93,13 +95,16 @@ def _tasks(desk: Desk, delivery: Delivery, rows: list[Assignment]) -> list[TaskI
 
 
 def _suggestions(project: Project, rows: list[Assignment]) -> dict[int, Suggestion]:
-    """Assignment → the suggestion to prefill; a share is kept back, and held-out or known examples never get one."""
+    """Assignment → the suggestion to prefill; a share is kept back. Held-out or known examples never get one, nor does
+    what has to be labelled blind: see GOLDPAN_BLIND.
+    """
     rules = rules_of(project)
     if not rules.shows_suggestions:
         return {}
+    blind = {pk for name in settings.GOLDPAN_BLIND for pk in import_string(name)([row.example_id for row in rows])}
     shown: dict[int, Suggestion] = {}
     for row in rows:
-        if row.purpose != Assignment.Purpose.label or row.example.split != "pool":
+        if row.purpose != Assignment.Purpose.label or row.example.split != "pool" or row.example_id in blind:
             continue
         newest = Suggestion.objects.filter(example=row.example_id).order_by("-pk").first()
         if newest is None:

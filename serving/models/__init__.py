@@ -13,9 +13,19 @@ from serving.models.experiments import (
 )
 from serving.models.feedback import Feedback, TakenCorrection
 from serving.models.shadows import BlindComparison, BlindPair, Shadow, ShadowPair
+from serving.models.watching import (
+    Look,
+    LookCount,
+    LookRow,
+    RowScore,
+    SignalReading,
+    TrainingProposal,
+    WatchPlan,
+)
 
 __all__ = [
     "ArmName", "BlindComparison", "BlindPair", "Deployment", "Exchange", "ExchangeContent", "Experiment",
-    "ExperimentDay", "ExperimentEnd", "ExperimentLook", "ExposedFeedback", "Exposure", "Feedback", "Replay",
-    "ServingRules", "Shadow", "ShadowPair", "TakenCorrection", "TrafficDay",
+    "ExperimentDay", "ExperimentEnd", "ExperimentLook", "ExposedFeedback", "Exposure", "Feedback", "Look", "LookCount",
+    "LookRow", "Replay", "RowScore", "ServingRules", "Shadow", "ShadowPair", "SignalReading", "TakenCorrection",
+    "TrafficDay", "TrainingProposal", "WatchPlan",
 ]

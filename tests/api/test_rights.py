@@ -111,6 +111,14 @@ shadow_start          project    409
 shadow_list           project    200
 shadow                shadow     200
 shadow_people         shadow     409
+drift                 project    200
+watch                 project    200
+watch_change          project    200
+look_list             project    200
+look                  look       200
+look_extra            project    409
+proposal_list         project    200
+proposal_decide       proposal   200
 """
 ROWS = {name: (object, int(status)) for name, object, status in map(str.split, TABLE.strip().splitlines())}
 
@@ -137,7 +145,8 @@ def bodies(world: World) -> dict[str, Any]:  # noqa: F811
         "run_raise_cap": {"seconds": 60}, "adapter_promote": {"override_reason": "why not"},
         "adapter_roll_back": {"reason": "why not"}, "ab_test_stop": {"reason": "why not"},
         "ab_test_ship": {"reason": "why not"}, "shadow_start": {"challenger": "same"},
-        "ab_test_start": {"challenger": "same", "base": 80, "feedback_rate": 3, "units_a_week": 1000}}
+        "ab_test_start": {"challenger": "same", "base": 80, "feedback_rate": 3, "units_a_week": 1000},
+        "watch_change": {"labels": 60, "reason": "Less traffic."}, "proposal_decide": {"decision": "approve"}}
 
 
 @pytest.fixture

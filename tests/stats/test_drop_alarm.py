@@ -13,11 +13,13 @@ from stats.drop_alarm import (
     calibrated_thresholds,
     delay_of,
     floor_for,
+    floor_from,
     labels_for_proof,
     labels_needed,
     log_evidence,
     watch,
 )
+from stats.intervals import Interval
 
 RULE = AlarmRule(floor=0.9, n_per_look=50, looks_a_year=52, threshold=270.0)
 
@@ -161,3 +163,13 @@ def test_the_floor_is_the_target_or_what_is_sure():
 
 def test_the_mean_of_huge_growth_does_not_overflow():
     assert log_mean_exp(np.array([1000.0, 1000.0])) == pytest.approx(1000.0)
+
+
+def test_a_target_of_another_metric_is_no_floor():
+    measured = Interval(0.7, 0.62, 0.78, 100)
+    found = floor_from(measured, target=None, name="the mean span F1")
+    assert found.value == 0.62 and "the mean span F1" in found.words
+    assert floor_from(measured, target=0.75).value == 0.75
+    assert floor_from(Interval(0.0, 0.0, 0.01, 100), target=None).value == 0.05
+    with pytest.raises(ValueError, match="target"):
+        floor_from(measured, target=1.0)

@@ -1,3 +1,5 @@
+from typing import Any
+
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -60,6 +62,15 @@ def _quote_shown(request: Request, snapshot: Snapshot) -> Quote | None:
     return get_object_or_404(quotes, pk=named) if named.isdecimal() else quotes.first()
 
 
+def _settings_like(request: Request, snapshot: Snapshot) -> dict[str, Any]:
+    """The settings of the project's run that the address names by ?like=, for another training of that kind."""
+    named = request.GET.get("like", "")
+    if not named.isdecimal():
+        return {}
+    run = get_object_or_404(Run, pk=named, snapshot__project=snapshot.project_id, kind__in=Run.TRAINED)
+    return dict(run.config["training"])
+
+
 def _quote_job(snapshot: Snapshot) -> Job | None:
     return Job.objects.filter(project=snapshot.project, kind="quote", params__snapshot=snapshot.pk).first()
 
@@ -70,10 +81,11 @@ def _training_page(request: Request, snapshot: Snapshot, quote: Quote | None, ob
     found, checks = compare(snapshot), checks_of(snapshot, quote)
     job = job or _quote_job(snapshot)
     is_bound = any(one is not None and one.is_bound for one in (form, knobs, elsewhere))
-    initial, lines = quote.config["training"] if quote else {}, recipe_lines(snapshot, quote)
+    initial, lines = quote.config["training"] if quote else _settings_like(request, snapshot), recipe_lines(
+        snapshot, quote)
     method = initial.get("method", "lora")
-    recipe = recipe_of(initial, snapshot.counts["train"]) if quote else None
-    chosen = (recipe.name if recipe else TrainingForm.OWN) if quote else BALANCED
+    recipe = recipe_of(initial, snapshot.counts["train"]) if initial else None
+    chosen = (recipe.name if recipe else TrainingForm.OWN) if initial else BALANCED
     return render(request, "training/train.html", {
         "project": snapshot.project, "nav": "training:run-list", "snapshot": snapshot, "quote": quote,
         "form": form or StartForm(needs_reason=bool(objection), quote=quote),
@@ -82,7 +94,7 @@ def _training_page(request: Request, snapshot: Snapshot, quote: Quote | None, ob
                                                 initial=initial if method == "lora" else {}),  # it trains LoRA only
         "other_method": METHODS[method] if method != "lora" else "",
         "is_stale": quote is not None and is_stale(quote), "details": details_of(quote) if quote else None,
-        "recipe": recipe, "checks": checks, "has_failed_check": bool(failed(checks)),
+        "recipe": recipe if quote else None, "checks": checks, "has_failed_check": bool(failed(checks)),
         "weighing": found.verdict.weighing if found.verdict else None, "objection": objection,
         "verdict": found.verdict, "comparison": found, "target": snapshot.project.target_value,
         "is_approved": snapshot.is_approved, "labels": snapshot.counts["labels"]["train"].items(),
