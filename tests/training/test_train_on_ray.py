@@ -75,7 +75,8 @@ def test_a_run_is_submitted_followed_and_its_result_taken(run, cluster):
     job = work(run)
     assert job.state == "succeeded", job.error
     name = run.submissions.get().remote_id
-    assert cluster.submitted == [(name, ["--model", str(settings.GOLDPAN_BASE_MODEL), "--processes", "1"], 2, 0)]
+    given = ["--model", str(settings.GOLDPAN_BASE_MODEL), "--processes", "1"]
+    assert cluster.submitted == [(name, given, settings.GOLDPAN_THREADS, 0)]
     assert name.startswith(f"goldpan-run-{run.pk}-")
     adapter = Adapter.objects.get(run=run)
     assert set(adapter.files) == {"adapter_model.safetensors", "adapter_config.json"}
