@@ -287,8 +287,8 @@ def run_experiment(plan: Plan, base: float, other: float, seed: int, *, ends: in
                    every: int = STEP) -> tuple[str, int]:
     """The verdict of an experiment, and the outcomes per arm at its end.
 
-    every: after so many outcomes per arm it is asked again. ends: the outcomes at which the eight weeks are over, 0 if they never are. The challenger's arm gets its share of
-    the outcomes, by lot.
+    every: after so many outcomes per arm it is asked again. ends: the outcomes at which the eight weeks are over, 0 if
+    they never are. The challenger's arm gets its share of the outcomes, by lot.
     """
     random = np.random.default_rng([seed, round(1000 * other), plan.n_max])
     share, n_all = plan.challenger_share, 4 * plan.n_max
