@@ -178,8 +178,8 @@ def test_a_new_member_has_an_empty_inbox(project, alice):
 
 def test_an_old_notice_goes_with_all_that_came_of_it_unless_it_still_waits_to_be_sent(project, alice, settings):
     settings.GOLDPAN_NOTICE_DAYS = 30
-    webhook = Webhook.objects.create(project=project, url="https://example.org", secret_encrypted="x", events=["run.finished"],
-                                     created_by=alice)
+    webhook = Webhook.objects.create(project=project, url="https://example.org", secret_encrypted="x",
+                                     events=["run.finished"], created_by=alice)
     sent, waiting, fresh = (tell(project) for _ in range(3))
     Notice.objects.filter(pk__in=[sent.pk, waiting.pk]).update(at=timezone.now() - timedelta(days=31))
     WebhookDelivery.objects.filter(notice=sent).update(state="delivered", next_at=None)
