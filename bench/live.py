@@ -30,7 +30,8 @@ DELAYS: dict[tuple[int, float], tuple[int, int, int, int | None]] = {
     (10, 0.90): (8, 15, 23, None), (20, 0.90): (5, 9, 20, 25), (30, 0.90): (4, 6, 18, 22), (50, 0.90): (3, 4, 16, 19),
     (100, 0.90): (2, 3, 14, 16), (10, 0.92): (5, 10, 18, 25), (20, 0.92): (3, 6, 15, 20), (30, 0.92): (3, 4, 13, 17),
     (50, 0.92): (2, 3, 11, 15), (100, 0.92): (1, 2, 9, 12)}
-N_NULL = 5000  # experiments without a difference
+N_NULL = 100_000  # experiments without a difference: 5 % come out as 4.9 to 5.1
+DECIDED = ("SHIP", "KEEP")
 STEP = 20  # outcomes per arm between two looks of whoever peeks
 
 
@@ -253,17 +254,25 @@ def ab_rows() -> list[Row]:
         won_2000 = [run_experiment(plan, 0.80, 0.85, seed) for seed in range(1000)]
         short = Plan(n_max=1000, engine=plan.engine)
         won_1000 = [run_experiment(short, 0.80, 0.85, seed) for seed in range(1000)]
-        rows += [about_five_per_cent(f"{name}: false positives, look every {STEP}, 2,000 per arm",
-                                     false_positives(plan)),
-                 at_least("   power for 80 to 85 %, 1,000 per arm", won(won_1000), power_1000),
+        null = [run_experiment(plan, 0.80, 0.80, seed) for seed in range(1000)]
+        if plan is planned:
+            at_looks = [run_experiment(plan, 0.80, 0.80, seed, every=400) for seed in range(1000)]
+            rows += [about_five_per_cent(f"{name}: false positives, 2,000 per arm", false_positives(plan)),
+                     at_most(f"   asked every {STEP} outcomes instead of at the looks: other verdicts",
+                             share_of(one != other for one, other in zip(null, at_looks, strict=True)), 0, "n = 1000")]
+        else:
+            rows.append(about_five_per_cent(f"{name}: false positives, look every {STEP}, 2,000 per arm",
+                                            (outcome in DECIDED for outcome, _ in null)))
+        rows += [at_least("   power for 80 to 85 %, 1,000 per arm", won(won_1000), power_1000),
                  at_least("   power for 80 to 85 %, 2,000 per arm", won(won_2000), power_2000),
                  at_most("   mean outcomes per arm of 2,000", float(np.mean([n for _, n in won_2000])), mean_n)]
     rows.append(at_most("planned looks: false positives of the bounds by themselves", bounds_cross(0.80), 0.05,
                         "n = 200,000"))
     rows.append(about_five_per_cent("planned looks, a fifth gets the challenger: false positives",
-                                    false_positives(Plan(n_max=1000, challenger_share=0.2))))
-    rows.append(about_five_per_cent("planned looks, ended after 8 weeks at a random size: false positives",
-                                    false_positives(planned, ends=lambda seed: 500 + 1500 * seed // N_NULL)))
+                                    false_positives(Plan(n_max=1000, challenger_share=0.2), n=5000, every=STEP)))
+    rows.append(about_five_per_cent("planned looks, ended after 8 weeks at a random size: false positives", (
+        run_experiment(planned, 0.80, 0.80, seed, ends=500 + 1500 * seed // 20_000, every=100)[0] in DECIDED
+        for seed in range(20_000))))
     rows.append(about_five_per_cent("A/A: failed", (
         run_experiment(Plan(n_max=1000, is_aa=True), 0.80, 0.80, seed)[0] == "AA_FAILED" for seed in range(1000))))
     for base in (0.50, 0.80, 0.95, 0.99):
@@ -274,11 +283,12 @@ def ab_rows() -> list[Row]:
     return rows
 
 
-def run_experiment(plan: Plan, base: float, other: float, seed: int, *, ends: int = 0) -> tuple[str, int]:
-    """The verdict of an experiment that is asked every STEP outcomes per arm, and the outcomes per arm at its end.
+def run_experiment(plan: Plan, base: float, other: float, seed: int, *, ends: int = 0,
+                   every: int = STEP) -> tuple[str, int]:
+    """The verdict of an experiment, and the outcomes per arm at its end.
 
-    ends: the outcomes at which the eight weeks are over, 0 if they never are. The challenger's arm gets its share of
-    the outcomes, by lot.
+    every: after so many outcomes per arm it is asked again. ends: the outcomes at which the eight weeks are over, 0 if
+    they never are. The challenger's arm gets its share of the outcomes, by lot.
     """
     random = np.random.default_rng([seed, round(1000 * other), plan.n_max])
     share, n_all = plan.challenger_share, 4 * plan.n_max
@@ -286,7 +296,7 @@ def run_experiment(plan: Plan, base: float, other: float, seed: int, *, ends: in
     right = random.random(n_all) < np.where(arms, other, base)
     counts = np.cumsum([~arms, arms, right & ~arms, right & arms], axis=1)
     past: list[Look] = []
-    for at in range(2 * STEP - 1, n_all, 2 * STEP):
+    for at in range(2 * every - 1, n_all, 2 * every):
         n_first, n_second, first, second = (int(count) for count in counts[:, at])
         per_arm = (at + 1) // 2
         verdict = judge_experiment(plan, Arm("champion", n_first, n_first, first, first),
@@ -308,10 +318,9 @@ def bounds_cross(base: float, n_draws: int = 200_000) -> float:
     return float(np.mean(np.any(np.abs(z) >= bounds([0.2, 0.4, 0.6, 0.8, 1.0]), axis=1)))
 
 
-def false_positives(plan: Plan, *, ends: Callable[[int], int] = lambda seed: 0) -> Iterator[bool]:
-    for seed in range(N_NULL):
-        outcome, _ = run_experiment(plan, 0.80, 0.80, seed, ends=ends(seed))
-        yield outcome in ("SHIP", "KEEP")
+def false_positives(plan: Plan, *, n: int = N_NULL, every: int = 0) -> Iterator[bool]:
+    for seed in range(n):
+        yield run_experiment(plan, 0.80, 0.80, seed, every=every or plan.n_max // plan.n_looks)[0] in DECIDED
 
 
 def won(ended: list[tuple[str, int]]) -> float:

@@ -123,7 +123,8 @@ GOLDPAN_LEASE_SECONDS = env.int("GOLDPAN_LEASE_SECONDS", default=60)
 GOLDPAN_TICK_SECONDS = env.int("GOLDPAN_TICK_SECONDS", default=5)
 GOLDPAN_ON_TICK = ["labeling.services.sync.poll", "training.services.suggestions.poll",
                    "projects.services.sending.send_due", "projects.services.remembering.forget_answers",
-                   "serving.services.feedback.poll", "serving.services.exchanges.purge",
+                   "projects.services.notices.forget_notices", "serving.services.feedback.poll",
+                   "serving.services.exchanges.purge",
                    "serving.services.experiments.poll", "serving.services.watching.poll"]
 # What curation does not know of forgets examples, too: at once, and in files by the job
 GOLDPAN_ON_ERASE = ["training.services.quoting.erase_quotes", "serving.services.exchanges.erase_exchanges",
@@ -231,6 +232,7 @@ EMAIL_BACKEND, EMAIL_HOST, EMAIL_PORT = _email["EMAIL_BACKEND"], _email["EMAIL_H
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _email["EMAIL_HOST_USER"], _email["EMAIL_HOST_PASSWORD"]
 EMAIL_USE_TLS, EMAIL_USE_SSL = _email.get("EMAIL_USE_TLS", False), _email.get("EMAIL_USE_SSL", False)
 EMAIL_TIMEOUT = 10
+GOLDPAN_NOTICE_DAYS = env.int("GOLDPAN_NOTICE_DAYS", default=365)
 DEFAULT_FROM_EMAIL = env("GOLDPAN_EMAIL_FROM", default="goldpan@localhost")
 
 # Import limits

@@ -15,6 +15,7 @@ from projects.events import event_of
 from projects.models import InboxItem, Membership, Notice, Project, Webhook, WebhookDelivery
 from projects.wording import shortened
 
+FORGOTTEN_AT_ONCE = 500
 DIGEST_HOUR = 7  # of the day, in GOLDPAN_TIME_ZONE
 
 
@@ -49,6 +50,19 @@ def notify(project: Project, event: str, *, title: str, link: str, data: Mapping
         WebhookDelivery(webhook=webhook, notice=notice)
         for webhook in Webhook.objects.filter(project=project, removed_at=None) if event in webhook.events)
     return notice
+
+
+def forget_notices() -> int:
+    """Called by the tick: delete old notices with their inbox items and deliveries, read or not; return how many.
+
+    What still waits to be sent stays until it has been, or was given up.
+    """
+    before = timezone.now() - timedelta(days=settings.GOLDPAN_NOTICE_DAYS)
+    old = Notice.objects.filter(at__lt=before).exclude(deliveries__state=WebhookDelivery.State.waiting)
+    pks = list(old.order_by("pk").values_list("pk", flat=True)[:FORGOTTEN_AT_ONCE])
+    if pks:
+        Notice.objects.filter(pk__in=pks).delete()
+    return len(pks)
 
 
 def _into_inboxes(notice: Notice, roles: Sequence[str], people: list[int]) -> None:

@@ -39,18 +39,18 @@ def test_a_cap_stops_within_one_checkpoint_and_a_higher_one_goes_on_to_the_same_
 
     assert run.job.state == Job.State.failed and run.job.error.startswith("Stopped at its cap of")
     [receipt] = run.receipts.all()
-    assert not receipt.is_whole and 1 <= receipt.found["steps"] < N_STEPS == receipt.found["n_steps"]
+    assert not receipt.is_whole and 1 <= receipt.steps < N_STEPS == receipt.found["n_steps"]
     interval = CHECKPOINT_STEPS * max(seconds_of_steps(run))
     assert cap <= receipt.seconds <= cap + interval, f"a checkpoint's interval is {interval:.1f} s"
     folder = settings.GOLDPAN_JOBS / str(run.job_id) / str(run.job.fence)
     newest = newest_verified(folder / "checkpoints")
-    assert newest is not None and checkpoint_step(newest) == receipt.found["steps"]
+    assert newest is not None and checkpoint_step(newest) == receipt.steps
     assert not Adapter.objects.filter(run=run).exists()
 
     raise_cap(run, by=alice, seconds=ENOUGH)
     jobs.run(run.job_id, heartbeat=False)
     adapter = Adapter.objects.get(run=run)
-    assert adapter.receipt["resumed_from"] == receipt.found["steps"] and adapter.receipt["steps"] == N_STEPS
+    assert adapter.receipt["resumed_from"] == receipt.steps and adapter.receipt["steps"] == N_STEPS
     assert adapter.receipt["loss_last"] == pytest.approx(whole["loss_last"], abs=1e-4)
     assert adapter.receipt["files"] == whole["files"]
     with open_object(settings.GOLDPAN_OBJECTS, adapter.metrics_sha256) as file:

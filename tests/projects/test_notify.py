@@ -1,14 +1,18 @@
 """Telling of something: who finds it in their inbox, that it stands or falls with the caller's transaction."""
 
+from datetime import timedelta
+
 import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from projects.events import EVENTS, event_of
 from projects.models import InboxItem, Notice, Role, Webhook, WebhookDelivery
 from projects.services import add_member, notify
+from projects.services.notices import forget_notices
 
 
 def tell(project, event="run.finished", **more):
@@ -170,3 +174,15 @@ def test_a_new_member_has_an_empty_inbox(project, alice):
     erin = User.objects.create_user("erin")
     add_member(project, erin, Role.curator, by=alice)
     assert "Nothing new" in inbox(erin).get(reverse("projects:inbox")).content.decode()
+
+
+def test_an_old_notice_goes_with_all_that_came_of_it_unless_it_still_waits_to_be_sent(project, alice, settings):
+    settings.GOLDPAN_NOTICE_DAYS = 30
+    webhook = Webhook.objects.create(project=project, url="https://example.org", secret_encrypted="x",
+                                     events=["run.finished"], created_by=alice)
+    sent, waiting, fresh = (tell(project) for _ in range(3))
+    Notice.objects.filter(pk__in=[sent.pk, waiting.pk]).update(at=timezone.now() - timedelta(days=31))
+    WebhookDelivery.objects.filter(notice=sent).update(state="delivered", next_at=None)
+    assert forget_notices() == 1 and forget_notices() == 0
+    assert set(Notice.objects.all()) == {waiting, fresh}
+    assert InboxItem.objects.filter(user=alice).count() == 2 and webhook.deliveries.count() == 2
