@@ -150,16 +150,21 @@ def person_called(name: str) -> User:
     return User.objects.get_or_create(username=name)[0]
 
 
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> Path:
+    """The files of the kept projects, by type of task."""
+    return tmp_path_factory.mktemp("scored")
+
+
 @pytest.fixture(scope="module", params=TASK_TYPES)
-def kept(request, django_db_setup, django_db_blocker, tmp_path_factory) -> Iterator[tuple[int, str, Path]]:
+def kept(request, folders, django_db_setup, django_db_blocker, tmp_path_factory) -> Iterator[tuple[int, str]]:
     """A scored project of each type, made once: every test finds it, and its files, as it was made."""
-    folder = tmp_path_factory.mktemp("scored")
     with django_db_blocker.unblock(), transaction.atomic():
-        with override_settings(GOLDPAN_OBJECTS=folder, GOLDPAN_JOBS=tmp_path_factory.mktemp("jobs"),
+        with override_settings(GOLDPAN_OBJECTS=folders / request.param, GOLDPAN_JOBS=tmp_path_factory.mktemp("jobs"),
                                GOLDPAN_ENCODER="tests.fakes.HashingEncoder"):
             work = new_work(request.param, "Letters")
             jobs.run(start_score(work.project, by=person_called("bob"), wake=False).pk, heartbeat=False)
-        yield work.project.pk, request.param, folder
+        yield work.project.pk, request.param
         transaction.set_rollback(True)
 
 
@@ -174,14 +179,16 @@ def bob(db) -> User:
 
 
 @pytest.fixture(params=TASK_TYPES)
-def work(request, db) -> Work:
+def work(request, folders, db, settings) -> Work:
+    for folder in folders.iterdir():  # equal texts are not embedded again
+        shutil.copytree(folder, settings.GOLDPAN_OBJECTS, dirs_exist_ok=True)
     return new_work(request.param, "New letters")
 
 
 @pytest.fixture
-def scored(kept, db, settings) -> Work:
-    pk, kind, folder = kept
-    shutil.copytree(folder, settings.GOLDPAN_OBJECTS)
+def scored(kept, folders, db, settings) -> Work:
+    pk, kind = kept
+    shutil.copytree(folders / kind, settings.GOLDPAN_OBJECTS)
     project = Project.objects.get(pk=pk)
     return Work(project, CASES[kind], {example.key: example for example in project.examples.order_by("pk")})
 
