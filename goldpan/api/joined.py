@@ -13,7 +13,7 @@ from ninja.operation import Operation
 from ninja.parser import Parser
 from ninja.renderers import BaseRenderer
 
-from goldpan.api import asking, curating, data, training, work
+from goldpan.api import asking, curating, data, people, settling, training, weighing, work
 from goldpan.api.policy import READING, ApiKeyAuth, PerMinute, SessionAuth
 from goldpan.api.problems import CONTENT_TYPE, Problem, answer_errors
 from goldpan.api.repeating import HEADER, asked_well
@@ -128,7 +128,7 @@ api = GoldpanApi(
     throttle=PerMinute(), parser=StrictParser(), renderer=Renderer())
 answer_errors(api)
 api.add_decorator(asked_well, mode="view")
-for part in (work, data, asking, curating, training):
+for part in (work, data, asking, people, curating, settling, weighing, training):
     api.add_router("/v1", part.router)
 
 if undeclared := [one.name for one in api.operations() if one.policy is None]:
