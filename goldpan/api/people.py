@@ -226,5 +226,8 @@ def batch_again(request: Request, batch: Batch, asked: AgainAsked) -> dict[str, 
 @router.post("/projects/{id}/suggestions", response={202: JobShape})
 @on(Project, "run_labeling")
 def suggest(request: Request, project: Project) -> Status:
-    """Let the best model so far suggest labels for what people get next; they see them if the rules say so."""
+    """Let the best model so far suggest labels for what people get next.
+
+    Annotators see them if the rules of labelling say so.
+    """
     return Status(202, start_suggest(project, by=request.auth.user))

@@ -141,7 +141,10 @@ def _report(project: Project) -> QualityReport:
 @router.get("/projects/{id}/at-once", response=LookShape)
 @on(Project, "review")
 def bulk_look(request: Request, project: Project, asked: Query[QueueFilter]) -> Any:
-    """What one decision about all examples of a filter would be about; `seen` is what the decision has to name."""
+    """What one decision about all examples of a filter would be about.
+
+    `seen` is what the decision has to name.
+    """
     return look_at(Queue(_report(project), asked.filter))
 
 

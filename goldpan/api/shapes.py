@@ -493,17 +493,17 @@ class AnnotatorShape(Schema):
 
 
 class LabelingRulesShape(Schema):
-    open_limit: int = Field(20, ge=1, le=1000, description="Examples on one desk at a time.")
-    reservation_hours: int = Field(48, ge=1, le=10_000, description="To answer; then it goes to somebody else.")
-    honeypot_share: float = Field(0.0, ge=0, le=0.5, description="Known answers among what is given out.")
-    honeypot_floor: float = Field(0.7, ge=0.5, le=0.99, description="Of which people must get right.")
-    exam_size: int = Field(0, ge=0, le=1000, description="Known answers that a new annotator starts with.")
+    open_limit: int = Field(30, ge=1, le=500, description="Examples on one desk at a time.")
+    reservation_hours: int = Field(72, ge=1, le=24 * 90, description="To answer; then it goes to somebody else.")
+    honeypot_share: float = Field(0.05, ge=0, le=0.5, description="Known answers among what is given out.")
+    honeypot_floor: float = Field(0.85, ge=0.5, le=0.99, description="Of which people must get right.")
+    exam_size: int = Field(0, ge=0, le=100, description="Known answers that a new annotator starts with.")
     exam_pass: float = Field(0.8, ge=0, le=1, description="The share of them to get right.")
     shows_suggestions: bool = Field(False, description="Prefill what a model would answer.")
-    hidden_share: float = Field(0.1, ge=0, le=1, description="Suggestions kept back.")
+    hidden_share: float = Field(0.2, ge=0, le=1, description="Suggestions kept back.")
     hides_names: bool = Field(False, description="From curators; only admins show them again.")
     hourly_wage: Decimal = Field(Decimal(0), ge=0, le=99_999, max_digits=8, decimal_places=2)
-    currency: str = Field("USD", min_length=3, max_length=3)
+    currency: str = Field("USD", pattern="^[A-Z]{3}$")
 
 
 class KnownAnswerShape(Schema):

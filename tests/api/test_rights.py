@@ -196,9 +196,6 @@ def asked(world: World) -> Callable[..., int]:  # noqa: F811
     run = Run.objects.select_related("snapshot__report").get(pk=world.objects["run"])
     assert run.snapshot.report is not None
     world.objects["report"] = run.snapshot.report.pk
-    world.objects["disputed"] = world.posts["curation:adjudicate-settle"]["example"]
-    world.objects["talked_about"] = run.snapshot.report.scores.get(
-        pk=world.posts["curation:message"]["score"]).example_id
 
     def answer(name: str, client: Client) -> int:
         """The status of an operation for a client; then everything is as it was before."""
