@@ -8,6 +8,8 @@ PY := $(VENV)/bin/python
 MODEL := var/models/smollm2-135m-instruct
 TWEETS := var/downloads/vaderSentiment-3.3.2.tar.gz
 TORCH := $(shell grep '^torch==' requirements.txt)
+# Compiled modules are kept, whatever the shell says: else every process compiles pandas and Django anew, 6 s each time.
+export PYTHONDONTWRITEBYTECODE :=
 ONCE ?=
 FRESH ?=
 
@@ -51,7 +53,7 @@ $(VENV)/.ready: requirements.txt requirements-dev.txt
 	@echo "Setting up Goldpan's environment (torch first, then the rest)"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install -q --disable-pip-version-check uv
-	@$(PY) -m pip install -q --disable-pip-version-check $(TORCH)
+	@$(PY) -m pip install -q --disable-pip-version-check --no-compile $(TORCH)
 	@$(UV) pip install -q --python $(PY) -r requirements.txt -r requirements-dev.txt
 	@touch $@
 

@@ -586,7 +586,8 @@ def world(project: Project, alice: User, bob: User, charlie: User, dora: User, s
                  "selection": picked.pk, "experiment": experiment.pk, "run": run.pk, "adapter": adapter.pk,
                  "carried": carried.pk, "prompt": prompt.pk, "pairwise": pairwise.pk, "view": view.pk,
                  "bulk": bulk.pk, "bobs_item": InboxItem.objects.get(notice=told, user=bob).pk,
-                 "webhook": webhook.pk, "key": key.pk, "look": look.pk, "proposal": proposal.pk,
+                 "webhook": webhook.pk, "key": key.pk, "disputed": score.example_id,
+                 "talked_about": talked_about.example_id, "look": look.pk, "proposal": proposal.pk,
                  **an_ab_test(project, run, adapter, alice)},
         posts={
             "projects:members": {"name": "dora", "role": "annotator"},

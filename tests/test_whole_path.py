@@ -107,7 +107,9 @@ def test_from_noisy_labels_to_an_honest_comparison(
 
     # The prompt comes first; training before it is refused.
     assert "No prompt has been tried" in goldpan.refused("train", "Moods", "--by", "alice")
-    judged = goldpan.manage("baseline", "Moods", "--by", "alice", "--worker")
+    # (Not by the nearest examples: no two texts share any then, and reading them all takes longer than all the rest.)
+    judged = goldpan.manage("baseline", "Moods", "--by", "alice", "--worker", "--arms", "zero_shot", "defined",
+                            "few_shot")
     assert judged["verdict"] in {"PROMPT_OK", "FINE_TUNE", "INCONCLUSIVE"}
     assert "admin" in goldpan.refused("train", "Moods", "--by", "bob")
     assert "no quote" in goldpan.refused("train", "Moods", "--by", "alice", "--override", "The story goes on.")

@@ -1,3 +1,4 @@
+from dataclasses import asdict
 from typing import Any
 
 from django.contrib import messages
@@ -36,7 +37,8 @@ def bulk(request: Request, project: Project) -> HttpResponse:
     if report is not None:
         answers, look = answers_of(project), look_at(Queue(report, filter_))
         context |= {
-            "look": look, "seen": look.seen, "labels": _shown(look.labels, answers.show),
+            "look": look, "seen": look.seen, "program": {"filter": asdict(filter_), "seen": asdict(look.seen)},
+            "labels": _shown(look.labels, answers.show),
             "suggestions": _shown(look.suggestions, answers.show), "are_labels": answers.are_labels,
             "has_model": bool(look.suggestions), "shown": [
                 (score, answers.show(score.label, source=score.example.text), review_url(project, filter_, score.pk))

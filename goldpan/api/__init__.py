@@ -2,6 +2,7 @@
 
 1. `policy` says who may call an operation, and hands it its object; `problems` is what every error looks like.
 2. `paging` cuts lists, `shapes` are the answers, `repeating` answers a request that comes twice once.
-3. `work`, `data`, `asking`, `curating`, `training`, `ab_tests` hold the operations; `joined` makes one API of them.
+3. `work`, `data`, `asking`, `people`, `curating`, `settling`, `weighing`, `training`, `ab_tests`, `watching` hold the
+   operations; `joined` makes one API of them.
 4. `snippets` writes an operation down as curl and as Python, for the pages.
 """

@@ -13,7 +13,18 @@ from ninja.operation import Operation
 from ninja.parser import Parser
 from ninja.renderers import BaseRenderer
 
-from goldpan.api import ab_tests, asking, curating, data, training, watching, work
+from goldpan.api import (
+    ab_tests,
+    asking,
+    curating,
+    data,
+    people,
+    settling,
+    training,
+    watching,
+    weighing,
+    work,
+)
 from goldpan.api.policy import READING, ApiKeyAuth, PerMinute, SessionAuth
 from goldpan.api.problems import CONTENT_TYPE, Problem, answer_errors
 from goldpan.api.repeating import HEADER, asked_well
@@ -128,7 +139,7 @@ api = GoldpanApi(
     throttle=PerMinute(), parser=StrictParser(), renderer=Renderer())
 answer_errors(api)
 api.add_decorator(asked_well, mode="view")
-for part in (work, data, asking, curating, training, ab_tests, watching):
+for part in (work, data, asking, people, curating, settling, weighing, training, ab_tests, watching):
     api.add_router("/v1", part.router)
 
 if undeclared := [one.name for one in api.operations() if one.policy is None]:

@@ -1,6 +1,7 @@
 """What the operations answer, row by row."""
 
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, Literal
 
 from ninja import Schema
@@ -505,7 +506,7 @@ class HarmShape(Schema):
     words: str
 
 
-class LookShape(Schema):
+class TestLookShape(Schema):
     number: int
     fraction: float = Field(description="Of the planned information.")
     z: float
@@ -525,7 +526,7 @@ class AbTestDetailShape(Schema):
     band: IntervalShape | None = Field(description="Always valid.")
     ratio: str
     harms: list[HarmShape]
-    looks: list[LookShape]
+    looks: list[TestLookShape]
     days: float
 
     @staticmethod
@@ -549,3 +550,291 @@ class ShadowDetailShape(ShadowShape):
     words: list[str]
     judged_in: int | None = Field(description="The project in which people judge; null before they are asked.")
     n_open: int = Field(description="Pairs that nobody has judged.")
+
+
+class MemberShape(Schema):
+    id: int
+    name: str
+    role: str
+
+    @staticmethod
+    def resolve_name(membership: Any) -> str:
+        return str(membership.user)
+
+
+class AnnotatorShape(Schema):
+    id: int
+    name: str
+    vendor: str
+    is_person: bool
+    passed_exam_at: datetime | None
+    paused_at: datetime | None
+    paused_because: str
+
+
+class LabelingRulesShape(Schema):
+    open_limit: int = Field(30, ge=1, le=500, description="Examples on one desk at a time.")
+    reservation_hours: int = Field(72, ge=1, le=24 * 90, description="To answer; then it goes to somebody else.")
+    honeypot_share: float = Field(0.05, ge=0, le=0.5, description="Known answers among what is given out.")
+    honeypot_floor: float = Field(0.85, ge=0.5, le=0.99, description="Of which people must get right.")
+    exam_size: int = Field(0, ge=0, le=100, description="Known answers that a new annotator starts with.")
+    exam_pass: float = Field(0.8, ge=0, le=1, description="The share of them to get right.")
+    shows_suggestions: bool = Field(False, description="Prefill what a model would answer.")
+    hidden_share: float = Field(0.2, ge=0, le=1, description="Suggestions kept back.")
+    hides_names: bool = Field(False, description="From curators; only admins show them again.")
+    hourly_wage: Decimal = Field(Decimal(0), ge=0, le=99_999, max_digits=8, decimal_places=2)
+    currency: str = Field("USD", pattern="^[A-Z]{3}$")
+
+
+class KnownAnswerShape(Schema):
+    id: int
+    example_id: int
+    value: Any
+    added_by: str
+    added_at: datetime
+    retired_at: datetime | None
+
+    @staticmethod
+    def resolve_added_by(known: Any) -> str:
+        return str(known.added_by)
+
+
+class WaitingShape(Schema):
+    example_id: int
+    key: str
+    split: str
+
+
+class SaidShape(Schema):
+    annotation_id: int = Field(description="Of one who says so.")
+    value: str
+    n: int = Field(description="How many say so.")
+
+
+class CaseShape(Schema):
+    """An example to adjudicate."""
+
+    example_id: int
+    text: str
+    answers: list[SaidShape]
+    is_decidable: bool = Field(description="Held-out examples are settled by the majority where there is one.")
+    seen: int = Field(description="Send it with the settlement.")
+
+
+class MessageShape(Schema):
+    id: int
+    example_id: int
+    author: str
+    text: str
+    asked: str | None
+    created_at: datetime
+
+    @staticmethod
+    def resolve_author(message: Any) -> str:
+        return str(message.author)
+
+    @staticmethod
+    def resolve_asked(message: Any) -> str | None:
+        return str(message.asked) if message.asked_id else None
+
+
+class SeenShape(Schema):
+    report: int
+    decision: int
+    annotation: int
+    n: int = Field(description="How many examples.")
+    total: int
+
+
+class FilterLookShape(Schema):
+    """What a decision about all examples of a filter would be about."""
+
+    seen: SeenShape
+    labels: list[tuple[str, int]] = Field(description="The label that counts, and how many have it.")
+    suggestions: list[tuple[str, int]] = Field(description="What a model says otherwise, and of how many.")
+
+
+class BulkShape(Schema):
+    """A decision about many at once."""
+
+    id: int
+    action: str
+    value: str
+    reason: str
+    query: str = Field(description="The filter, as an address has it.")
+    n_previewed: int
+    n_decided: int
+    n_changed: int = Field(description="Decided or answered meanwhile, and left alone.")
+    undoes_id: int | None
+    decided_by: str
+    created_at: datetime
+
+    @staticmethod
+    def resolve_decided_by(bulk: Any) -> str:
+        return str(bulk.decided_by)
+
+
+class DuplicateShape(Schema):
+    """A group of duplicates in the newest report."""
+
+    id: int
+    what: str
+    kind: str
+    size: int
+    similarity: float = Field(description="Cosine of its least similar member to the centre.")
+    n_labels: int = Field(description="Different labels in it.")
+    n_held_out: int
+    n_to_exclude: int = Field(description="How many go if one is kept.")
+    centre_id: int
+    examples: list[int]
+
+    @staticmethod
+    def resolve_examples(cluster: Any) -> list[int]:
+        return [member.example_id for member in cluster.members.all()]
+
+
+class DuplicateActionShape(Schema):
+    id: int
+    duplicate: int
+    verdict: str
+    decisions: list[int]
+    undoes_id: int | None
+    created_at: datetime
+
+    @staticmethod
+    def resolve_duplicate(action: Any) -> int:
+        return int(action.cluster_id)
+
+
+class PairShape(Schema):
+    id: int
+    example_a_id: int
+    example_b_id: int
+    texts: list[str]
+    similarity: float
+
+    @staticmethod
+    def resolve_texts(pair: Any) -> list[str]:
+        return [pair.example_a.text, pair.example_b.text]
+
+
+class PairJudgementShape(Schema):
+    id: int
+    example_a_id: int
+    example_b_id: int
+    answer: str
+    similarity: float
+    created_at: datetime
+
+
+class ExperimentArmShape(Schema):
+    position: int
+    name: str
+    what: str
+    n_rows: int
+    accuracies: list[float] = Field(description="One per draw.")
+    accuracy: dict[str, Any] = Field(description="Their mean with its interval.")
+    difference: dict[str, Any] | None = Field(description="To the first arm, paired; null for that one.")
+
+
+class ExperimentShape(Schema):
+    id: int
+    project_id: int
+    kind: str
+    split: str
+    n: int = Field(description="Rows that judged.")
+    verdict: list[str] = Field(description="In words, the headline first.")
+    arms: list[ExperimentArmShape]
+    groups: list[dict[str, Any]] = Field(description="Of fixes: groups of flagged rows and what they may bring.")
+    created_by: str
+    created_at: datetime
+
+    @staticmethod
+    def resolve_created_by(experiment: Any) -> str:
+        return str(experiment.created_by)
+
+
+class ForecastShape(Schema):
+    """How many labels the target may take."""
+
+    id: int
+    target_metric: str
+    target_value: float
+    n_train: int
+    n_dev: int
+    words: list[str] = Field(description="The headline first.")
+    found: dict[str, Any] = Field(description="The curve with its band, labels, seconds and price.")
+    created_at: datetime
+
+
+class ArmTrainingShape(Schema):
+    id: int
+    experiment_id: int
+    job_id: int
+    positions: list[int]
+    seeds: list[int]
+    steps: int | None
+    arms: list[dict[str, Any]] | None = Field(description="The figures of each, once all is judged.")
+    created_at: datetime
+
+    @staticmethod
+    def resolve_arms(training: Any) -> Any:
+        return getattr(getattr(training, "verdict", None), "arms", None)
+
+
+class EconomicsShape(Schema):
+    """What answers are worth and cost. Amounts are in the project's currency, shares in 0 to 1."""
+
+    requests: float | None = Field(None, ge=0, description="A month, the likeliest.")
+    requests_low: float | None = Field(None, ge=0)
+    requests_high: float | None = Field(None, ge=0)
+    months: float | None = Field(None, ge=0, description="That a trained model would be used.")
+    value: float | None = Field(None, ge=0, description="Of a right answer in place of a wrong one.")
+    value_low: float | None = Field(None, ge=0)
+    value_high: float | None = Field(None, ge=0)
+    realised: float | None = Field(None, ge=0, le=1, description="Share of the benefit that arrives.")
+    realised_low: float | None = Field(None, ge=0, le=1)
+    realised_high: float | None = Field(None, ge=0, le=1)
+    machine_id: int | None = Field(None, ge=1, le=2**63 - 1, description="A price of what trains.")
+    prompt_price_id: int | None = Field(None, ge=1, le=2**63 - 1, description="A price of what the prompt asks.")
+    trained_price_id: int | None = Field(None, ge=1, le=2**63 - 1)
+    tokens_in: float | None = Field(None, ge=0, description="Read for an answer by the prompt.")
+    tokens_out: float | None = Field(None, ge=0)
+    trained_tokens_in: float | None = Field(None, ge=0)
+    cached_share: float | None = Field(None, ge=0, le=1)
+    cached_discount: float | None = Field(None, ge=0, le=1)
+    hosting: float | None = Field(None, ge=0, description="Of the trained model, a month.")
+    retrainings: float | None = Field(None, ge=0, description="A year.")
+    label_price: float | None = Field(None, ge=0)
+
+
+class PriceShape(Schema):
+    id: int
+    kind: str
+    name: str
+    currency: str
+    per_hour: float | None
+    memory_gb: float | None
+    teraflops: float | None
+    per_million_in: float | None
+    per_million_out: float | None
+    since: date
+    source: str
+    is_withdrawn: bool
+
+
+class MapShape(Schema):
+    id: int
+    project_id: int
+    method: str
+    encoder: str
+    n_points: int
+    explained: float | None = Field(description="Share of the variance that the two axes hold, for PCA.")
+    created_at: datetime
+
+
+class SelectionShape(Schema):
+    id: int
+    project_id: int
+    n_examples: int
+    created_at: datetime

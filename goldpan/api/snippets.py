@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from goldpan.api.joined import PREFIX, Declared, api
@@ -72,7 +72,8 @@ def _fitting(value: Any, field: FieldInfo) -> Any:
         return None
     kind: Any = Annotated[field.annotation, field]
     try:
-        return TypeAdapter(kind).validate_python(value)
+        found = TypeAdapter(kind).validate_python(value)
+        return found.model_dump(exclude_defaults=True) if isinstance(found, BaseModel) else found
     except ValidationError:
         return None
 

@@ -35,7 +35,8 @@ def test_every_operation_says_what_it_does_who_may_and_how_errors_look():
         said = DESCRIBED["paths"][f"/api{declared.path}"][declared.method.lower()]
         assert 8 < len(said["summary"]) < 100 and said["description"] and said["operationId"] == declared.name
         assert said["responses"]["default"] == {"$ref": "#/components/responses/Problem"}
-        assert len(said["security"]) == 2 and len(said["responses"]) == 2, declared.name
+        done = set(said["responses"]) - {"default"}  # what is many takes a job, and otherwise is done at once
+        assert len(said["security"]) == 2 and (len(done) == 1 or done == {"201", "202"}), declared.name
 
 
 def test_every_reference_leads_somewhere():

@@ -14,11 +14,14 @@ from django.test import Client
 
 from goldpan.api.joined import Declared, api
 from goldpan.api.policy import on
+from goldpan.policies import policy_of
 from projects.models import Project, Role
 from projects.rights import FOUNDER, MAY, SIGNED_IN
 from projects.services import add_member, revoke_api_key
 from projects.services.api_keys import create_api_key
-from tests.test_rights import World, quote_of, world  # noqa: F401
+from tests.test_rights import DESCRIPTION, World, quote_of, world  # noqa: F401
+from tests.test_rights import OURS as ROUTES
+from tests.test_rights import ROWS as PAGES
 from training.models import Run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,6 +51,22 @@ batch_list            project    200
 batch                 batch      200
 batch_state           batch      200
 exchange              project    202
+member_list           project    200
+member_add            project    201
+annotator_list        project    200
+annotator_pause       annotator  200
+annotator_resume      paused     200
+annotator_pass        annotator  200
+labeling_rules        project    200
+labeling_rules_save   project    200
+known_answer_list     project    200
+known_answer_candidates project  200
+known_answer_add      project    409
+known_answer_retire   known      200
+next_labels           project    202
+guideline_ask_again   project    201
+batch_again           batch      200
+suggest               project    202
 score                 project    202
 report_list           project    200
 report                report     200
@@ -73,6 +92,39 @@ snapshot_request      open       200
 snapshot_file         snapshot   200
 export_create         snapshot   202
 export_file           export     200
+adjudication_list     project    200
+case                  example    200
+adjudication_settle   disputed   201
+adjudication_undo     project    201
+message_write         talked_about 201
+bulk_look             project    200
+bulk_decide           project    201
+bulk_list             project    200
+bulk_undo             bulk       201
+duplicate_list        project    200
+duplicate_settle      project    201
+duplicate_undo        project    409
+duplicate_keep_one_look project  200
+duplicate_keep_one    project    409
+pair_list             project    200
+pair_judge            project    404
+pair_undo             project    409
+experiment_start      project    202
+experiment_list       project    200
+experiment            experiment 200
+forecast_start        project    202
+forecast_list         project    200
+arms_start            experiment 202
+arm_training_list     experiment 200
+economics             project    200
+economics_save        project    200
+price_list            project    200
+price_add             project    201
+price_withdraw        project    200
+map_draw              project    202
+map_list              project    200
+selection_create      project    201
+selection_batch       selection  201
 prompt_list           project    200
 prompt_create         project    201
 prompt                prompt     200
@@ -138,6 +190,18 @@ def bodies(world: World) -> dict[str, Any]:  # noqa: F811
         "snapshot_approve": {"sha256": world.posts["curation:snapshot-approve"]["sha256"], "decision": "refused",
                              "comment": "Not yet."},
         "export_create": {"format": "csv"},
+        "member_add": {"name": "dora", "role": "annotator"}, "annotator_pause": {"because": "on holiday"},
+        "labeling_rules_save": {"open_limit": 9}, "known_answer_add": {"examples": [world.objects["unlabelled"]]},
+        "adjudication_settle": {"verdict": "exclude", "cause": "slip"}, "message_write": {"text": "Neutral, I think."},
+        "bulk_decide": {"filter": {}, "action": "exclude", "seen": {
+            name: world.posts["curation:bulk-decide"][name] for name in (
+                "report", "decision", "annotation", "n", "total")}},
+        "duplicate_settle": {"duplicate": world.posts["curation:duplicates-settle"]["cluster"], "verdict": "keep_all"},
+        "duplicate_keep_one": {"n_seen": 10**6}, "pair_judge": {"pair": 10**9, "answer": "same"},
+        "arms_start": {"positions": [0, 1], "steps": 60}, "economics_save": {"requests": 100, "realised": 0.5},
+        "price_add": {"kind": "machine", "name": "a box", "per_hour": 1, "since": "2026-01-01", "source": "a bill"},
+        "price_withdraw": world.posts["training:price-withdraw"],
+        "selection_create": {"examples": [world.objects["example"]]},
         "prompt_create": {"name": "plain", "instruction": "{text}"},
         "prompt_change": {"instruction": "Which mood? {text}", "note": "Shorter."},
         "quote": {"recipe": "quick"},
@@ -240,6 +304,74 @@ def test_every_operation_is_in_the_table_and_declares_a_policy():
     assert set(OPERATIONS) == set(ROWS)
     assert len(OPERATIONS) == len(list(api.operations())), "two operations have one name"
     assert {one.policy for one in OPERATIONS.values()} <= {*MAY, FOUNDER, SIGNED_IN}
+
+
+# What only a page has, and why
+ONLY_A_PAGE = {
+    "account_login": "a program has a key", "account_logout": "a program has a key",
+    "account_change_password": "a password is its owner's",
+    "projects:inbox-read": "an inbox is its owner's", "projects:mail": "an inbox is its owner's",
+    "projects:notice": "an inbox is its owner's", "labeling:desk": "a desk is its owner's",
+    "projects:keys": "a key that makes keys could not be revoked", "projects:key-revoke": "as making one",
+    "projects:webhook-secret": "it is shown once, to the person who puts it into the receiver",
+    "curation:save-view": "a program names its filter", "curation:delete-view": "a program names its filter",
+    "curation:guideline-preview": "it changes nothing", "curation:gold-set-check": "it changes nothing",
+    "labeling:upload": "the columns are named when the file is sent",
+    "training:pairwise-judge": "people judge without knowing which answer is whose",
+    "labeling:webhook": "Label Studio calls it", "healthz": "it changes nothing",
+    "serving:v1-chat": "it is a program's already", "serving:v1-predict": "it is a program's already",
+    "serving:v1-feedback": "it is a program's already", **dict.fromkeys(DESCRIPTION, "it changes nothing")}
+# What has no operation yet, though a program could do it
+NOT_YET = {
+    "projects:webhooks", "projects:webhook-edit", "projects:webhook-state", "projects:webhook-test",
+    "projects:webhook-again", "labeling:batch-answers", "curation:snapshot-import", "training:train-elsewhere",
+    "training:bundle", "training:result", "training:pairwise-open", "training:pairwise-ask", "serving:live-rules",
+    "serving:live-replay"}
+BY_OPERATION = {  # route of a page that changes something → the operation that does the same
+    "projects:create": "project_create", "projects:members": "member_add", "labeling:import": "upload_create",
+    "labeling:upload-import": "upload_import", "labeling:batch-create": "batch_create",
+    "labeling:batch-state": "batch_state", "labeling:batch-again": "batch_again",
+    "labeling:rules": "labeling_rules_save",
+    "labeling:known-answer-retire": "known_answer_retire", "labeling:annotator-pause": "annotator_pause",
+    "labeling:annotator-resume": "annotator_resume", "labeling:annotator-pass": "annotator_pass",
+    "labeling:sync": "exchange", "jobs:job-cancel": "job_cancel", "jobs:job-retry": "job_retry",
+    "curation:decide": "decision_create", "curation:undo": "decision_undo", "curation:message": "message_write",
+    "curation:bulk-decide": "bulk_decide", "curation:bulk-undo": "bulk_undo",
+    "curation:adjudicate-settle": "adjudication_settle", "curation:adjudicate-undo": "adjudication_undo",
+    "curation:guideline-edit": "guideline_publish", "curation:guideline-ask-again": "guideline_ask_again",
+    "curation:score": "score", "curation:duplicates-settle": "duplicate_settle",
+    "curation:duplicates-undo": "duplicate_undo", "curation:keep-one": "duplicate_keep_one",
+    "curation:pairs-judge": "pair_judge", "curation:known-answers": "known_answer_add",
+    "curation:next-labels": "next_labels", "curation:map-draw": "map_draw", "curation:map-select": "selection_create",
+    "curation:selection-batch": "selection_batch", "curation:gold-set": "gold_set_save",
+    "curation:experiments": "experiment_start", "curation:forecasts": "forecast_start", "curation:freeze": "freeze",
+    "curation:snapshot-approve": "snapshot_approve", "curation:snapshot-export-start": "export_create",
+    "curation:snapshot-override": "snapshot_override", "curation:snapshot-request": "snapshot_request",
+    "curation:snapshot-comment": "snapshot_comment", "curation:snapshot-again": "snapshot_again",
+    "curation:example-erase": "example_erase", "training:suggest": "suggest",
+    "training:critical-slices": "critical_slices_declare", "training:baseline": "baseline",
+    "training:economics": "economics_save", "training:prices": "price_add", "training:price-withdraw": "price_withdraw",
+    "training:quote": "quote", "training:train": "train", "training:prompt-new": "prompt_create",
+    "training:prompt-change": "prompt_change", "training:prompt-try": "prompt_try",
+    "training:raise-cap": "run_raise_cap", "training:keep-best": "run_keep_best", "training:arms-start": "arms_start",
+    "training:promote": "adapter_promote", "training:roll-back": "adapter_roll_back",
+    "training:questions": "adapter_questions", "training:merge": "adapter_merge"}
+
+
+def test_whatever_a_page_changes_a_program_can_change_or_it_is_said_why_not():
+    changing = {row.url for row in PAGES if row.method == "POST" and row.expected["alice"] != "405"}
+    sorted_out = [*BY_OPERATION, *ONLY_A_PAGE, *NOT_YET]
+    assert len(sorted_out) == len(set(sorted_out)), "a route is sorted out twice"
+    assert changing - set(sorted_out) == set(), "these routes have no operation, and no reason why not"
+    assert set(sorted_out) - changing == set(), "these are no routes that change anything"
+    assert set(BY_OPERATION.values()) <= set(OPERATIONS)
+
+
+def test_an_operation_takes_the_right_that_its_page_takes():
+    wrong = {route: (OPERATIONS[name].policy, policy_of(ROUTES[route].callback, route))
+             for route, name in BY_OPERATION.items()
+             if OPERATIONS[name].policy != policy_of(ROUTES[route].callback, route)}
+    assert wrong == {}
 
 
 def test_an_action_that_nobody_declared_is_refused_when_the_operation_is_written():

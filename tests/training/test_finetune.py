@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from jobs.child import ChildRefused, child_environment, run_child
+from tests.training.child_here import run_child_here
 from tests.training.tiny_model import SCHEMA, toy_rows
 from training import encoding, language_model, prompts
 from training.config import TrainingConfig, config_from_json, epochs_for, n_steps
@@ -213,7 +214,7 @@ def test_written_answers_are_learned_and_judged_by_loss_and_by_what_is_written(t
         rows = [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
         (tmp_path / name).write_text("".join(
             json.dumps(row | {"label": json.dumps({"mood": row["label"]})}) + "\n" for row in rows))
-    result = run_child("training.finetune", spec | {"prompt": prompts.prompt_to_json(prompt)}, folder=tmp_path)
+    result = run_child_here("training.finetune", spec | {"prompt": prompts.prompt_to_json(prompt)}, folder=tmp_path)
     first, last = result["epochs"]
     assert result["loss_last"] < result["loss_first"] and last["dev_loss"] < first["dev_loss"]
     assert (first["n_dev"], first["n_answered"], result["chosen_by"]) == (6, 4, "dev_score")
@@ -276,9 +277,10 @@ def test_a_killed_run_resumes_to_the_same_losses_in_another_folder(unbroken, tin
 
 
 def test_a_run_stops_at_its_cap_with_a_checkpoint_and_goes_on_to_the_same_losses(unbroken, tiny_folder, tmp_path):
-    capped = run_child("training.finetune", spec_of(tmp_path, tiny_folder) | {"cap_seconds": 0.01}, folder=tmp_path)
+    capped = run_child_here("training.finetune", spec_of(tmp_path, tiny_folder) | {"cap_seconds": 0.01},
+                            folder=tmp_path)
     assert capped["stopped_at_cap"] and (capped["steps"], capped["n_steps"], capped["n_epochs"]) == (1, 30, 0)
-    result = run_child("training.finetune", spec_of(tmp_path, tiny_folder), folder=tmp_path)
+    result = run_child_here("training.finetune", spec_of(tmp_path, tiny_folder), folder=tmp_path)
     assert result["resumed_from"] == 1 and "stopped_at_cap" not in result
     assert losses(tmp_path) == pytest.approx(losses(unbroken[0]), abs=1e-4)
     assert result["spent_seconds"] > capped["spent_seconds"] > 0 and result["cpu_seconds"] > capped["cpu_seconds"]
@@ -292,7 +294,7 @@ def test_a_stopped_run_can_be_ended_with_its_best_epoch_so_far(unbroken, tiny_fo
     for beyond in ("checkpoint-25", "checkpoint-30"):
         shutil.rmtree(kept / beyond, ignore_errors=True)
     shutil.rmtree(kept / "epoch-30")
-    result = run_child("training.finetune", spec_of(tmp_path, tiny_folder) | {"finish": True}, folder=tmp_path)
+    result = run_child_here("training.finetune", spec_of(tmp_path, tiny_folder) | {"finish": True}, folder=tmp_path)
     assert result["steps"] == 20 and result["best_step"] in (10, 20) and len(result["epochs"]) == 2
     assert set(result["files"]) == {path.name for path in (tmp_path / "adapter").iterdir()}
 
@@ -311,7 +313,7 @@ def test_a_trial_measures_the_steps_of_the_same_run(unbroken, tiny_folder, tmp_p
 
 
 def test_a_trial_of_rows_that_are_refused_tries_no_step(tiny_folder, tmp_path):
-    found = run_child("training.trial", spec_of(tmp_path, tiny_folder, max_tokens=8), folder=tmp_path)
+    found = run_child_here("training.trial", spec_of(tmp_path, tiny_folder, max_tokens=8), folder=tmp_path)
     assert found.keys() == {"checks"}
     assert [check["name"] for check in found["checks"] if check["state"] == "failed"] == ["No row is cut"]
 
@@ -333,7 +335,7 @@ def test_a_run_asked_to_stop_leaves_a_checkpoint_of_that_moment(tiny_folder, tmp
 ])
 def test_what_cannot_be_trained_is_refused_in_words(tiny_folder, tmp_path, changed, words):
     with pytest.raises(ChildRefused, match=words):
-        run_child("training.finetune", spec_of(tmp_path, tiny_folder) | changed, folder=tmp_path)
+        run_child_here("training.finetune", spec_of(tmp_path, tiny_folder) | changed, folder=tmp_path)
 
 
 @pytest.mark.models
