@@ -265,8 +265,8 @@ def judge_experiment(plan: Plan, champion: Arm, challenger: Arm, *, days: float,
 def _verdict(plan: Plan, interval: Interval, is_end: bool, look: Look | None, band: Interval, ratio: SampleRatio,
              notes: tuple[str, ...], basis: str) -> Verdict:
     by = "higher" if interval.estimate >= 0 else "lower"
-    shown = (f"The challenger's outcome is {100 * abs(interval.estimate):.1f} points {by} ({100 * interval.low:+.1f} to "
-             f"{100 * interval.high:+.1f}; {basis})")
+    shown = (f"The challenger's outcome is {100 * abs(interval.estimate):.1f} points {by} ({100 * interval.low:+.1f} "
+             f"to {100 * interval.high:+.1f}; {basis})")
     if plan.is_aa:
         outcome, said = _aa_result(interval, is_end)
     elif interval.low > 0:

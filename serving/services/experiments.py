@@ -271,7 +271,7 @@ def _end(found: Judged, *, outcome: str, reason: str = "", by: User | None = Non
     if Experiment.objects.filter(pk=experiment.pk, state=Experiment.State.running).update(
             state=Experiment.State.ended) != 1:
         return False
-    words = [f"Stopped {f'by {by}' if by else 'by itself'}: “{reason}”", *found.words] if reason else found.words
+    words = [f"Stopped {f'by {by}' if by else 'by itself'}: “{reason}”", _until_then(found)] if reason else found.words
     result = {"champion": asdict(found.champion), "challenger": asdict(found.challenger),
               "band": asdict(found.band) if found.band else None, "ratio": asdict(found.ratio),
               "harms": [{**asdict(harm), "worse_by": harm.worse_by if harm.n else None} for harm in found.harms],
@@ -284,6 +284,16 @@ def _end(found: Judged, *, outcome: str, reason: str = "", by: User | None = Non
            people=[experiment.started_by], data={"experiment": experiment.pk, "outcome": outcome},
            key=f"experiment.ended:{experiment.pk}", link=reverse("serving:ab-test", args=[experiment.pk]))
     return True
+
+
+def _until_then(found: Judged) -> str:
+    """What a test that is stopped had shown, which is no result."""
+    if found.band is None:
+        return f"Until then {found.champion.n} and {found.challenger.n} outcomes had come in: too few for anything."
+    by = "higher" if found.band.estimate >= 0 else "lower"
+    return (f"Until then the challenger's outcome was {100 * abs(found.band.estimate):.1f} points {by} "
+            f"({100 * found.band.low:+.1f} to {100 * found.band.high:+.1f}, {found.band.n} outcomes per arm). That is "
+            "no result: it was not stopped by its plan.")
 
 
 def _as_it_ended(experiment: Experiment, end: ExperimentEnd, looks: list[Look]) -> Judged:
