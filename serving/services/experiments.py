@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.db import IntegrityError, transaction
 from django.db.models import Avg
 from django.urls import reverse
@@ -48,6 +49,7 @@ WAIT_HOURS = 24  # a unit without a correction by then counts as one
 DAY = 24 * 3600
 JUDGED_EVERY = 60.0  # seconds between two calls of the tick for one test
 WEEK = timedelta(days=7)
+LARGE = 20_000  # units
 
 
 # What may be compared
@@ -212,11 +214,19 @@ def read(experiment: Experiment, *, now: datetime | None = None) -> Judged:
         return _as_it_ended(experiment, end, looks)
     now = now or timezone.now()
     champion, challenger = arms_of(experiment, now=now)
-    harms = harms_of(experiment, now=now)
+    harms = _harms(experiment, champion.n_exposed + challenger.n_exposed, now)
     days = (now - experiment.started_at).total_seconds() / DAY
     verdict = judge_experiment(experiment.plan, champion, challenger, days=days, past=looks, harms=harms)
     return Judged(experiment, verdict.outcome, list(verdict.words), champion, challenger, verdict.band, verdict.ratio,
                   harms, looks, days, due=verdict.look)
+
+
+def _harms(experiment: Experiment, n_exposed: int, now: datetime) -> list[Harm]:
+    """What speaks of harm. With very many units that takes half a second, so it is computed once a minute."""
+    if n_exposed < LARGE:
+        return harms_of(experiment, now=now)
+    found: list[Harm] = cache.get_or_set(f"harms:{experiment.pk}", lambda: harms_of(experiment, now=now), JUDGED_EVERY)
+    return found
 
 
 def judge(experiment: Experiment, *, now: datetime | None = None) -> Judged:

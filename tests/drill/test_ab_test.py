@@ -1,6 +1,6 @@
 """An A/B test while the gateway is killed again and again: whoever got an answer was counted before it.
 
-Real processes, the real small model, several users that ask at once, two gateways on one database.
+Real processes, the real small model, several users that ask at once, some of them the same.
 """
 
 import threading
