@@ -254,6 +254,10 @@ def looks_of(experiment: Experiment) -> list[Look]:
 
 
 def _has_other_champion(experiment: Experiment) -> bool:
+    """Whether something else serves now, or did in between: then its users have seen more than the two arms."""
+    newest = Deployment.objects.filter(project=experiment.project, slot=Deployment.Slot.champion).first()
+    if newest is not None and newest.pk != experiment.champion_id:
+        return True
     try:
         now, was = choose(experiment.project, CHAMPION), experiment.champion
     except NotServed:
