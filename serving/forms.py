@@ -3,9 +3,12 @@ from typing import Any
 from django import forms
 
 from projects.errors import UserError
+from projects.wording import interval_words, percent_words
 from serving.models import Experiment, ServingRules, WatchPlan
 from serving.services.experiments import SAME, Asked, Challenger, size_of
+from serving.services.planning import Facts
 from stats.experiment import Size
+from stats.intervals import Interval
 
 
 class ServingRulesForm(forms.ModelForm):
@@ -73,6 +76,22 @@ class ABTestForm(forms.Form):
             *((one.name, one.title) for one in challengers),
             (SAME, "the champion itself (A/A: tries the machinery, and measures what a plan needs)")]
 
+    def say_what_is_measured(self, facts: Facts) -> None:
+        """Beside the fields that a plan rests on, with intervals."""
+        guess = "Not measured yet: a guess."
+        rate = f"{guess} With thumbs it is a few per cent, and it decides everything."
+        base = guess if facts.base is None else f"Measured: {_measured(facts.base)}."
+        if self["outcome"].value() == Experiment.Outcome.correction_free:
+            rate = "Everybody: who corrects nothing counts, too."
+        elif facts.rate is not None:
+            of = "users" if facts.has_units else "answers; of users it is more"
+            rate = f"Measured: {_measured(facts.rate)}, of {of}."
+        a_week = "Counted in the last test." if facts.has_units else (
+            f"{facts.a_week:,.0f} requests were answered in the last 7 days. One user asks several times, so say fewer "
+            "if you know.")
+        for name, words in (("base", base), ("feedback_rate", rate), ("units_a_week", a_week)):
+            self.fields[name].help_text = words
+
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
         if not self.errors:
@@ -95,6 +114,10 @@ class ABTestForm(forms.Form):
         return {"challenger": given["challenger"], "is_aa": given["challenger"] == SAME, "asked": self.asked,
                 "engine": given["engine"], "is_cheaper": given["is_cheaper"], "margin": given["margin"] / 100,
                 "slow_seconds": given["slow_seconds"]}
+
+
+def _measured(share: Interval) -> str:
+    return f"{percent_words(share.estimate)} ({interval_words(share)})"
 
 
 class ReasonForm(forms.Form):

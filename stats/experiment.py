@@ -248,7 +248,7 @@ def judge_experiment(plan: Plan, champion: Arm, challenger: Arm, *, days: float,
         return Verdict(outcome, (f"{'Ended' if is_over else 'Go on'}: {missing}.", *notes), None, band, ratio)
     if plan.engine == "always valid":
         return _verdict(plan, band, is_over or band.n >= plan.n_max, None, band, ratio, notes,
-                        f"{band.n} of {plan.n_max} outcomes per arm")
+                        f"at {band.n} of {plan.n_max} outcomes per arm")
     look = _due_look(plan, champion, challenger, past, is_over)
     if look is None and is_over:
         words = f"Ended after {days:.0f} days; hardly an outcome came since look {len(past)}. Not proven either way."
@@ -259,13 +259,14 @@ def judge_experiment(plan: Plan, champion: Arm, challenger: Arm, *, days: float,
                  f"per arm; there are {band.n}.")
         return Verdict("CONTINUE", (words, *notes), None, band, ratio)
     return _verdict(plan, look.interval, look.fraction >= 1 or is_over, look, band, ratio, notes,
-                    f"look {look.number}, |z| = {abs(look.z):.2f} of {look.bound:.2f}")
+                    f"look {look.number}, at {look.interval.n} outcomes per arm")
 
 
 def _verdict(plan: Plan, interval: Interval, is_end: bool, look: Look | None, band: Interval, ratio: SampleRatio,
              notes: tuple[str, ...], basis: str) -> Verdict:
-    shown = (f"The challenger's outcome is {interval.estimate:+.1%} ({interval.low:+.1%} to {interval.high:+.1%}, "
-             f"{interval.n} per arm; {basis})")
+    by = "higher" if interval.estimate >= 0 else "lower"
+    shown = (f"The challenger's outcome is {100 * abs(interval.estimate):.1f} points {by} ({100 * interval.low:+.1f} "
+             f"to {100 * interval.high:+.1f}; {basis})")
     if plan.is_aa:
         outcome, said = _aa_result(interval, is_end)
     elif interval.low > 0:

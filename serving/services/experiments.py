@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.db import IntegrityError, transaction
 from django.db.models import Avg
 from django.urls import reverse
@@ -48,6 +49,7 @@ WAIT_HOURS = 24  # a unit without a correction by then counts as one
 DAY = 24 * 3600
 JUDGED_EVERY = 60.0  # seconds between two calls of the tick for one test
 WEEK = timedelta(days=7)
+LARGE = 20_000  # units
 
 
 # What may be compared
@@ -212,11 +214,19 @@ def read(experiment: Experiment, *, now: datetime | None = None) -> Judged:
         return _as_it_ended(experiment, end, looks)
     now = now or timezone.now()
     champion, challenger = arms_of(experiment, now=now)
-    harms = harms_of(experiment, now=now)
+    harms = _harms(experiment, champion.n_exposed + challenger.n_exposed, now)
     days = (now - experiment.started_at).total_seconds() / DAY
     verdict = judge_experiment(experiment.plan, champion, challenger, days=days, past=looks, harms=harms)
     return Judged(experiment, verdict.outcome, list(verdict.words), champion, challenger, verdict.band, verdict.ratio,
                   harms, looks, days, due=verdict.look)
+
+
+def _harms(experiment: Experiment, n_exposed: int, now: datetime) -> list[Harm]:
+    """What speaks of harm. With very many units that takes half a second, so it is computed once a minute."""
+    if n_exposed < LARGE:
+        return harms_of(experiment, now=now)
+    found: list[Harm] = cache.get_or_set(f"harms:{experiment.pk}", lambda: harms_of(experiment, now=now), JUDGED_EVERY)
+    return found
 
 
 def judge(experiment: Experiment, *, now: datetime | None = None) -> Judged:
@@ -244,6 +254,10 @@ def looks_of(experiment: Experiment) -> list[Look]:
 
 
 def _has_other_champion(experiment: Experiment) -> bool:
+    """Whether something else serves now, or did in between: then its users have seen more than the two arms."""
+    newest = Deployment.objects.filter(project=experiment.project, slot=Deployment.Slot.champion).first()
+    if newest is not None and newest.pk != experiment.champion_id:
+        return True
     try:
         now, was = choose(experiment.project, CHAMPION), experiment.champion
     except NotServed:
@@ -271,7 +285,7 @@ def _end(found: Judged, *, outcome: str, reason: str = "", by: User | None = Non
     if Experiment.objects.filter(pk=experiment.pk, state=Experiment.State.running).update(
             state=Experiment.State.ended) != 1:
         return False
-    words = [f"Stopped {f'by {by}' if by else 'by itself'}: “{reason}”", *found.words] if reason else found.words
+    words = [f"Stopped {f'by {by}' if by else 'by itself'}: “{reason}”", _until_then(found)] if reason else found.words
     result = {"champion": asdict(found.champion), "challenger": asdict(found.challenger),
               "band": asdict(found.band) if found.band else None, "ratio": asdict(found.ratio),
               "harms": [{**asdict(harm), "worse_by": harm.worse_by if harm.n else None} for harm in found.harms],
@@ -284,6 +298,16 @@ def _end(found: Judged, *, outcome: str, reason: str = "", by: User | None = Non
            people=[experiment.started_by], data={"experiment": experiment.pk, "outcome": outcome},
            key=f"experiment.ended:{experiment.pk}", link=reverse("serving:ab-test", args=[experiment.pk]))
     return True
+
+
+def _until_then(found: Judged) -> str:
+    """What a test that is stopped had shown, which is no result."""
+    if found.band is None:
+        return f"Until then {found.champion.n} and {found.challenger.n} outcomes had come in: too few for anything."
+    by = "higher" if found.band.estimate >= 0 else "lower"
+    return (f"Until then the challenger's outcome was {100 * abs(found.band.estimate):.1f} points {by} "
+            f"({100 * found.band.low:+.1f} to {100 * found.band.high:+.1f}, {found.band.n} outcomes per arm). That is "
+            "no result: it was not stopped by its plan.")
 
 
 def _as_it_ended(experiment: Experiment, end: ExperimentEnd, looks: list[Look]) -> Judged:

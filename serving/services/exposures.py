@@ -37,8 +37,7 @@ def expose(champion: Deployment, unit: str) -> Given | None:
     A unit that the database has no room for at the moment is served by the champion and not counted.
     """
     experiment = Experiment.objects.filter(
-        project=champion.project_id, state=Experiment.State.running, champion=champion).select_related(
-        "challenger__run__snapshot", "challenger__adapter").first()
+        project=champion.project_id, state=Experiment.State.running, champion=champion).first()
     if experiment is None:
         return None
     try:

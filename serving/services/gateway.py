@@ -159,7 +159,8 @@ def begin(key: ApiKey, question: Question, *, model: str, route: str, group: str
 
 def _challenger(given: Given, model: str) -> tuple[Served, Deployment] | None:
     """What serves as the challenger, under the name that was asked for; None if it cannot be served."""
-    chosen = given.experiment.challenger
+    chosen = Deployment.objects.select_related("project", "run__snapshot", "adapter").get(
+        pk=given.experiment.challenger_id)
     try:
         return serve_choice(chosen.project, Choice(Deployment.Slot(chosen.slot), chosen.run, chosen.adapter), model)
     except NotServed as error:

@@ -22,17 +22,20 @@ COST_TIMES, COST_MARGIN = 4, 0.25  # costs count up to 4 times the champion's: a
 
 def arms_of(experiment: Experiment, *, now: datetime) -> tuple[Arm, Arm]:
     """Champion and challenger as they stand."""
-    exposed = dict(Exposure.objects.filter(experiment=experiment).values_list("arm").annotate(n=Count("pk")).order_by())
-    champion, challenger = (_arm(experiment, arm, exposed.get(arm, 0), now) for arm in ArmName.values)
+    sums = {arm: _sums(experiment, arm, now) for arm in ArmName.values}
+    exposed = dict(  # counted last: of whoever comes meanwhile the outcome is not among the sums
+        Exposure.objects.filter(experiment=experiment).values_list("arm").annotate(n=Count("pk")).order_by())
+    champion, challenger = (Arm(arm, exposed.get(arm, 0), *sums[arm]) for arm in ArmName.values)
     return champion, challenger
 
 
-def _arm(experiment: Experiment, arm: str, n_exposed: int, now: datetime) -> Arm:
+def _sums(experiment: Experiment, arm: str, now: datetime) -> tuple[int, float, float]:
+    """How many units have an outcome, the sum of the outcomes, and that of their squares."""
     units = _corrections(experiment, arm, now) if experiment.outcome == Experiment.Outcome.correction_free else (
         _said(experiment, arm))
     sums: dict[str, Any] = units.aggregate(n=Count("value"), total=Sum("value"), squares=Sum(F("value") * F("value")))
     total = min(float(sums["total"] or 0), sums["n"])
-    return Arm(arm, n_exposed, sums["n"], total, min(float(sums["squares"] or 0), total))
+    return sums["n"], total, min(float(sums["squares"] or 0), total)
 
 
 def _said(experiment: Experiment, arm: str) -> QuerySet[Any]:

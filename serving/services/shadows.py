@@ -232,7 +232,7 @@ def preferences_of(comparison: BlindComparison) -> Preferences:
     swapped = dict(BlindPair.objects.filter(comparison=comparison).values_list("example", "is_swapped"))
     votes: dict[int, Counter[str]] = {}
     for example, value in Annotation.objects.filter(example__in=swapped).current().values_list("example", "value"):
-        votes.setdefault(example, Counter())[value] += 1
+        votes.setdefault(example, Counter())[str(value)] += 1
     won: Counter[str] = Counter()
     for example, counts in votes.items():
         side = _most(counts)

@@ -51,6 +51,7 @@ def ab_test_new(request: Request, project: Project) -> HttpResponse:
     kept = {name: given[name] for name in given if not (is_replanned and name in MEASURED)}
     data = request.POST if request.method == "POST" else {**start, **kept}
     form = ABTestForm(data, challengers=challengers)
+    form.say_what_is_measured(facts)
     if request.method == "POST" and form.is_valid():
         experiment = start_experiment(project, by=request.user, **form.plan)
         messages.success(request, f"{experiment} runs from the next request on.")

@@ -33,10 +33,12 @@ from labeling.task_types.classification import to_result
 from projects.models import Project, Role
 from projects.services import add_member, create_api_key, create_project, notify
 from projects.services.webhooks import create_webhook
+from serving.models import Experiment
+from serving.services.experiments import Asked, judge, start_experiment
 from serving.services.parity import start_replay
 from serving.services.rules import save_rules
 from tests.training.kinds import KINDS, approved, letter
-from training.models import Adapter
+from training.models import Adapter, Evaluation, Run, Verdict
 from training.services.baseline import start_baseline
 from training.services.quotes import start_quote
 from training.services.runs import start_training
@@ -83,6 +85,30 @@ def serve_letters() -> dict[str, Any]:
     save_rules(snapshot.project, limits, by=alice)
     _, secret = create_api_key(snapshot.project, name="load", scopes=["predict", "feedback"], by=alice)
     return {"project": snapshot.project_id, "key": secret, "texts": [letter(n) for n in range(200, 400)]}
+
+
+def start_ab_test(project: int) -> int:
+    """A test of the prompt that serves against the other one that was tried; return its id."""
+    found = Project.objects.get(pk=project)
+    served = Verdict.objects.get(snapshot__project=found).best_prompt
+    other = Run.objects.filter(snapshot__project=found, kind__in=Run.PROMPTS).exclude(pk=served.pk).get()
+    on_dev = Evaluation.objects.get(run=other, split="dev")
+    if not Evaluation.objects.filter(run=other, split="test").exists():  # as if it had been looked at on test, too
+        Evaluation.objects.create(**{field.attname: getattr(on_dev, field.attname) for field in Evaluation._meta.fields
+                                     if field.name not in ("id", "split")}, split="test")
+    return start_experiment(found, challenger=f"run-{other.pk}", by=_user("alice"), slow_seconds=600.0, asked=Asked(
+        "thumb", base=0.8, difference=0.05, feedback_rate=0.03, units_a_week=20_000)).pk
+
+
+def ab_test_of(test: int) -> dict[str, Any]:
+    found = Experiment.objects.get(pk=test)
+    return {"pk": found.pk, "salt": found.salt, "shares": found.shares, "champion": found.champion_id,
+            "challenger": found.challenger_id}
+
+
+def judge_ab_test(test: int) -> dict[str, Any]:
+    found = judge(Experiment.objects.get(pk=test))
+    return {"outcome": found.outcome, "rated": [found.champion.n, found.challenger.n]}
 
 
 def replay(project: int) -> dict[str, Any]:

@@ -240,6 +240,13 @@ def test_another_champion_ends_it_without_a_result(test, champion):
     assert "Something else became the champion" in found.words[0]
 
 
+def test_a_champion_that_was_away_in_between_ends_it_too(test, champion):
+    type(champion).objects.filter(pk=champion.pk).update(stage="retired")
+    deployment_of(test.project)  # somebody was answered by the prompt
+    type(champion).objects.filter(pk=champion.pk).update(stage="champion")
+    assert judge(test, now=after(test)).outcome == "STOPPED"
+
+
 def test_what_was_planned_looked_at_and_ended_cannot_be_changed(test, shop, alice):
     users(test, shop, 130, good={"champion": 0.5, "challenger": 0.5})
     judge(test, now=after(test))

@@ -68,7 +68,7 @@ def test_the_plan_begins_with_what_was_measured(champion, backend, program, proj
 
 def test_a_plan_without_traffic_says_that_it_guesses(champion, project, alice, client_of):
     html = page(client_of(alice), "ab-test-new", project.pk)
-    assert "nobody has asked in the last 30 days" in html and html.count("Not measured yet: a guess.") == 2
+    assert "nobody has asked in the last 30 days" in html and html.count("Not measured yet: a guess") == 2
 
 
 def test_the_last_test_is_what_the_next_is_planned_from(champion, project, alice, key):
@@ -121,6 +121,7 @@ def test_an_admin_stops_it_with_a_reason(champion, project, alice, bob, client_o
     assert (end.outcome, end.by, end.reason) == ("STOPPED", alice, "A bug in the shop.")
     html = page(client_of(bob), "ab-test", test.pk)
     assert "Stopped before its end." in html and "Stopped by alice: “A bug in the shop.”" in html
+    assert "too few for anything" in html
     assert client_of(alice).post(url, {"reason": "again"}).status_code == 400
     assert f">{test}</a> runs" not in page(client_of(bob), "live", project.pk)
 
