@@ -398,10 +398,10 @@ def page(world: World, rang: int | None, seconds: float) -> str:
         "35 random requests a week say, with Wilson's 95 % interval. The evidence begins anew with the second model, "
         "whose weeks begin on a Thursday.", "",
         "## What it teaches", "",
-        "- Signals need no labels and send labels where something is new, but cannot say that accuracy fell; the random "
-        "labels can.",
-        "- A gold set of the same size by the same rule spreads over all texts and takes only some of what is new: "
-        f"{world.taken}. Make it larger after an alarm.",
+        "- Signals need no labels and send labels where something is new, but cannot say that accuracy fell; "
+        "random labels can.",
+        "- A gold set of the same size by the same rule spreads over all texts and takes only some of what is new; "
+        f"here {world.taken}. Make it larger after an alarm.",
         "- The test rows of the second model are mostly from before, so its evaluation says more than the looks at its "
         "traffic do. Looks refill dev and test, too, but slowly.", "",
         "## What this does not show", "",
