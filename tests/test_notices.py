@@ -28,7 +28,7 @@ def told(event):
 
 
 def test_every_event_is_told_by_somebody():
-    code = "\n".join(path.read_text() for app in ("projects", "jobs", "labeling", "curation", "training")
+    code = "\n".join(path.read_text() for app in ("projects", "jobs", "labeling", "curation", "training", "serving")
                      for path in (ROOT / app).rglob("*.py") if path.name != "events.py")
     said = set(re.findall(r"notify\(\s*[\w.]+,\s*\"([\w.]+)\"", code))
     assert 'f"snapshot.{decision}"' in code
