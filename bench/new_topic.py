@@ -263,6 +263,8 @@ class World:
         look = self.project.looks.filter(kind="regular", count__isnull=False, number__gt=self.last_look).first()
         if look is not None:
             self.last_look = look.number
+            wrong = list(look.rows.filter(is_uniform=True, score__score=0).values_list("exchange_name", flat=True))
+            print("DEBUG", look.number, look.since, look.until, look.rows.filter(is_uniform=True).count(), len(wrong), wrong[:2])
             count = look.count
             week.evidence, week.threshold, week.level = count.evidence, count.threshold, count.level
             week.share = count.share
@@ -338,6 +340,7 @@ class World:
     def decide(self, number: int) -> None:
         """An admin declines what only the calendar or the number of labels proposes, and follows an alarm."""
         from serving.models import TrainingProposal
+        from serving.services.drift import live_share
         from serving.services.proposals import decide, pays_words
 
         open_one = TrainingProposal.objects.filter(project=self.project, state="open").first()
@@ -348,9 +351,8 @@ class World:
             self.told.append(f"Week {number + 1}: a training was proposed ({open_one.reasons[0]}) and declined, since "
                              "accuracy held.")
             return
-        from serving.services.drift import live_share
-
         extra = self.project.looks.filter(kind="extra").first()
+        assert extra is not None, "an alarm draws an extra look"
         drawn = [row.example.text for row in extra.rows.select_related("example")]
         n_new = sum(text in set(self.texts.new) for text in drawn)
         pays = pays_words(open_one, live_share(open_one))
@@ -398,10 +400,10 @@ def page(world: World, rang: int | None, seconds: float) -> str:
         "35 random requests a week say, with Wilson's 95 % interval. The evidence begins anew with the second model, "
         "whose weeks begin on a Thursday.", "",
         "## What it teaches", "",
-        "- Signals need no labels and send labels where something is new, but cannot say that accuracy fell; the random "
-        "labels can.",
-        "- A gold set of the same size by the same rule spreads over all texts and takes only some of what is new: "
-        f"{world.taken}. Make it larger after an alarm.",
+        "- Signals need no labels and send labels where something is new, but cannot say that accuracy fell; "
+        "random labels can.",
+        "- A gold set of the same size by the same rule spreads over all texts and takes only some of what is new; "
+        f"here {world.taken}. Make it larger after an alarm.",
         "- The test rows of the second model are mostly from before, so its evaluation says more than the looks at its "
         "traffic do. Looks refill dev and test, too, but slowly.", "",
         "## What this does not show", "",

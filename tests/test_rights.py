@@ -397,7 +397,7 @@ serving:watch-plan           project    POST    log-in    403     302  302   404
 serving:watch-advice         project    GET     log-in    403     200  200   404
 serving:watch-advice         project    POST    log-in    403     405  405   404
 serving:look-extra           project    GET     log-in    403     405  405   404
-serving:look-extra           project    POST    log-in    403     422  422   404
+serving:look-extra           project    POST    log-in    403     400  400   404
 serving:look                 look       GET     log-in    403     200  200   404
 serving:look                 look       POST    log-in    403     405  405   404
 serving:proposal             proposal   GET     log-in    403     200  200   404

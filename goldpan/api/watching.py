@@ -66,11 +66,11 @@ class DriftShape(Schema):
 def drift(request: Request, project: Project) -> dict[str, Any]:
     """Whether the accuracy of what serves has fallen, and what has changed in the requests."""
     found = drift_of(project)
-    evidence = found.found.evidence if found.found is not None else ()
+    evidence = found.found.evidence.tolist() if found.found is not None else []
     return {
         "level": found.level, "words": found.found.words if found.found else "Nothing is watched yet.",
         "floor": found.floor.value if found.floor else None, "floor_words": found.floor.words if found.floor else "",
-        "evidence": float(evidence[-1]) if len(evidence) else None,
+        "evidence": evidence[-1] if evidence else None,
         "threshold": found.rule.threshold if found.rule else None, "newest": found.newest, "signals": found.signals,
         "next_look_on": found.next_end, "takes": found.takes, "plan": found.watched.plan if found.watched else None}
 

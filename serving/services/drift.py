@@ -6,6 +6,7 @@ from datetime import date, datetime
 from typing import Any
 
 import numpy as np
+from django.db.models import Count
 from django.utils import timezone
 
 from jobs.models import Job
@@ -146,15 +147,13 @@ def _lines(looks: Sequence[Look]) -> list[LookLine]:
     for look_id, name in SignalReading.objects.filter(look__in=list(looks), is_warning=True).values_list(
             "look_id", "name"):
         warned.setdefault(look_id, []).append(name)
-    n_rows: dict[int, int] = {look.pk: 0 for look in looks}
-    for look_id in LookRow.objects.filter(look__in=list(looks)).values_list("look_id", flat=True):
-        n_rows[look_id] += 1
+    n_rows = dict(LookRow.objects.filter(look__in=list(looks)).order_by().values_list("look").annotate(n=Count("pk")))
     lines = []
     for look in looks:
         count = getattr(look, "count", None)
         n_settled = count.n_uniform + count.n_targeted if count else labels_of(look).n_settled
         share = Interval(**count.share) if count and count.share else None
-        lines.append(LookLine(look, count, share, n_rows[look.pk], n_settled, warned.get(look.pk, [])))
+        lines.append(LookLine(look, count, share, n_rows.get(look.pk, 0), n_settled, warned.get(look.pk, [])))
     return lines
 
 

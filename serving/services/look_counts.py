@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from django.urls import reverse
 
+from curation.answers import Answers
+from curation.services.labels import answers_of
 from curation.services.snapshots import FrozenRow
 from jobs.models import Job
 from jobs.progress import Progress
@@ -61,12 +63,13 @@ def standing_of(look: Look) -> Standing:
 def start_count(look: Look, *, is_last_call: bool, occasion: str, wake: bool = True) -> Job:
     """Queue the counting of a look; one job per occasion, so that nothing is counted over and over.
 
-    is_last_call: it counts with the labels that are there.
+    is_last_call: it counts with the labels that are there. A job that failed is not tried again by itself.
     """
-    return enqueue("count_look", look.project, title=f"Holding people's labels of {look} against the model",
-                   requested_by=None, exclusive=f"look:{look.project_id}", wake=wake,
-                   dedupe_key=f"count:{look.pk}:{occasion}"[:100],
-                   params={"look": look.pk, "is_last_call": is_last_call})
+    key = f"count:{look.pk}:{occasion}"[:100]
+    return Job.objects.filter(dedupe_key=key).first() or enqueue(
+        "count_look", look.project, title=f"Holding people's labels of {look} against the model", requested_by=None,
+        exclusive=f"look:{look.project_id}", wake=wake, dedupe_key=key,
+        params={"look": look.pk, "is_last_call": is_last_call})
 
 
 def run_count(job: Job, progress: Progress) -> None:
@@ -94,13 +97,30 @@ def run_count(job: Job, progress: Progress) -> None:
 
 
 def _scores(project: Project, standing: Standing) -> dict[int, float]:
-    """Row id → score in [0, 1] of the frozen answer against the label, where that is settled and still valid."""
-    rows = [row for row in standing.rows if standing.labels[row.example_id].is_settled and row.answer]
+    """Row id → score in [0, 1] of the frozen answer against the label, where that is settled.
+
+    Rows whose label or answer is none under today's schema are left out: a label was renamed meanwhile.
+    """
+    answers = answers_of(project)
+    rows = [row for row in standing.rows if row.answer and standing.labels[row.example_id].is_settled
+            and _is_answer(answers, standing.labels[row.example_id].label, row.example)
+            and _is_answer(answers, row.answer["label"], row.example)]
     if not rows:
         return {}
     frozen = [_frozen(row.example, standing.labels[row.example_id].label or "") for row in rows]
     said = judge(project, frozen, [row.answer["label"] for row in rows])
     return {row.pk: one.row_score for row, one in zip(rows, said.predictions, strict=True)}
+
+
+def _is_answer(answers: Answers, label: str | None, example: Example) -> bool:
+    """Whether it is one under the schema; None, which could not be read, is one that is wrong."""
+    if label is None:
+        return True
+    try:
+        answers.value(label, source=example.text)
+    except ValueError:
+        return False
+    return True
 
 
 def _frozen(example: Example, label: str) -> FrozenRow:
@@ -207,7 +227,7 @@ def _missing_words(n_missing: int, n: int, standing: Standing) -> str:
     told = ", ".join(f"{count} {why}" for why, count in sorted(reasons.items(), key=lambda item: -item[1]))
     flatters = " So many are missing that the look may flatter: hard rows are settled last." \
         if n_missing > MUCH_MISSING * n else ""
-    return f"{counted(n_missing, 'row')} of {n} did not count ({told or 'its answer was erased'}).{flatters}"
+    return f"{counted(n_missing, 'row')} of {n} did not count ({told or 'its answer is none any more'}).{flatters}"
 
 
 def _follow(count: LookCount, watched: Watched) -> None:

@@ -8,7 +8,18 @@ import vl_convert
 from django.template import Context, Template
 
 from bench.charts import exponent, standing_alone
-from projects.charts import MAX_SHARES, Chart, growth_chart, interval_chart, learning_chart, share_chart, trend_chart
+from projects.charts import (
+    MAX_SHARES,
+    Chart,
+    evidence_chart,
+    growth_chart,
+    interval_chart,
+    learning_chart,
+    share_chart,
+    share_lines_chart,
+    signal_chart,
+    trend_chart,
+)
 from stats.intervals import Interval
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,6 +35,10 @@ def every_chart(name="gold"):
                              title="looked wrong", words=name),
         "share": share_chart([(name, 80, 20), ("b", 20, 20)], whole="labelled", part="picked"),
         "growth": growth_chart({name: [(1000, .1), (4000, .5)]}, title="CPU seconds", words=name),
+        "floor": trend_chart([(name, Interval(.92, .8, .97, 35))], title="accuracy", words=name, floor=.9),
+        "evidence": evidence_chart([(name, 0.0), ("2: 8 Mar", 1e9)], warning=50, alarm=250, words=name),
+        "signals": signal_chart([("meaning", name, .7, .001, True), ("lengths", name, .5, 1.0, False)], words=name),
+        "shares": share_lines_chart({name: [(1, .9), (2, .7)], "b": [(2, .1)]}, title="week", words=name),
     }
 
 
@@ -77,6 +92,12 @@ def test_differences_are_in_points_with_their_words():
     row = values(CHARTS["interval"], 2)[1]
     assert (row["difference"], row["low"], row["high"]) == (-10, -20, -5)
     assert (row["shown"], row["range"]) == ("−10.0 points", "−20.0 points to −5.0 points")
+
+
+def test_evidence_is_drawn_within_what_makes_a_difference_and_told_as_it_is():
+    drawn = values(CHARTS["evidence"], 2)
+    assert [(row["drawn"], row["evidence"]) for row in drawn] == [(0.01, 0.0), (25_000, 1e9)]
+    assert [row["name"] for row in values(CHARTS["evidence"], 0)] == ["alarm 250", "warning 50"]
 
 
 def test_shares_are_of_their_own_total_and_said_in_words():

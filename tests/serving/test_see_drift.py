@@ -61,7 +61,7 @@ def test_the_page_says_where_things_stand_in_few_queries(world, project, alice, 
     assert "No sign of a drop." in html and html.count("data-chart") == 3
     assert "Who labels now" in html and "The next look is drawn on" in html and "labels a week" in html
     found = client.get(f"/api/v1/projects/{project.pk}/drift").json()
-    assert found["level"] == "quiet" and found["threshold"] > 100 and found["newest"]["n"] == 35
+    assert found["level"] == "quiet" and found["threshold"] > 100 and found["newest"]["n"] == 40
 
 
 def test_the_plan_is_changed_with_a_reason_and_says_what_that_brings(world, project, bob, client_of):

@@ -92,7 +92,7 @@ def test_a_look_never_contains_a_test_row_or_what_nearly_repeats_one(world, proj
     test_row = Example.objects.filter(project=project, split="test").first()
     world.send(40, day=2)
     world.send(1, day=2, make=lambda label: test_row.text)
-    world.send(1, day=2, make=lambda label: f"{test_row.text}.")
+    world.send(1, day=2, make=lambda label: f"{test_row.text} {test_row.text}")
     world.tick(7)
     look = Look.objects.get()
     assert look.n_repeats == 2 and "repeat a test row" in " ".join(look.words)
