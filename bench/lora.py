@@ -15,7 +15,7 @@ on Goldpan's side also packing, its log, what has been spent, its progress. A ra
 - Trainer, TRL: padded likewise. TRL padding-free: the step's rows in one sequence; TRL packing: its own choice of rows
   in sequences of as many tokens as a step has otherwise.
 Losses first: in float32 the packed batch's loss equals the padded one's to 1e-4; in bfloat16 every step's loss of every
-side that takes the same rows is within .05 of Goldpan's (the learning rate is small, so that a rounding is not
+side that takes the same rows is within 3 % of Goldpan's (the learning rate is small, so that a rounding is not
 multiplied by what is learned from it). Exits with 1 if they do not agree, or if a goal is missed: a step at most 1.05
 times a bare loop's on the same packs, tokens a second at least 1.8 times those of naive batching.
 """
@@ -49,7 +49,7 @@ MODEL, TWEETS = Path("var/models/smollm2-135m-instruct"), Path("var/downloads") 
 THREADS = int(os.environ.get("GOLDPAN_THREADS", "1"))
 N_STEPS, N_WARM, N_ROUNDS = 7, 2, 3
 MAX_OVERHEAD, MIN_SPEED = 1.05, 1.8
-FLOAT32_TOLERANCE, BFLOAT16_TOLERANCE = 1e-4, 0.05
+FLOAT32_TOLERANCE, BFLOAT16_TOLERANCE = 1e-4, 0.03  # the second is a part of the loss
 CONFIG = TrainingConfig(epochs=1, learning_rate=1e-5, warmup_share=0.0, checkpoint_steps=1000, threads=THREADS)
 GOLDPAN, SAME_PACKS, NAIVE, PACKING = "Goldpan", "bare loop, same packs", "bare loop, padded", "TRL, packing"
 
@@ -175,16 +175,16 @@ def report(data: Data, found: dict[str, list[Watch]]) -> int:
           f"{'adapter MB':>12}{'optimiser MB':>14}")
     agree = True
     for name, watches in found.items():
-        differs = np.abs([np.subtract(watch.losses, found[GOLDPAN][0].losses) for watch in watches]).max()
+        differs = np.abs([np.divide(watch.losses, found[GOLDPAN][0].losses) - 1 for watch in watches]).max()
         agree &= bool(name == PACKING or differs <= BFLOAT16_TOLERANCE)
-        said = "other rows" if name == PACKING else f"{differs:.4f}"
+        said = "other rows" if name == PACKING else f"{differs:.2%}"
         peak = float(np.median([watch.peak_mb for watch in watches]))
         print(f"{name:22}{np.median(wall[name]):7.2f}{np.median(cpu[name]):8.2f}{speed[name]:10.0f}"
               f"{speed[name] / speed[NAIVE]:9.2f}{said:>14}{peak:9.0f}{watches[0].learned_mb:12.1f}"
               f"{watches[0].optimiser_mb:14.1f}")
     overhead, ratio = taken[GOLDPAN] / taken[SAME_PACKS], speed[GOLDPAN] / speed[NAIVE]
     rounds = np.array(judged[GOLDPAN]) / np.array(judged[SAME_PACKS])
-    print(f"losses of the same batches within {BFLOAT16_TOLERANCE}: {'yes' if agree else 'NO'}")
+    print(f"losses of the same batches within {BFLOAT16_TOLERANCE:.0%}: {'yes' if agree else 'NO'}")
     print(f"G10, a step beside a bare loop on the same packs: {overhead:.3f} × (turns {rounds.min():.3f} to "
           f"{rounds.max():.3f}; goal at most {MAX_OVERHEAD}): {met(overhead <= MAX_OVERHEAD)}")
     print(f"G10, a step beside a bare loop, padded: {taken[GOLDPAN] / taken[NAIVE]:.3f} × (goal at most "
