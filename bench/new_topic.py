@@ -263,8 +263,6 @@ class World:
         look = self.project.looks.filter(kind="regular", count__isnull=False, number__gt=self.last_look).first()
         if look is not None:
             self.last_look = look.number
-            wrong = list(look.rows.filter(is_uniform=True, score__score=0).values_list("exchange_name", flat=True))
-            print("DEBUG", look.number, look.since, look.until, look.rows.filter(is_uniform=True).count(), len(wrong), wrong[:2])
             count = look.count
             week.evidence, week.threshold, week.level = count.evidence, count.threshold, count.level
             week.share = count.share
