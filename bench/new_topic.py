@@ -375,9 +375,9 @@ def page(world: World, rang: int | None, seconds: float) -> str:
         "# A topic that training never saw", "",
         "Written by `python -m bench.new_topic`, which runs the shipped services on a clock of its own. Two things "
         "stand in: people, by the data's own labels, and the language model, by a linear probe on real embeddings. "
-        "Questions of bank customers (banking77) go to seven teams:",
-        f"{N_LABELLED:,} are labelled, {GOLD} are gold, then {A_WEEK} come a week. From week {NEW_FROM + 1} on a "
-        "quarter of them is about virtual cards and phone wallets, of which no label and no text was known before.", "",
+        "Questions of bank customers (banking77) go to seven teams;",
+        f"{N_LABELLED:,} of them are labelled, {GOLD} are gold, then {A_WEEK} come a week. From week {NEW_FROM + 1} on "
+        "a quarter of them is about virtual cards and phone wallets, of which no label and no text was known before.", "",
         "## What happened", ""]
     said = [
         f"The model that served first: {world.models[0]}.",
