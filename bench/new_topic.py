@@ -377,7 +377,7 @@ def page(world: World, rang: int | None, seconds: float) -> str:
         "stand in: people, by the data's own labels, and the language model, by a linear probe on real embeddings. "
         "Questions of bank customers (banking77) go to seven teams;",
         f"{N_LABELLED:,} of them are labelled, {GOLD} are gold, then {A_WEEK} come a week. From week {NEW_FROM + 1} on "
-        "a quarter of them is about virtual cards and phone wallets, of which no label and no text was known before.", "",
+        "a quarter of them is about virtual cards and phone wallets, of which no label and no text was known.", "",
         "## What happened", ""]
     said = [
         f"The model that served first: {world.models[0]}.",
