@@ -263,8 +263,6 @@ class World:
         look = self.project.looks.filter(kind="regular", count__isnull=False, number__gt=self.last_look).first()
         if look is not None:
             self.last_look = look.number
-            wrong = list(look.rows.filter(is_uniform=True, score__score=0).values_list("exchange_name", flat=True))
-            print("DEBUG", look.number, look.since, look.until, look.rows.filter(is_uniform=True).count(), len(wrong), wrong[:2])
             count = look.count
             week.evidence, week.threshold, week.level = count.evidence, count.threshold, count.level
             week.share = count.share
@@ -377,9 +375,9 @@ def page(world: World, rang: int | None, seconds: float) -> str:
         "# A topic that training never saw", "",
         "Written by `python -m bench.new_topic`, which runs the shipped services on a clock of its own. Two things "
         "stand in: people, by the data's own labels, and the language model, by a linear probe on real embeddings. "
-        "Questions of bank customers (banking77) go to seven teams:",
-        f"{N_LABELLED:,} are labelled, {GOLD} are gold, then {A_WEEK} come a week. From week {NEW_FROM + 1} on a "
-        "quarter of them is about virtual cards and phone wallets, of which no label and no text was known before.", "",
+        "Questions of bank customers (banking77) go to seven teams;",
+        f"{N_LABELLED:,} of them are labelled, {GOLD} are gold, then {A_WEEK} come a week. From week {NEW_FROM + 1} on "
+        "a quarter of them is about virtual cards and phone wallets, of which no label and no text was known.", "",
         "## What happened", ""]
     said = [
         f"The model that served first: {world.models[0]}.",

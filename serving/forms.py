@@ -153,8 +153,10 @@ class WatchPlanForm(forms.ModelForm):
             "retrain_weeks": "Slow decay is found by the calendar about as soon as by the alarm.",
             "is_on": "Off: nothing is drawn, and nobody is told if accuracy falls."}
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, default_floor: float | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if default_floor is not None:
+            self.fields["floor"].widget.attrs["placeholder"] = f"{default_floor:.3f}"
         self.before = {name: getattr(self.instance, name) for name in self._meta.fields or ()}
 
     @property

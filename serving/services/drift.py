@@ -215,14 +215,19 @@ def measured_of(project: Project) -> Interval | None:
     return evaluation.measured.interval if evaluation and evaluation.n_right is not None else None
 
 
+def usual_floor(project: Project) -> float:
+    """The floor where nobody chose one."""
+    watched = watched_of(project)
+    return default_floor(project, watched.deployment).value if watched else project.target_value
+
+
 def advice_for(project: Project, asked: dict[str, Any]) -> Advice | None:
     """How soon a drop is seen with these values of a plan; None where that cannot be simulated."""
     if not is_binary(project):
         return None
-    watched, measured = watched_of(project), measured_of(project)
-    floor = asked.get("floor")
+    measured, floor = measured_of(project), asked.get("floor")
     if floor is None:
-        floor = default_floor(project, watched.deployment).value if watched else project.target_value
+        floor = usual_floor(project)
     return advice_of(floor=floor, measured=measured.estimate if measured else None, labels=int(asked["labels"]),
                      uniform_share=float(asked["uniform_share"]), cadence=str(asked["cadence"]))
 

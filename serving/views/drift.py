@@ -11,11 +11,11 @@ from projects.rights import MAY, on, role_in
 from projects.views import Request
 from serving.forms import DecisionForm, WatchPlanForm
 from serving.models import Look, TrainingProposal
-from serving.services.drift import advice_for, drift_of, look_page, measured_of, proposal_page
+from serving.services.drift import advice_for, drift_of, look_page, proposal_page, usual_floor
 from serving.services.kept_traffic import today_in_utc
 from serving.services.looks import start_extra_now
 from serving.services.proposals import decide
-from serving.services.watch_plans import save_plan, shown_plan, watched_of
+from serving.services.watch_plans import save_plan, shown_plan
 
 NAV = "serving:live"
 ACTIONS = ("edit_watch", "decide_training", "run_labeling", "promote")
@@ -32,14 +32,14 @@ def drift(request: Request, project: Project) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def plan(request: Request, project: Project) -> HttpResponse:
     now = timezone.now()
-    form = WatchPlanForm(request.POST or None, instance=shown_plan(project, now=now))
+    form = WatchPlanForm(request.POST or None, instance=shown_plan(project, now=now),
+                         default_floor=usual_floor(project))
     if request.method == "POST" and form.is_valid():
         save_plan(project, form.values, reason=form.cleaned_data["reason"], by=request.user, now=now)
         messages.success(request, "Saved. It counts from the next look on.")
         return redirect("serving:drift", project.pk)
     return render(request, "serving/watch_plan.html", {
-        "project": project, "form": form, "nav": NAV, "advice": advice_for(project, form.asked),
-        "measured": measured_of(project), "watched": watched_of(project)},
+        "project": project, "form": form, "nav": NAV, "advice": advice_for(project, form.asked)},
         status=422 if form.is_bound and form.errors else 200)
 
 
