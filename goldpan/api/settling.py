@@ -265,7 +265,10 @@ def duplicate_keep_one(request: Request, project: Project, asked: KeepOneOrder) 
 @router.get("/projects/{id}/pairs", response=Page[PairShape])
 @on(Project, "review")
 def pair_list(request: Request, project: Project, paging: Query[Paging]) -> dict[str, Any]:
-    """Pairs of texts that nobody has judged yet; judgements set from which similarity on two texts are the same."""
+    """Pairs of texts that nobody has judged yet.
+
+    Judgements set from which similarity on two texts count as the same.
+    """
     return page_of(pairs_left(_report(project)).select_related("example_a", "example_b"), paging, by="place")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from goldpan.api.joined import PREFIX, Declared, api
@@ -72,8 +72,8 @@ def _fitting(value: Any, field: FieldInfo) -> Any:
         return None
     kind: Any = Annotated[field.annotation, field]
     try:
-        found = TypeAdapter(kind).validate_python(value)
-        return found.model_dump(exclude_defaults=True) if isinstance(found, BaseModel) else found
+        of_kind: TypeAdapter[Any] = TypeAdapter(kind)
+        return of_kind.dump_python(of_kind.validate_python(value), mode="json", exclude_defaults=True)
     except ValidationError:
         return None
 
