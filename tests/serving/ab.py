@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from projects.models import ApiKey, Project
-from serving.models import Deployment, Experiment, Exposure
+from serving.models import ArmName, Deployment, Experiment, Exposure
 from serving.services.deployments import serve
 from serving.services.experiments import Asked, start_experiment
-from serving.services.exposures import Given, expose
+from serving.services.exposures import Given, arm_for, expose
 from serving.services.feedback import give_feedback
 from serving.services.gateway import name_of
 
@@ -31,12 +31,17 @@ def deployment_of(project: Project) -> Deployment:
 
 def users(experiment: Experiment, key: ApiKey, n: int, *, good: dict[str, float], first: int = 0,
           seed: int = 0) -> list[Given]:
-    """n new users, each with an answer and a thumb; good: the chance of a thumb up in each arm."""
+    """n new users, every other one of each arm, each with an answer and a thumb.
+
+    good: the chance of a thumb up in each arm. Arms depend on the test's number, which a database may not count from 1.
+    """
     chance, champion = random.Random(seed + first), experiment.champion
     given = []
     for number in range(first, first + n):
-        one = expose(champion, f"user {number}")
-        assert one is not None
+        arm = ArmName.values[number % 2]
+        name = next(name for k in range(100) if arm_for(experiment, name := f"user {number}, try {k}") == arm)
+        one = expose(champion, name)
+        assert one is not None and one.exposure.arm == arm
         deployment = experiment.challenger if one.is_challenger else champion
         give_feedback(key, exchange=name_of(deployment, experiment.started_at, one),
                       thumb="up" if chance.random() < good[one.exposure.arm] else "down")
