@@ -71,8 +71,8 @@ def challengers_of(project: Project) -> list[Challenger]:
         return []
     slot = Deployment.Slot.named
     found = [Challenger(f"adapter-{one.pk}", str(one), Choice(slot, one.run, one))
-             for one in Adapter.objects.filter(project=project, run__evaluations__split="test").exclude(
-                 run__kind=Run.Kind.full).select_related("run__snapshot").order_by("-pk").distinct()]
+             for one in Adapter.objects.filter(project=project, run__evaluations__split="test").select_related(
+                 "run__snapshot").order_by("-pk").distinct() if one.can_serve]
     found += [Challenger(f"run-{one.pk}", str(one), Choice(slot, one, None)) for one in Run.objects.filter(
         snapshot__project=project, kind__in=Run.PROMPTS, evaluations__split="test").select_related(
         "snapshot").order_by("-pk").distinct()]
