@@ -225,7 +225,10 @@ def _harms(experiment: Experiment, n_exposed: int, now: datetime) -> list[Harm]:
     """What speaks of harm. With very many units that takes half a second, so it is computed once a minute."""
     if n_exposed < LARGE:
         return harms_of(experiment, now=now)
-    found: list[Harm] = cache.get_or_set(f"harms:{experiment.pk}", lambda: harms_of(experiment, now=now), JUDGED_EVERY)
+    found: list[Harm] | None = cache.get(f"harms:{experiment.pk}")
+    if found is None:
+        found = harms_of(experiment, now=now)
+        cache.set(f"harms:{experiment.pk}", found, JUDGED_EVERY)
     return found
 
 
