@@ -43,7 +43,8 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
     if connection.vendor != "sqlite":
         yield
         return
-    memory = copy_into_memory(connection.creation._get_test_db_name())
+    creation: Any = connection.creation
+    memory = copy_into_memory(creation._get_test_db_name())
     yield
     memory.close()
 
