@@ -328,6 +328,11 @@ NOT_YET = {
     "training:bundle", "training:result", "training:pairwise-open", "training:pairwise-ask", "serving:live-rules",
     "serving:live-replay"}
 BY_OPERATION = {  # route of a page that changes something → the operation that does the same
+    "serving:ab-test-new": "ab_test_start", "serving:ab-test-stop": "ab_test_stop",
+    "serving:ab-test-ship": "ab_test_ship",
+    "serving:shadow-start": "shadow_start", "serving:shadow-people": "shadow_people",
+    "serving:watch-plan": "watch_change", "serving:look-extra": "look_extra",
+    "serving:proposal-decide": "proposal_decide",
     "projects:create": "project_create", "projects:members": "member_add", "labeling:import": "upload_create",
     "labeling:upload-import": "upload_import", "labeling:batch-create": "batch_create",
     "labeling:batch-state": "batch_state", "labeling:batch-again": "batch_again",
