@@ -8,6 +8,7 @@ import numpy as np
 from training.encoding import IGNORED, EncodedRow
 
 PACK_TOKENS = 512  # attention to masked tokens costs time too, so longer rows stand alone
+WIDTHS = 32  # lengths are multiples of it: for every new shape the kernels keep memory, and take time to be made
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Packed:
 def pack(rows: Sequence[tuple[Sequence[int], Sequence[int]]], n_shared: int, pad_token: int) -> Packed:
     """Pack (input_ids, labels) rows that agree in their first `n_shared` ids, into few and equally long sequences.
 
+    Their length is the next multiple of `WIDTHS`.
     Every row's own part goes where it fits first, longest row first; a sequence has at most `PACK_TOKENS` tokens
     unless a single row is longer. The first `n_shared` ids must not be learned.
     """
@@ -47,7 +49,7 @@ def pack(rows: Sequence[tuple[Sequence[int], Sequence[int]]], n_shared: int, pad
             sizes.append(n_shared)
         bins[place].append(row)
         sizes[place] += own
-    shape = (len(bins), max(sizes))
+    shape = (len(bins), -(-max(sizes) // WIDTHS) * WIDTHS)
     packed = Packed(np.full(shape, pad_token), np.zeros(shape, dtype=np.int64), np.full(shape, -1),
                     np.full(shape, IGNORED))
     for place, members in enumerate(bins):
