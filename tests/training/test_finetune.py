@@ -18,7 +18,7 @@ from training import encoding, language_model, prompts
 from training.config import TrainingConfig, config_from_json, epochs_for, n_steps
 from training.encoding import IGNORED
 from training.judges import dev_metrics
-from training.packing import PACK_TOKENS, pack, shared_length
+from training.packing import PACK_TOKENS, WIDTHS, pack, shared_length
 from training.quote import estimate
 from training.run_log import MetricsLog, best_epoch
 from training.trial import N_STEPS
@@ -63,21 +63,23 @@ def test_steps_count_the_last_small_batch():
 
 def test_a_pack_holds_the_shared_beginning_once():
     packed = pack([([1, 2, 3, 4], [IGNORED, IGNORED, IGNORED, 4]), ([1, 2, 5, 6, 7], [IGNORED] * 3 + [6, 7])], 2, 0)
-    assert packed.input_ids.tolist() == [[1, 2, 5, 6, 7, 3, 4]]
-    assert packed.positions.tolist() == [[0, 1, 2, 3, 4, 2, 3]]
-    assert packed.segments.tolist() == [[0, 0, 1, 1, 1, 2, 2]]
-    assert packed.targets.tolist() == [[IGNORED, IGNORED, 6, 7, IGNORED, 4, IGNORED]]
-    sees = packed.allowed[0]
-    assert sees[4].tolist() == [True, True, True, True, True, False, False]
-    assert sees[6].tolist() == [True, True, False, False, False, True, True]
+    assert packed.input_ids.shape == (1, WIDTHS)
+    assert packed.input_ids[0, :8].tolist() == [1, 2, 5, 6, 7, 3, 4, 0]
+    assert packed.positions[0, :8].tolist() == [0, 1, 2, 3, 4, 2, 3, 0]
+    assert packed.segments[0, :8].tolist() == [0, 0, 1, 1, 1, 2, 2, -1]
+    assert packed.targets[0, :8].tolist() == [IGNORED, IGNORED, 6, 7, IGNORED, 4, IGNORED, IGNORED]
+    sees = packed.allowed[0, :, :8]
+    assert sees[4].tolist() == [True, True, True, True, True, False, False, False]
+    assert sees[6].tolist() == [True, True, False, False, False, True, True, False]
+    assert set(packed.segments[0, 7:].tolist()) == {-1}, "the rest is padding"
 
 
 def test_rows_beyond_a_pack_start_another():
     rows = [([1] + [9] * (PACK_TOKENS - 101), [IGNORED] * (PACK_TOKENS - 100)),
             ([1] + [8] * 200, [IGNORED] * 201), ([1] + [7] * 50, [IGNORED] * 51)]
     packed = pack(rows, 1, 0)
-    assert packed.input_ids.shape == (2, PACK_TOKENS - 50)
-    assert [sorted(set(ids.tolist())) for ids in packed.input_ids] == [[1, 7, 9], [0, 1, 8]]
+    assert packed.input_ids.shape == (2, PACK_TOKENS - 32), "462 ids, to the next multiple of 32"
+    assert [sorted(set(ids.tolist())) for ids in packed.input_ids] == [[0, 1, 7, 9], [0, 1, 8]]
 
 
 def test_the_packed_loss_and_its_gradient_are_those_of_padded_rows(tiny_folder):
