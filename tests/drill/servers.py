@@ -1,5 +1,6 @@
 """Throwaway PostgreSQL and Redis, from Debian's packages: data in a temporary folder, a free port, no services."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import psycopg
 import redis
 
@@ -36,6 +38,15 @@ class Postgres:
         self.process = self._run("postgres", "-D", str(self.folder / "data"), "-p", str(self.port),
                                  "-k", str(self.folder), "-c", "listen_addresses=127.0.0.1")
         wait_until(self._answers, "PostgreSQL")
+
+    def kill(self) -> None:
+        """kill -9 of the server and all its processes, as if the power had gone."""
+        family = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
+        for process in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait()
+        psutil.wait_procs(family[1:], timeout=10)
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGINT)

@@ -85,7 +85,7 @@ def test_a_killed_gateway_loses_no_exposure(goldpan: KillableInstallation, lette
     exposed = goldpan.rows("SELECT unit_sha256, arm FROM serving_exposure")
     assert len({unit for unit, _ in exposed}) == len(exposed), "each unit once"
     test = goldpan.inside("ab_test_of", test=letters["test"])
-    experiment = _Known(test["pk"], test["salt"], test["shares"])
+    experiment = Known(test["pk"], test["salt"], test["shares"])
     arm_of_unit, answered = dict(exposed), [answer for one in asking for answer in one.answers]
     deployments = {"champion": test["champion"], "challenger": test["challenger"]}
     for user, deployment, _ in answered:
@@ -96,7 +96,7 @@ def test_a_killed_gateway_loses_no_exposure(goldpan: KillableInstallation, lette
           f"{N_KILLS} kills")
 
 
-class _Known:
+class Known:
     """What the hash of an arm is made of."""
 
     def __init__(self, pk: int, salt: str, shares: dict[str, float]) -> None:

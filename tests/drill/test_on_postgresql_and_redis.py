@@ -16,7 +16,8 @@ from tests.installation import ROOT
 
 pytestmark = pytest.mark.drill
 
-FOLDERS = ("tests/jobs", "tests/labeling", "tests/curation", "tests/projects", "tests/training", "tests/api")
+FOLDERS = ("tests/jobs", "tests/labeling", "tests/curation", "tests/projects", "tests/training", "tests/api",
+           "tests/serving")
 ELSEWHERE = "not drill and not browser and not models and not labelstudio"
 N_PROJECTS, N_FILES, N_ROWS = 4, 5, 8000
 
