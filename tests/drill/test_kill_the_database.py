@@ -66,7 +66,8 @@ def test_a_killed_database_loses_no_exposure_and_no_feedback(goldpan: KillableIn
         postgres.start()
     answers, acknowledged = progress()
     wait_until(lambda: progress()[0] >= answers + 5 and progress()[1] >= acknowledged + 5, "the gateway", 180)
-    for thread in (*asking, *critics):
+    threads: list[Asking | Critic] = [*asking, *critics]
+    for thread in threads:
         thread.stopped.set()
         thread.join()
 
