@@ -177,10 +177,9 @@ def reference_of(deployment: Deployment, job: Job, progress: Progress) -> Refere
     rows = [row for row in read_rows(evaluation.snapshot, "test") if row.key in said]
     masks = rules_of(project).masks
     shown = [(mask(row.text), mask_all(row.data)) if masks else (row.text, row.data) for row in rows]
-    texts = {content_sha256(one): one for one in (
-        compared_text(project.task_type, text, data) for text, data in shown)}
-    keys = [content_sha256(compared_text(project.task_type, text, data)) for text, data in shown]
-    ensure_embeddings(job, texts, progress)
+    compared = [compared_text(project.task_type, text, data) for text, data in shown]
+    keys = [content_sha256(text) for text in compared]
+    ensure_embeddings(job, dict(zip(keys, compared, strict=True)), progress)
     vectors = load_embeddings(keys)
     predictions = [said[row.key] for row in rows]
     traffic = _traffic(project, [text for text, _ in shown], vectors, [one.predicted for one in predictions],

@@ -46,10 +46,15 @@ def _said(experiment: Experiment, arm: str) -> QuerySet[Any]:
         **{f"{field}__isnull": False})
     later = told.filter(exposure=OuterRef("exposure"), feedback__exchange_name=OuterRef("feedback__exchange_name"),
                         feedback__gt=OuterRef("feedback"))
-    value = Case(When(feedback__thumb="up", then=1.0), default=0.0, output_field=FloatField()) if is_thumb else (
-        Greatest(Least(F(field), Value(experiment.cap)), Value(0.0)) / Value(experiment.cap))
+    value: Any = (Case(When(feedback__thumb="up", then=1.0), default=0.0, output_field=FloatField()) if is_thumb else
+                  capped(field, experiment.cap))
     return told.filter(~Exists(later), exposure__experiment=experiment, exposure__arm=arm).values("exposure").annotate(
         value=Avg(value, output_field=FloatField())).order_by()
+
+
+def capped(field: str, cap: float) -> Any:
+    """A field's value as a share of the cap, in [0, 1], as the database computes it."""
+    return Greatest(Least(F(field), Value(cap)), Value(0.0)) / Value(cap)
 
 
 def _corrections(experiment: Experiment, arm: str, now: datetime) -> QuerySet[Any]:

@@ -5,8 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
-from django.db.models import Avg, F, FloatField, OuterRef, Subquery, Value
-from django.db.models.functions import Greatest, Least
+from django.db.models import Avg, FloatField, OuterRef, Subquery
 from django.utils import timezone
 
 from projects.models import Project
@@ -14,6 +13,7 @@ from projects.wording import counted
 from serving.models import Experiment, ExperimentEnd, Feedback, TrafficDay
 from serving.services.exchanges import kept_since, traffic_of
 from serving.services.live import times_of
+from serving.services.outcomes import capped
 from stats.experiment import Arm
 from stats.intervals import Interval, wilson, wilson_of_share
 
@@ -89,8 +89,7 @@ def _last_words(project: Project, outcome: str, cap: float, since: datetime,
     if outcome == Experiment.Outcome.thumb:
         n = last.count()
         return n, last.filter(thumb="up").count() / n if n else None
-    value = Greatest(Least(F("outcome"), Value(cap)), Value(0.0)) / Value(cap)
-    mean: Any = last.aggregate(mean=Avg(value, output_field=FloatField()))["mean"]
+    mean: Any = last.aggregate(mean=Avg(capped("outcome", cap), output_field=FloatField()))["mean"]
     return last.count(), None if mean is None else float(np.clip(mean, 0, 1))
 
 
