@@ -6,17 +6,19 @@ compared with the table that the method was chosen by: a week later is allowed. 
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import cast
 
 import numpy as np
+from scipy.signal import fftconvolve
 from scipy.stats import binom
 
 from stats.assignment import arm_of, sample_ratio
 from stats.drop_alarm import AlarmRule, alarm_rule, delay_of, log_evidence, watch
 from stats.experiment import Arm, Look, Plan, always_valid_interval, judge_experiment
-from stats.group_sequential import bounds
 from stats.guardrails import harm_evidence
 from stats.intervals import wilson
 from stats.label_sample import draw_label_sample, weighted_share
@@ -30,7 +32,6 @@ DELAYS: dict[tuple[int, float], tuple[int, int, int, int | None]] = {
     (10, 0.90): (8, 15, 23, None), (20, 0.90): (5, 9, 20, 25), (30, 0.90): (4, 6, 18, 22), (50, 0.90): (3, 4, 16, 19),
     (100, 0.90): (2, 3, 14, 16), (10, 0.92): (5, 10, 18, 25), (20, 0.92): (3, 6, 15, 20), (30, 0.92): (3, 4, 13, 17),
     (50, 0.92): (2, 3, 11, 15), (100, 0.92): (1, 2, 9, 12)}
-N_NULL = 100_000  # experiments without a difference: 5 % come out as 4.87 to 5.14 nineteen times in twenty
 DECIDED = ("SHIP", "KEEP")
 STEP = 20  # outcomes per arm between two looks of whoever peeks
 
@@ -248,6 +249,7 @@ def split_is_wrong(seed: int, share: float) -> tuple[bool, bool]:
 
 def ab_rows() -> list[Row]:
     planned, always = Plan(n_max=2000), Plan(n_max=2000, engine="always valid")
+    uneven = Plan(n_max=1000, challenger_share=0.2)
     rows = []
     for name, plan, power_1000, power_2000, mean_n in (("planned looks", planned, 0.80, 0.975, 1300),
                                                        ("always valid", always, 0.53, 0.90, 1020)):
@@ -257,8 +259,10 @@ def ab_rows() -> list[Row]:
         null = [run_experiment(plan, 0.80, 0.80, seed) for seed in range(1000)]
         if plan is planned:
             at_looks = [run_experiment(plan, 0.80, 0.80, seed, every=400) for seed in range(1000)]
-            rows += [Row(f"{name}: false positives, 2,000 per arm", share_of(false_positives(plan)), 0.048, 0.052,
-                         f"n = {N_NULL:,}"),
+            rows += [at_most(f"{name}: false positives, {n:,} per arm, exact", wrongly_decided(0.80, n), 0.05)
+                     for n in (250, 500, 1000, 2000)]
+            rows += [about_five_per_cent("   of simulated experiments, 2,000 per arm", (
+                         outcome in DECIDED for outcome, _ in null)),
                      at_most(f"   asked every {STEP} outcomes instead of at the looks: other verdicts",
                              share_of(one != other for one, other in zip(null, at_looks, strict=True)), 0, "n = 1000")]
         else:
@@ -267,10 +271,11 @@ def ab_rows() -> list[Row]:
         rows += [at_least("   power for 80 to 85 %, 1,000 per arm", won(won_1000), power_1000),
                  at_least("   power for 80 to 85 %, 2,000 per arm", won(won_2000), power_2000),
                  at_most("   mean outcomes per arm of 2,000", float(np.mean([n for _, n in won_2000])), mean_n)]
-    rows.append(at_most("planned looks: false positives of the bounds by themselves", bounds_cross(0.80), 0.05,
-                        "n = 200,000"))
+    rows.append(at_most("planned looks: the same, 1,000 per arm, the worst of seven bases",
+                        max(wrongly_decided(base, 1000) for base in (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)), 0.0505,
+                        "50 to 99 %"))
     rows.append(about_five_per_cent("planned looks, a fifth gets the challenger: false positives",
-                                    false_positives(Plan(n_max=1000, challenger_share=0.2), n=5000, every=STEP)))
+                                    (run_experiment(uneven, 0.80, 0.80, seed)[0] in DECIDED for seed in range(5000))))
     rows.append(about_five_per_cent("planned looks, ended after 8 weeks at a random size: false positives", (
         run_experiment(planned, 0.80, 0.80, seed, ends=500 + 1500 * seed // 20_000, every=100)[0] in DECIDED
         for seed in range(20_000))))
@@ -310,18 +315,34 @@ def run_experiment(plan: Plan, base: float, other: float, seed: int, *, ends: in
     raise AssertionError("the experiment did not end")
 
 
-def bounds_cross(base: float, n_draws: int = 200_000) -> float:
-    """The share of experiments without a difference, 2,000 per arm, that cross the bounds at any of five looks."""
-    n = np.arange(1, 6) * 400
-    good = np.random.default_rng(9).binomial(400, base, (2, n_draws, 5)).cumsum(axis=2)
-    variance = ((good + 1) - (good + 1) ** 2 / (n + 2)) / (n + 1)  # as `Arm.variance`
-    z = (good[1] - good[0]) / n / np.sqrt((variance[0] + variance[1]) / n)
-    return float(np.mean(np.any(np.abs(z) >= bounds([0.2, 0.4, 0.6, 0.8, 1.0]), axis=1)))
+def wrongly_decided(base: float, per_arm: int) -> float:
+    """The chance that planned looks decide where both arms are `base`: exact, as every count is gone through.
 
+    Where the verdict turns is found by bisection, for each count of the champion's, in what `judge_experiment` says;
+    the distribution of the counts that go on is carried from look to look.
+    """
+    plan = Plan(n_max=per_arm)
+    step = per_arm // plan.n_looks
+    arrivals = binom.pmf(np.arange(step + 1), step, base)
+    mass, decided, past = np.ones((1, 1)), 0.0, list[Look]()  # mass: champion's good outcomes by challenger's
+    for n in range(step, per_arm + 1, step):
+        mass = np.maximum(fftconvolve(mass, np.outer(arrivals, arrivals)), 0)
 
-def false_positives(plan: Plan, *, n: int = N_NULL, every: int = 0) -> Iterator[bool]:
-    for seed in range(n):
-        yield run_experiment(plan, 0.80, 0.80, seed, every=every or plan.n_max // plan.n_looks)[0] in DECIDED
+        def outcome(first: int, second: int, n: int = n, past: Sequence[Look] = tuple(past)) -> str:
+            return judge_experiment(plan, Arm("champion", n, n, first, first), Arm("challenger", n, n, second, second),
+                                    days=20, past=past).outcome
+
+        goes_on = np.zeros_like(mass)
+        for first in range(int(binom.ppf(1e-12, n, base)), int(binom.isf(1e-12, n, base)) + 1):
+            low = bisect_left(range(n + 1), True, key=lambda second, first=first: outcome(first, second) != "KEEP")
+            high = bisect_left(range(n + 1), True, key=lambda second, first=first: outcome(first, second) == "SHIP")
+            goes_on[first, low:high] = mass[first, low:high]
+        decided += float(mass.sum() - goes_on.sum())
+        mass = goes_on
+        equal = Arm("champion", n, n, n // 2, n // 2)
+        look = judge_experiment(plan, equal, replace(equal, name="challenger"), days=20, past=past).look
+        past.append(cast(Look, look))
+    return decided
 
 
 def won(ended: list[tuple[str, int]]) -> float:

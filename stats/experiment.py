@@ -9,8 +9,8 @@
 Outcomes are in [0, 1], one per unit: a thumb, a rating over its maximum, a value over its cap.
 Sources: `stats.group_sequential`; Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas 2024, Time-uniform central limit theory
 and asymptotic confidence sequences, Annals of Statistics 52; Jennison & Turnbull 1989, Interim analyses: the repeated
-confidence interval approach, JRSS B 51; Fleiss, Levin & Paik 2003, Statistical Methods for Rates and Proportions
-(size).
+confidence interval approach, JRSS B 51; Jennison & Turnbull 2000, Group Sequential Methods, 4.4 (Student's t at each
+look); Fleiss, Levin & Paik 2003, Statistical Methods for Rates and Proportions (size).
 """
 
 import math
@@ -211,7 +211,9 @@ def differences_needed(plan: Plan, champion: Arm, challenger: Arm, *, past: Sequ
     while not fractions or fractions[-1] < 1 - 1e-9:
         before = fractions[-1] if fractions else 0.0
         fractions.append(max(_next_fraction(plan, before), before + MIN_STEP))
-    levels = [*(look.bound for look in past), *bounds(fractions, alpha=plan.alpha)[len(past):]]
+    levels = [_in_student(level, fraction * plan.n_max)
+              for level, fraction in zip(bounds(fractions, alpha=plan.alpha), fractions, strict=True)]
+    levels[:len(past)] = [look.bound for look in past]
     errors = [abs(look.interval.estimate / look.z) if look.z else spread / math.sqrt(look.fraction * plan.n_max)
               for look in past]
     errors += [spread / math.sqrt(fraction * plan.n_max) for fraction in fractions[len(past):]]
@@ -297,11 +299,16 @@ def _due_look(plan: Plan, champion: Arm, challenger: Arm, past: Sequence[Look], 
     if fraction < before + MIN_STEP or not (is_over or fraction >= _next_fraction(plan, before) - 1e-9):
         return None
     fractions = [*(look.fraction for look in past), fraction]
-    bound = bounds(fractions, alpha=plan.alpha, is_last=is_over)[-1]
+    bound = _in_student(bounds(fractions, alpha=plan.alpha, is_last=is_over)[-1], n)
     z = difference / error
     interval = Interval(difference, max(-1.0, difference - bound * error), min(1.0, difference + bound * error),
                         round(n), 1 - plan.alpha)
     return Look(len(past) + 1, fraction, z, bound, interval)
+
+
+def _in_student(bound: float, n: float) -> float:
+    """The bound on |z| with as much beyond it, where the spread was estimated from n outcomes in each arm."""
+    return float(scipy.stats.t.isf(scipy.stats.norm.sf(bound), 2 * n - 2))
 
 
 def _next_fraction(plan: Plan, before: float) -> float:
