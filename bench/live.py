@@ -7,8 +7,8 @@ compared with the table that the method was chosen by: a week later is allowed. 
 
 import sys
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
@@ -18,7 +18,7 @@ from scipy.stats import binom
 
 from stats.assignment import arm_of, sample_ratio
 from stats.drop_alarm import AlarmRule, alarm_rule, delay_of, log_evidence, watch
-from stats.experiment import Arm, Look, Plan, always_valid_interval, judge_experiment
+from stats.experiment import Arm, Look, Plan, Verdict, always_valid_interval, judge_experiment
 from stats.guardrails import harm_evidence
 from stats.intervals import wilson
 from stats.label_sample import draw_label_sample, weighted_share
@@ -327,22 +327,25 @@ def wrongly_decided(base: float, per_arm: int) -> float:
     mass, decided, past = np.ones((1, 1)), 0.0, list[Look]()  # mass: champion's good outcomes by challenger's
     for n in range(step, per_arm + 1, step):
         mass = np.maximum(fftconvolve(mass, np.outer(arrivals, arrivals)), 0)
-
-        def outcome(first: int, second: int, n: int = n, past: Sequence[Look] = tuple(past)) -> str:
-            return judge_experiment(plan, Arm("champion", n, n, first, first), Arm("challenger", n, n, second, second),
-                                    days=20, past=past).outcome
-
         goes_on = np.zeros_like(mass)
         for first in range(int(binom.ppf(1e-12, n, base)), int(binom.isf(1e-12, n, base)) + 1):
-            low = bisect_left(range(n + 1), True, key=lambda second, first=first: outcome(first, second) != "KEEP")
-            high = bisect_left(range(n + 1), True, key=lambda second, first=first: outcome(first, second) == "SHIP")
+            says = partial(decision, plan, tuple(past), n, first)
+            low, high = bisect_left(range(n + 1), 0, key=says), bisect_left(range(n + 1), 1, key=says)
             goes_on[first, low:high] = mass[first, low:high]
         decided += float(mass.sum() - goes_on.sum())
         mass = goes_on
-        equal = Arm("champion", n, n, n // 2, n // 2)
-        look = judge_experiment(plan, equal, replace(equal, name="challenger"), days=20, past=past).look
-        past.append(cast(Look, look))
+        past.append(cast(Look, judged_at(plan, tuple(past), n, n // 2, n // 2).look))
     return decided
+
+
+def decision(plan: Plan, past: tuple[Look, ...], n: int, first: int, second: int) -> int:
+    """-1: the champion is better, 1: the challenger is, 0: neither, with so many good outcomes of n in each arm."""
+    return {"KEEP": -1, "SHIP": 1}.get(judged_at(plan, past, n, first, second).outcome, 0)
+
+
+def judged_at(plan: Plan, past: tuple[Look, ...], n: int, first: int, second: int) -> Verdict:
+    return judge_experiment(plan, Arm("champion", n, n, first, first), Arm("challenger", n, n, second, second),
+                            days=20, past=past)
 
 
 def won(ended: list[tuple[str, int]]) -> float:
