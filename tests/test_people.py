@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from io import StringIO
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.contrib.auth.models import User
@@ -44,6 +45,34 @@ def test_a_reset_ends_the_sessions_that_were_open(alice: User, project: Project,
     assert browser.get(page).status_code == 200
     told("reset_password", "alice")
     assert browser.get(page).status_code == 302
+
+
+def test_what_is_pressed_after_a_session_ended_leads_back_to_the_page_and_not_to_what_was_pressed(
+        project: Project) -> None:
+    page, button = f"/projects/{project.pk}/quality/?by=label", f"/projects/{project.pk}/quality/score/"
+    stranger = Client()
+    assert back_from(stranger.get(page)["Location"]) == page
+    assert back_from(stranger.post(button, headers={"referer": f"http://testserver{page}"})["Location"]) == page
+    part = stranger.get(button, headers={"hx-request": "true", "hx-current-url": f"http://testserver{page}"})
+    assert part.status_code == 200 and back_from(part["HX-Redirect"]) == page
+
+
+@pytest.mark.parametrize("referer", ["", "http://elsewhere.example/projects/1/", "http://[broken"])
+def test_after_a_press_from_nowhere_they_begin_at_home(referer: str, project: Project) -> None:
+    answer = Client().post(f"/projects/{project.pk}/quality/score/", headers={"referer": referer})
+    assert back_from(answer["Location"]) == "/"
+
+
+def back_from(log_in: str) -> str:
+    """Where a log-in leads, out of its address."""
+    return parse_qs(urlsplit(log_in).query)["next"][0]
+
+
+def test_an_address_that_only_takes_forms_says_so(alice: User, project: Project,
+                                                  client_of: Callable[[User], Client]) -> None:
+    answer = client_of(alice).get(f"/projects/{project.pk}/quality/score/")
+    assert answer.status_code == 405 and answer["Allow"] == "POST"
+    assert "only takes what a button sends" in answer.content.decode()
 
 
 def test_nobody_signs_up(db: None) -> None:
