@@ -1,12 +1,17 @@
+import json
 from argparse import ArgumentParser
 from typing import Any
 
 from django.contrib.auth.models import User
 
+from curation.management.base import add_snapshot
+from curation.models import Snapshot
 from jobs.management.base import project_of, user_of
 from projects.errors import UserError
 from projects.rights import can
+from training.config import METHODS
 from training.models import Run
+from training.services.quotes import recipe_config
 
 
 def add_run(parser: ArgumentParser) -> None:
@@ -24,3 +29,21 @@ def run_and_admin(options: dict[str, Any]) -> tuple[Run, User]:
     if run is None:
         raise UserError(f"“{project}” has no run {options['run']}.")
     return run, by
+
+
+def add_training(parser: ArgumentParser) -> None:
+    """What says how a snapshot is trained on, and who asks."""
+    add_snapshot(parser)
+    parser.add_argument("--by", required=True, help="an admin of the project")
+    parser.add_argument("--recipe", choices=["quick", "balanced", "thorough"], help="the defaults if left out")
+    parser.add_argument("--method", choices=list(METHODS), default="lora",
+                        help="full: all weights, to compare with; dpo: from preferences")
+    parser.add_argument("--config", default="{}", help="JSON: values that differ from the defaults")
+
+
+def config_of(snapshot: Snapshot, options: dict[str, Any]) -> dict[str, Any]:
+    try:
+        config = {"method": options["method"], **json.loads(options["config"])}
+    except (TypeError, ValueError) as error:
+        raise UserError(f"--config is no JSON: {error}.") from None
+    return recipe_config(snapshot, options["recipe"], method=config["method"]) | config
