@@ -5,18 +5,21 @@
    (The clicks are replayed: the answers are real people's ratings, given in the names of two annotators.)
 3. A curator settles them by majority, picks the gold set and freezes it; an admin approves it.
 4. The prompts are tried, then LoRA is trained and evaluated on the same test rows.
-5. The last screen compares everything, also with the truth that nothing before it has looked at.
+5. The champion answers some requests through the gateway, and so does the best prompt, the same ones.
+6. The last screen compares everything, also with the truth that nothing before it has looked at.
 Each step looks first at what stands, so a demo that was cut off goes on where it was.
 """
 
 import csv
 import io
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
 from django.conf import settings
 from django.contrib.auth.models import User
 
@@ -26,8 +29,8 @@ from curation.services.gold_sets import gold_set_of, save_rule
 from curation.services.labels import ballots, majority
 from curation.services.review import decide, review_queue
 from curation.services.scoring import latest_report, start_score
-from curation.services.snapshots import approve_snapshot, start_freeze
-from goldpan.demo_data import DESCRIPTIONS, INSTRUCTIONS, LABELS, SDIST, Tweets, labels_of, read_tweets
+from curation.services.snapshots import approve_snapshot, read_rows, start_freeze
+from goldpan.demo_data import DESCRIPTIONS, INSTRUCTIONS, LABELS, SDIST, Tweets, labels_of, read_tweets, truth_of
 from jobs.models import Job
 from jobs.services import retry
 from labeling.label_studio_server import wait_until_up
@@ -41,7 +44,10 @@ from labeling.task_types.classification import to_result
 from projects.errors import UserError
 from projects.models import Project, Role
 from projects.people import new_password
-from projects.services import add_member, create_project
+from projects.services import add_member, create_api_key, create_project, revoke_api_key
+from serving.models import Exchange, Feedback, Shadow
+from serving.services.experiments import challengers_of
+from serving.services.shadows import start_shadow
 from training.models import Adapter, Receipt, Run, Verdict
 from training.services.baseline import start_baseline
 from training.services.evaluation import queue_evaluation
@@ -54,6 +60,7 @@ TARGET = 0.80
 N_RELABELLED = 500  # the flagged examples that go to Label Studio, two answers each
 GOLD_SIZE = 500
 NOISY, BLIND, RELABELS, TIE_BREAK = 0, range(1, 6), (6, 7), 8  # which column of the ratings plays which part
+N_REQUESTS = 60  # to the gateway; every second answer gets a thumb
 ANSWERING_THREADS = 2  # more gain nothing over Label Studio's SQLite
 ACCEPTED = {  # what the admin overrides in the demo, and why; anything else that fails ends it
     "personal_data": "The tweets were public when they were collected; their phone numbers stay for this demo.",
@@ -89,7 +96,8 @@ def run_demo(say: Say) -> Project:
     steps: list[tuple[str, Callable[[Cast, Say], str]]] = [
         ("Import", import_examples), ("Blind labels", import_labels), ("Score", score), ("Label Studio", relabel),
         ("Review", review), ("Score again", score_again), ("Gold set", freeze_gold_set), ("Approve", approve),
-        ("Prompt baseline", try_prompts), ("Train LoRA", train), ("Evaluate", evaluate), ("Promote", try_to_promote)]
+        ("Prompt baseline", try_prompts), ("Train LoRA", train), ("Evaluate", evaluate), ("Promote", try_to_promote),
+        ("Serve", ask_the_gateway)]
     cast = _cast(tweets)
     for number, (name, step) in enumerate(steps, 1):
         started = time.monotonic()
@@ -335,6 +343,50 @@ def try_to_promote(cast: Cast, say: Say) -> str:
             return f"not promoted. {' '.join(found.reasons)}"
         promote(adapter, by=cast.admin)
     return f"{adapter} is the champion"
+
+
+def ask_the_gateway(cast: Cast, say: Say) -> str:
+    """Ask what serves as a program does, over HTTP, then what may challenge it: tweets that nothing was trained on."""
+    project = cast.project
+    sent = Exchange.objects.filter(project=project).count()
+    if sent < N_REQUESTS:
+        key, secret = create_api_key(project, name="demo", scopes=["predict", "feedback"], by=cast.admin)
+        try:
+            _send_requests(cast, secret, sent, say)
+        finally:
+            revoke_api_key(key, by=cast.admin)
+    others = challengers_of(project)
+    if others and not Shadow.objects.filter(project=project).exists():
+        _finish(start_shadow(project, challenger=others[0].name, n=N_REQUESTS, by=cast.admin), say)
+    given = Counter(Feedback.objects.filter(project=project).exclude(thumb="").values_list("thumb", flat=True))
+    told = f"{N_REQUESTS} tweets asked over HTTP; {given['up']} of {given.total()} thumbs up, by ten other raters"
+    shadow = Shadow.objects.filter(project=project).first()
+    return told + (f"; {others[0].title} answers {shadow.n_differing} of {shadow.n} otherwise" if shadow else "")
+
+
+def _send_requests(cast: Cast, secret: str, start: int, say: Say) -> None:
+    snapshot = _snapshot(cast.project)
+    assert snapshot is not None
+    gold = {row.key for row in read_rows(snapshot, "train")}
+    fresh = Example.objects.filter(project=cast.project, split=Example.Split.pool).exclude(key__in=gold)
+    truth = dict(zip(cast.tweets.keys, truth_of(cast.tweets.ratings), strict=True))
+    with httpx.Client(base_url=settings.GOLDPAN_GATEWAY_URL, headers={"Authorization": f"Bearer {secret}"},
+                      timeout=120) as http:
+        for number, example in enumerate(fresh.order_by("content_sha256")[start:N_REQUESTS], start):
+            said = _posted(http, f"/v1/projects/{cast.project.pk}/predict",
+                           {"text": example.text, "user": f"reader-{number}"})
+            if number % 2 == 0:
+                is_right = said["answer"] == truth[example.key]
+                _posted(http, "/v1/feedback", {"exchange": said["exchange"], "thumb": "up" if is_right else "down"})
+            if number % 20 == 19:
+                say(f"{number + 1} of {N_REQUESTS} requests")
+
+
+def _posted(http: httpx.Client, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    while (answer := http.post(path, json=body)).status_code == httpx.codes.TOO_MANY_REQUESTS:
+        time.sleep(float(answer.headers["Retry-After"]))
+    answer.raise_for_status()
+    return dict(answer.json())
 
 
 def _finish(job: Job, say: Say) -> None:
