@@ -3,7 +3,8 @@
 from typing import Any, Literal
 
 from django.http import FileResponse, Http404
-from ninja import Query, Router, Schema, Status
+from ninja import File, Query, Router, Schema, Status
+from ninja.files import UploadedFile
 from pydantic import Field
 
 from curation.exports import EXPORTS
@@ -18,13 +19,14 @@ from curation.services.approvals import (
 from curation.services.diffs import changes_since
 from curation.services.exporting import LARGE_ROWS, exported, open_export, start_export
 from curation.services.gold_sets import gold_set_of, look, rule_of, save_rule
+from curation.services.importing import receive_snapshot
 from curation.services.review import decide, undo
 from curation.services.scoring import latest_report, start_score
 from curation.services.snapshots import start_freeze, start_roll_back
+from goldpan.api.files import A_FILE, as_file, check_size
 from goldpan.api.paging import Page, Paging, page_of
 from goldpan.api.policy import MAX_ID, Request, on
 from goldpan.api.shapes import (
-    A_FILE,
     ApprovalShape,
     ChangesShape,
     CheckShape,
@@ -304,7 +306,7 @@ def snapshot_file(request: Request, snapshot: Snapshot, asked: Query[FileAsked])
     if sum(snapshot.counts[name] for name in ("train", "dev", "test")) >= LARGE_ROWS:
         raise UserError(f"A snapshot of {LARGE_ROWS:,} rows and more is exported by a job: POST …/exports.")
     with exported(snapshot, asked.format, whole=asked.whole) as (path, name):
-        return _file(path.open("rb"), name)
+        return as_file(path.open("rb"), name)
 
 
 @router.post("/snapshots/{id}/exports", response={202: JobShape})
@@ -320,9 +322,17 @@ def export_file(request: Request, job: Job) -> FileResponse:
     """Download what an export's job has written; `id` is the job's."""
     if job.kind != "export":
         raise Http404
-    return _file(*open_export(job))
+    return as_file(*open_export(job))
 
 
-def _file(file: Any, name: str) -> FileResponse:
-    return FileResponse(file, as_attachment=True, filename=name, content_type="application/octet-stream",
-                        headers={"X-Content-Type-Options": "nosniff"})
+@router.post("/projects/{id}/snapshots/import", response={202: JobShape})
+@on(Project, "import_examples", is_harmless=True)
+def snapshot_import(request: Request, project: Project, file: File[UploadedFile]) -> Status:
+    """Send a snapshot file: every byte is hashed, then a job makes the snapshot with the hash that it had there.
+
+    The project needs its type and schema, and its split or no examples. A file that is being imported is told in place
+    of a second import.
+    """
+    check_size(file, advice="Whoever runs this Goldpan can raise GOLDPAN_MAX_UPLOAD_MB.")
+    return Status(202, receive_snapshot(project, file, name=file.name or "snapshot.jsonl",  # type: ignore[arg-type]
+                                        by=request.auth.user))

@@ -18,7 +18,11 @@ from goldpan.api import (
     asking,
     curating,
     data,
+    elsewhere,
+    judging,
+    notifying,
     people,
+    serving,
     settling,
     training,
     watching,
@@ -139,7 +143,8 @@ api = GoldpanApi(
     throttle=PerMinute(), parser=StrictParser(), renderer=Renderer())
 answer_errors(api)
 api.add_decorator(asked_well, mode="view")
-for part in (work, data, asking, people, curating, settling, weighing, training, ab_tests, watching):
+for part in (work, notifying, data, asking, people, curating, settling, weighing, training, elsewhere, judging, serving,
+             ab_tests, watching):
     api.add_router("/v1", part.router)
 
 if undeclared := [one.name for one in api.operations() if one.policy is None]:

@@ -7,9 +7,6 @@ from typing import Any, Literal
 from ninja import Schema
 from pydantic import Field
 
-A_FILE = {"responses": {200: {"description": "The file", "content": {
-    "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}}}
-
 
 class ProjectShape(Schema):
     id: int

@@ -1,6 +1,6 @@
 """Prompts and the verdict on them, quotes, runs, and what they leave: adapters."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from django.conf import settings
 from django.http import FileResponse, Http404
@@ -9,10 +9,10 @@ from ninja import Query, Router, Schema, Status
 from pydantic import Field
 
 from curation.models import Snapshot
+from goldpan.api.files import A_FILE, as_file
 from goldpan.api.paging import Page, Paging, page_of
 from goldpan.api.policy import MAX_ID, Request, on
 from goldpan.api.shapes import (
-    A_FILE,
     AdapterDetailShape,
     AdapterShape,
     ComparisonShape,
@@ -32,6 +32,7 @@ from training.models import Adapter, PromptVersion, Quote, Run, Verdict
 from training.services.baseline import start_baseline
 from training.services.comparison import compare
 from training.services.evaluation import queue_evaluation
+from training.services.executors import EXECUTORS
 from training.services.exports import start_merge
 from training.services.general import queue_general_check
 from training.services.promotion import promote, roll_back, standing
@@ -42,8 +43,8 @@ from training.services.written_prompts import MAX_CHARS, Words, change_prompt, s
 from training.slices import KINDS
 
 router = Router(tags=["Prompts, runs and adapters"])
-Settings = dict[str, int | float]
-SETTINGS = "Of the training, where they differ from the defaults: epochs, learning_rate, r, … as on the page."
+Settings = dict[str, int | float | Annotated[str, Field(max_length=20)]]
+SETTINGS = "Of the training, where they differ from the defaults: method, epochs, learning_rate, r, … as on the page."
 
 
 # Prompts
@@ -153,7 +154,8 @@ def quote_list(request: Request, snapshot: Snapshot, paging: Query[Paging]) -> d
 class TrainingAsked(Schema):
     quote: int | None = Field(None, ge=1, le=MAX_ID, description="Whose settings are trained.")
     settings: Settings | None = Field(None, max_length=30, description=f"In place of a quote's. {SETTINGS}")
-    executor: str = Field("local", max_length=20, description="Where it is trained.")
+    executor: str = Field("local", max_length=20, description="Where it is trained, of those that the settings offer: "
+                          f"{', '.join(EXECUTORS)}. Elsewhere no quote is needed.")
     cap_seconds: float | None = Field(None, gt=0, le=1e9, description="Where it stops; the quote's cap if left out.")
     cap_money: float | None = Field(None, gt=0, le=1e9)
     override_reason: str = Field("", max_length=2000, description="Why to train although the gate advises against it.")
@@ -162,7 +164,7 @@ class TrainingAsked(Schema):
 @router.post("/snapshots/{id}/runs", response={202: RunShape})
 @on(Snapshot, "train")
 def train(request: Request, snapshot: Snapshot, asked: TrainingAsked) -> Status:
-    """Train a LoRA adapter by a quote; its evaluation follows by itself."""
+    """Train a LoRA adapter: here by a quote, elsewhere by an executor; its evaluation follows by itself."""
     config = asked.settings
     if asked.quote is not None:
         config = get_object_or_404(Quote, snapshot=snapshot, pk=asked.quote).config["training"]
@@ -316,5 +318,4 @@ def adapter_file(request: Request, adapter: Adapter, name: str) -> FileResponse:
         raise Http404
     if not object_is_sound(settings.GOLDPAN_OBJECTS, adapter.files[name]):
         raise UserError(f"{name} of {adapter} is missing or has changed on the disk. Restore it from a backup.")
-    return FileResponse(open_object(settings.GOLDPAN_OBJECTS, adapter.files[name]), as_attachment=True, filename=name,
-                        content_type="application/octet-stream", headers={"X-Content-Type-Options": "nosniff"})
+    return as_file(open_object(settings.GOLDPAN_OBJECTS, adapter.files[name]), name)
