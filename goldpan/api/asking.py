@@ -114,7 +114,7 @@ class BatchFileAsked(Schema):
 @router.get("/batches/{id}/file", openapi_extra=A_FILE)
 @on(Batch, "run_labeling")
 def batch_file(request: Request, batch: Batch, asked: Query[BatchFileAsked]) -> FileResponse:
-    """Download what an outside company is asked: what is still wanted of its batch, known answers mixed in.
+    """Download what an outside company is asked: what its batch still wants, known answers mixed in.
 
     That it went out is in the audit log.
     """

@@ -328,7 +328,7 @@ def export_file(request: Request, job: Job) -> FileResponse:
 @router.post("/projects/{id}/snapshots/import", response={202: JobShape})
 @on(Project, "import_examples", is_harmless=True)
 def snapshot_import(request: Request, project: Project, file: File[UploadedFile]) -> Status:
-    """Send a snapshot file: every byte is hashed, then a job makes the snapshot with the hash that it had there.
+    """Send a snapshot file, of which every byte is hashed: a job makes the snapshot that it was there.
 
     The project needs its type and schema, and its split or no examples. A file that is being imported is told in place
     of a second import.

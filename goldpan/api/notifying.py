@@ -139,7 +139,7 @@ class NewSecretShape(Schema):
 @router.post("/webhooks/{id}/secret", response={201: NewSecretShape})
 @on(Webhook, "manage_webhooks", shown_once="secret")
 def webhook_secret(request: Request, webhook: Webhook) -> Status:
-    """Give a webhook a new secret, which is told now and never again; for a day the old one signs beside it."""
+    """Give a webhook a new secret, which is told this once; for a day the old one signs beside it."""
     secret = rotate_secret(webhook, by=request.auth.user)
     return Status(201, {"secret": secret, "old_secret_until": webhook.old_secret_until})
 

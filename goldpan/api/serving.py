@@ -55,7 +55,10 @@ class ReplayShape(Schema):
 @router.post("/projects/{id}/replays", response={202: JobShape})
 @on(Project, "check_live")
 def replay_start(request: Request, project: Project) -> Status:
-    """Check that what serves answers as it was evaluated: a job. One that runs is told in place of a second one."""
+    """Check that what serves answers as it was evaluated: a job.
+
+    One that waits or runs already is told in place of a second one.
+    """
     return Status(202, start_replay(project, by=request.auth.user))
 
 
