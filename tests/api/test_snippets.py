@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from curation.services.snapshots import start_freeze
 from goldpan.api.snippets import operation_of, snippet
+from projects.services.webhooks import create_webhook
 from tests.curation.conftest import Scored, scored  # noqa: F401
 from tests.training.conftest import adapter, judged, model, snapshot  # noqa: F401
 
@@ -96,6 +97,18 @@ def test_pages_of_training_show_them(project, alice, client_of, adapter):  # noq
     client, of = client_of(alice), adapter.run.snapshot
     assert shown(client, "training:train", of.pk) == ["train", "quote", "train_elsewhere"]
     assert shown(client, "training:adapter", adapter.pk) == ["adapter_promote"]
+
+
+def test_pages_of_webhooks_files_and_rules_show_them(project, alice, client_of):
+    client, (webhook, _) = client_of(alice), create_webhook(
+        project, url="https://hooks.example.org", events=["job.failed"], by=alice)
+    assert shown(client, "projects:webhooks", project.pk) == ["webhook_create"]
+    assert shown(client, "projects:webhook", webhook.pk) == [
+        "webhook_test", "webhook_change", "webhook_secret", "webhook_state"]
+    assert shown(client, "curation:snapshot-import", project.pk) == ["snapshot_import"]
+    assert shown(client, "serving:live-rules", project.pk) == ["serving_rules_save"]
+    html = client.get(reverse("projects:webhook", args=[webhook.pk])).content.decode()
+    assert "events=[&#x27;job.failed&#x27;]" in html and "whsec_" not in html
 
 
 def test_the_page_before_the_baseline_shows_it(project, bob, client_of, snapshot):  # noqa: F811
