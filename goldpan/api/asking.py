@@ -1,6 +1,7 @@
 """Asking people: the guideline, batches, files for outside companies, the exchange with Label Studio."""
 
 import io
+from datetime import datetime
 from typing import Any, Literal
 
 from django.db.models import Exists, OuterRef
@@ -13,7 +14,7 @@ from goldpan.api.data import ColumnsAsked, FilterAsked, listed
 from goldpan.api.files import A_FILE, as_file, check_size
 from goldpan.api.paging import Page, Paging, page_of
 from goldpan.api.policy import MAX_ID, Request, on
-from goldpan.api.shapes import BatchShape, GuidelineShape, JobShape, UploadShape
+from goldpan.api.shapes import BatchShape, JobShape, UploadShape
 from labeling.forms import open_items
 from labeling.models import Batch
 from labeling.services.batches import Overlap, create_batch, set_batch_state
@@ -24,6 +25,20 @@ from projects.services import publish_guideline
 from projects.services.guidelines import MAX_CHARS, MAX_NOTE_CHARS
 
 router = Router(tags=["Guideline and batches"])
+
+
+class GuidelineShape(Schema):
+    version: int
+    text: str
+    note: str
+    changed_labels: list[str]
+    changes_all: bool
+    created_by: str
+    created_at: datetime
+
+    @staticmethod
+    def resolve_created_by(guideline: Any) -> str:
+        return str(guideline.created_by)
 
 
 @router.get("/projects/{id}/guidelines", response=Page[GuidelineShape])

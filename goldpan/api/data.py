@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping as Values
+from datetime import datetime
 from typing import Any, Literal
 
 from django.db.models import Exists, OuterRef, QuerySet
@@ -13,7 +14,7 @@ from curation.services.erasing import erase
 from goldpan.api.files import check_size
 from goldpan.api.paging import Page, Paging, page_of
 from goldpan.api.policy import MAX_ID, Request, on
-from goldpan.api.shapes import AnnotationShape, ExampleShape, JobShape, UploadShape
+from goldpan.api.shapes import JobShape, UploadShape
 from labeling.forms import ExampleFilter
 from labeling.models import Annotation, Assignment, Example, Upload
 from labeling.reading import Mapping
@@ -40,6 +41,16 @@ def listed(project: Project, asked: FilterAsked) -> QuerySet[Example]:
 
 class ExamplesAsked(Paging, FilterAsked):
     pass
+
+
+class ExampleShape(Schema):
+    id: int
+    key: str
+    text: str
+    data: dict[str, Any]
+    split: Literal["pool", "dev", "test"]
+    group: str
+    observed_at: datetime | None
 
 
 @router.get("/projects/{id}/examples", response=Page[ExampleShape])
@@ -76,6 +87,21 @@ def example_erase(request: Request, example: Example, asked: ErasureAsked) -> St
 class AnnotationsAsked(Paging):
     example: int | None = Field(None, ge=1, le=MAX_ID, description="The id of one that they are about.")
     is_current: bool = Field(False, description="Only each person's last word on an example.")
+
+
+class AnnotationShape(Schema):
+    """One answer in the ledger; the newest of a person about an example counts."""
+
+    id: int
+    example_id: int
+    annotator: str
+    value: Any = Field(description="The answer as the task type gives it; null if skipped or withdrawn.")
+    skipped: bool
+    retracted: bool
+    seconds: float | None
+    source: str
+    guideline_version: int
+    created_at: datetime
 
 
 @router.get("/projects/{id}/annotations", response=Page[AnnotationShape])

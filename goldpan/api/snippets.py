@@ -12,7 +12,8 @@ from pydantic.fields import FieldInfo
 
 from goldpan.api.files import A_FILE
 from goldpan.api.joined import PREFIX, Declared, api
-from goldpan.api.shapes import JobShape, RunShape
+from goldpan.api.shapes import JobShape
+from goldpan.api.training import RunShape
 
 KEY = "GOLDPAN_KEY"  # the environment variable that holds the key
 FILE = "examples.csv"
