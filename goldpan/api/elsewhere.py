@@ -34,6 +34,6 @@ def run_result(request: Request, run: Run, files: File[list[UploadedFile]]) -> S
     Nothing is taken unless every hash holds and it is this run's. The first result stands; its evaluation follows.
     """
     check_size(*files, advice="A result is an adapter, and not a whole model.")
-    with uploaded((file.name or "", file) for file in files) as folder:
+    with uploaded((file.name or "", file) for file in files) as folder:  # type: ignore[misc]
         adapter, _ = import_result(run, folder, by=request.auth.user)
     return Status(201, adapter)
