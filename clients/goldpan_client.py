@@ -92,13 +92,15 @@ class Goldpan:
                 return
 
     def upload(self, path: str, file: str | Path, **form: str) -> Any:
-        """Send a file with the fields of a form beside it, such as kind="annotations"."""
+        """Send a file with the fields of a form beside it, such as kind="annotations"; of a folder all its files."""
         source, edge = Path(file), uuid.uuid4().hex
-        name = source.name.replace("\\", "_").replace('"', "_")
         parts = [f'--{edge}\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{value}\r\n'.encode()
                  for field, value in form.items()]
-        parts.append(f'--{edge}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
-                     "Content-Type: application/octet-stream\r\n\r\n".encode() + source.read_bytes() + b"\r\n")
+        sent_as, files = ("files", sorted(source.iterdir())) if source.is_dir() else ("file", [source])
+        for one in files:
+            name = one.name.replace("\\", "_").replace('"', "_")
+            parts.append(f'--{edge}\r\nContent-Disposition: form-data; name="{sent_as}"; filename="{name}"\r\n'
+                         "Content-Type: application/octet-stream\r\n\r\n".encode() + one.read_bytes() + b"\r\n")
         return _json(self._ask("POST", path, body=b"".join([*parts, f"--{edge}--\r\n".encode()]),
                                content_type=f"multipart/form-data; boundary={edge}"))
 

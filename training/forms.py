@@ -341,6 +341,7 @@ class ResultForm(forms.Form):
     files = SeveralFilesField(  # type: ignore[assignment]  # django-stubs takes it for the form's own files
         label="The files of the folder result/", widget=SeveralFilesInput,
         help_text=f"All {len(RESULT_FILES)}, marked together: {', '.join(RESULT_FILES)}.")
+    paths = [f"result/{name}" for name in RESULT_FILES]
 
 
 class ArmsForm(forms.Form):

@@ -39,7 +39,7 @@ SPLIT_OF = {"train": Example.Split.pool.value, "dev": Example.Split.dev.value, "
 
 
 def receive_snapshot(project: Project, file: BinaryIO, *, name: str, by: User, wake: bool = True) -> Job:
-    """Store a snapshot file, prove it, and queue its import.
+    """Store a snapshot file, prove it, and queue its import; the same file twice is one job.
 
     Raises UserError, in words, if it is none, a hash differs, it does not fit the project, or it is here already.
     """
@@ -52,7 +52,8 @@ def receive_snapshot(project: Project, file: BinaryIO, *, name: str, by: User, w
         sha256 = put_object(settings.GOLDPAN_OBJECTS, bundle.path)
     title = f"Importing {counted(bundle.n_rows, 'row')} of {Path(name).name}"[:120]
     return enqueue("import_snapshot", project, title=title, requested_by=by,
-                   params={"file": sha256, "name": Path(name).name[:200]}, exclusive=f"freeze:{project.pk}", wake=wake)
+                   params={"file": sha256, "name": Path(name).name[:200]}, exclusive=f"freeze:{project.pk}", wake=wake,
+                   dedupe_key=f"import_snapshot:{project.pk}:{sha256}")
 
 
 def _opened(path: Path) -> Bundle:

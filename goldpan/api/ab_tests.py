@@ -1,5 +1,6 @@
 """A/B tests on live traffic, and the comparisons on the same requests that come before them."""
 
+from datetime import datetime
 from typing import Any, Literal
 
 from ninja import Query, Router, Schema, Status
@@ -7,7 +8,7 @@ from pydantic import Field
 
 from goldpan.api.paging import Page, Paging, page_of
 from goldpan.api.policy import Request, on
-from goldpan.api.shapes import AbTestDetailShape, AbTestShape, AdapterShape, JobShape, ShadowDetailShape, ShadowShape
+from goldpan.api.shapes import AdapterShape, IntervalShape, JobShape
 from projects.models import Project
 from serving.models import Experiment, Shadow
 from serving.services.experiments import (
@@ -74,6 +75,25 @@ def ab_test_size(request: Request, project: Project, asked: Query[SizeAsked]) ->
     return size_of(asked.asked)
 
 
+class AbTestShape(Schema):
+    """An A/B test. The plan is fixed at its start; shares here are from 0 to 1."""
+
+    id: int
+    project_id: int
+    state: Literal["running", "ended"]
+    champion_id: int = Field(description="The deployment.")
+    challenger_id: int = Field(description="The deployment; in an A/A test the champion's.")
+    share: float
+    outcome: Literal["thumb", "value", "correction_free"]
+    engine: Literal["planned looks", "always valid"]
+    n_max: int = Field(description="Units with an outcome per arm at which it ends.")
+    is_aa: bool
+    is_cheaper: bool
+    margin: float
+    slow_seconds: float
+    started_at: datetime
+
+
 @router.get("/projects/{id}/ab-tests", response=Page[AbTestShape])
 @on(Project, "see_live")
 def ab_test_list(request: Request, project: Project, paging: Query[Paging]) -> dict[str, Any]:
@@ -97,6 +117,49 @@ def ab_test_start(request: Request, project: Project, asked: TestAsked) -> Statu
         project, challenger=asked.challenger, asked=asked.asked, by=request.auth.user, engine=asked.engine,
         is_aa=asked.challenger == SAME, is_cheaper=asked.is_cheaper, margin=asked.margin / 100,
         slow_seconds=asked.slow_seconds))
+
+
+class TestLookShape(Schema):
+    number: int
+    fraction: float = Field(description="Of the planned information.")
+    z: float
+    bound: float
+    interval: IntervalShape
+
+
+class HarmShape(Schema):
+    name: str
+    e_value: float = Field(description="Evidence; harm at 100.")
+    is_harm: bool
+    n: int
+    words: str
+
+
+class ArmShape(Schema):
+    name: str
+    n_exposed: int
+    n: int = Field(description="Units with an outcome.")
+    total: float = Field(description="Sum of the outcomes, each from 0 to 1.")
+
+
+class AbTestDetailShape(Schema):
+    """A test as it stands, or as it ended."""
+
+    test: AbTestShape = Field(alias="experiment")
+    verdict: str = Field(alias="outcome", description="CONTINUE while it is open; what it came to at its end.")
+    words: list[str]
+    champion: ArmShape
+    challenger: ArmShape
+    difference: IntervalShape | None = Field(alias="interval", description="As what decides has it; null before that.")
+    band: IntervalShape | None = Field(description="Always valid.")
+    ratio: str
+    harms: list[HarmShape]
+    looks: list[TestLookShape]
+    days: float
+
+    @staticmethod
+    def resolve_ratio(judged: Any) -> str:
+        return str(judged.ratio.words)
 
 
 @router.get("/ab-tests/{id}", response=AbTestDetailShape)
@@ -137,11 +200,29 @@ def shadow_start(request: Request, project: Project, asked: ShadowAsked) -> Stat
     return Status(202, start_shadow(project, challenger=asked.challenger, n=asked.n, by=request.auth.user))
 
 
+class ShadowShape(Schema):
+    """Champion and challenger asked the same kept requests."""
+
+    id: int
+    project_id: int
+    champion_id: int
+    challenger_id: int
+    n: int
+    n_differing: int
+    created_at: datetime
+
+
 @router.get("/projects/{id}/shadows", response=Page[ShadowShape])
 @on(Project, "see_live")
 def shadow_list(request: Request, project: Project, paging: Query[Paging]) -> dict[str, Any]:
     """Comparisons on the same requests, newest first."""
     return page_of(Shadow.objects.filter(project=project), paging)
+
+
+class ShadowDetailShape(ShadowShape):
+    words: list[str]
+    judged_in: int | None = Field(description="The project in which people judge; null before they are asked.")
+    n_open: int = Field(description="Pairs that nobody has judged.")
 
 
 @router.get("/shadows/{id}", response=ShadowDetailShape)

@@ -1,24 +1,44 @@
-"""Asking people: the guideline, batches, the exchange with Label Studio."""
+"""Asking people: the guideline, batches, files for outside companies, the exchange with Label Studio."""
 
+import io
+from datetime import datetime
 from typing import Any, Literal
 
 from django.db.models import Exists, OuterRef
-from ninja import Query, Router, Schema, Status
+from django.http import FileResponse
+from ninja import File, Form, Query, Router, Schema, Status
+from ninja.files import UploadedFile
 from pydantic import Field
 
-from goldpan.api.data import FilterAsked, listed
+from goldpan.api.data import ColumnsAsked, FilterAsked, listed
+from goldpan.api.files import A_FILE, as_file, check_size
 from goldpan.api.paging import Page, Paging, page_of
 from goldpan.api.policy import MAX_ID, Request, on
-from goldpan.api.shapes import BatchShape, GuidelineShape, JobShape
+from goldpan.api.shapes import BatchShape, JobShape, UploadShape
 from labeling.forms import open_items
 from labeling.models import Batch
 from labeling.services.batches import Overlap, create_batch, set_batch_state
 from labeling.services.sync import start_sync
+from labeling.services.vendors import export_batch, receive_vendor_answers
 from projects.models import Guideline, Project
 from projects.services import publish_guideline
 from projects.services.guidelines import MAX_CHARS, MAX_NOTE_CHARS
 
 router = Router(tags=["Guideline and batches"])
+
+
+class GuidelineShape(Schema):
+    version: int
+    text: str
+    note: str
+    changed_labels: list[str]
+    changes_all: bool
+    created_by: str
+    created_at: datetime
+
+    @staticmethod
+    def resolve_created_by(guideline: Any) -> str:
+        return str(guideline.created_by)
 
 
 @router.get("/projects/{id}/guidelines", response=Page[GuidelineShape])
@@ -100,6 +120,35 @@ def batch_state(request: Request, batch: Batch, asked: BatchStateAsked) -> Batch
     changed = set_batch_state(batch, asked.state, by=request.auth.user)
     start_sync(batch.project, by=request.auth.user)
     return changed
+
+
+class BatchFileAsked(Schema):
+    format: Literal["jsonl", "csv"] = "jsonl"
+
+
+@router.get("/batches/{id}/file", openapi_extra=A_FILE)
+@on(Batch, "run_labeling")
+def batch_file(request: Request, batch: Batch, asked: Query[BatchFileAsked]) -> FileResponse:
+    """Download what an outside company is asked: what its batch still wants, known answers mixed in.
+
+    That it went out is in the audit log.
+    """
+    return as_file(io.BytesIO(export_batch(batch, asked.format, by=request.auth.user)),
+                   f"batch-{batch.number}.{asked.format}")
+
+
+@router.post("/batches/{id}/answers", response={201: UploadShape})
+@on(Batch, "run_labeling", is_harmless=True)
+def batch_answers(request: Request, batch: Batch, file: File[UploadedFile], asked: Form[ColumnsAsked]) -> Status:
+    """Send the answers that an outside company gave; every line is checked, and nothing is imported yet.
+
+    One row per answer: key, label, who gave it, seconds and cost if they are known. Import the upload that it answers
+    with.
+    """
+    check_size(file)
+    return Status(201, receive_vendor_answers(
+        batch, file, name=file.name or "file", by=request.auth.user,  # type: ignore[arg-type]
+        mapping=asked.mapping))
 
 
 @router.post("/projects/{id}/exchanges", response={202: JobShape})

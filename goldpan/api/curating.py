@@ -1,43 +1,18 @@
-"""Scores, decisions, the gold set, and snapshots of it."""
+"""Scores, decisions, and the rule that picks the gold set."""
 
+from datetime import datetime
 from typing import Any, Literal
 
-from django.http import FileResponse, Http404
 from ninja import Query, Router, Schema, Status
 from pydantic import Field
 
-from curation.exports import EXPORTS
-from curation.models import Approval, Decision, ExampleScore, QualityReport, Snapshot, SnapshotComment, SnapshotRow
-from curation.services.approvals import (
-    approve_snapshot,
-    comment_on,
-    judged_checks,
-    override_check,
-    request_approval,
-)
-from curation.services.diffs import changes_since
-from curation.services.exporting import LARGE_ROWS, exported, open_export, start_export
+from curation.models import Decision, ExampleScore, QualityReport
 from curation.services.gold_sets import gold_set_of, look, rule_of, save_rule
 from curation.services.review import decide, undo
 from curation.services.scoring import latest_report, start_score
-from curation.services.snapshots import start_freeze, start_roll_back
 from goldpan.api.paging import Page, Paging, page_of
 from goldpan.api.policy import MAX_ID, Request, on
-from goldpan.api.shapes import (
-    A_FILE,
-    ApprovalShape,
-    ChangesShape,
-    CheckShape,
-    CommentShape,
-    DecisionShape,
-    GoldRuleShape,
-    JobShape,
-    PickShape,
-    ReportShape,
-    ScoreShape,
-    SnapshotRowShape,
-    SnapshotShape,
-)
+from goldpan.api.shapes import DecisionShape, JobShape
 from jobs.models import Job
 from labeling.models import Example
 from projects.errors import UserError
@@ -59,6 +34,21 @@ def score(request: Request, project: Project) -> Status:
     return Status(202, waiting or start_score(project, by=request.auth.user))
 
 
+class ReportShape(Schema):
+    """What one scoring found."""
+
+    id: int
+    n_examples: int
+    n_scored: int
+    n_issues: int
+    n_clusters: int
+    n_crossing: int
+    accuracy: float | None = Field(description="Of out-of-sample predictions against the given labels.")
+    hidden_because: str = Field(description="Why no scores are shown, if so.")
+    n_flags: dict[str, int]
+    created_at: datetime
+
+
 @router.get("/projects/{id}/reports", response=Page[ReportShape])
 @on(Project, "see_quality")
 def report_list(request: Request, project: Project, paging: Query[Paging]) -> dict[str, Any]:
@@ -75,6 +65,22 @@ def report(request: Request, report: QualityReport) -> QualityReport:
 
 class ScoresAsked(Paging):
     is_label_issue: bool | None = Field(None, description="Only those that look wrong, or only the others.")
+
+
+class ScoreShape(Schema):
+    """What a report says of one example. Quality is between 0 and 1, and low is bad."""
+
+    id: int
+    example_id: int
+    label: str
+    predicted_label: str
+    label_quality: float | None
+    is_label_issue: bool
+    annotator_agreement: float | None
+    cluster: int
+    cluster_size: int
+    crosses_split: bool
+    reasons: list[Any]
 
 
 @router.get("/reports/{id}/scores", response=Page[ScoreShape])
@@ -126,6 +132,19 @@ def decision_undo(request: Request, project: Project) -> Status:
 
 # Gold set
 
+class GoldRuleShape(Schema):
+    """The rule that picks the gold set."""
+
+    size: int = Field(ge=1, le=1_000_000)
+    method: Literal["spread", "draw"] = "spread"
+    min_quality: float = Field(0, ge=0, le=1)
+    min_per_label: int = Field(20, ge=0, le=100_000)
+    uncertain_share: float = Field(0.1, ge=0, le=1)
+    audit_share: float = Field(0.05, ge=0, le=1)
+    seed: int = Field(0, ge=0, le=99_999)
+    allow_flagged: bool = False
+
+
 @router.get("/projects/{id}/gold-set", response=GoldRuleShape)
 @on(Project, "edit_gold_set")
 def gold_set(request: Request, project: Project) -> Any:
@@ -140,6 +159,13 @@ def gold_set_save(request: Request, project: Project, asked: GoldRuleShape) -> A
     return save_rule(gold_set_of(project), **asked.model_dump(), by=request.auth.user)
 
 
+class PickShape(Schema):
+    """What the stored rule picks now: `facts`, or the job that is finding out."""
+
+    facts: dict[str, Any] | None
+    job: JobShape | None
+
+
 @router.get("/projects/{id}/gold-set/pick", response=PickShape)
 @on(Project, "edit_gold_set")
 def gold_set_pick(request: Request, project: Project) -> Any:
@@ -148,181 +174,3 @@ def gold_set_pick(request: Request, project: Project) -> Any:
     In a large project a job finds out; ask again once it has ended.
     """
     return look(project, rule_of(gold_set_of(project)), by=request.auth.user)
-
-
-# Snapshots
-
-@router.post("/projects/{id}/snapshots", response={202: JobShape})
-@on(Project, "freeze")
-def freeze(request: Request, project: Project) -> Status:
-    """Freeze what the rule picks now: a job that ends in a snapshot."""
-    return Status(202, start_freeze(project, by=request.auth.user))
-
-
-@router.get("/projects/{id}/snapshots", response=Page[SnapshotShape])
-@on(Project, "see_snapshot")
-def snapshot_list(request: Request, project: Project, paging: Query[Paging]) -> dict[str, Any]:
-    """Snapshots, newest first."""
-    return page_of(Snapshot.objects.filter(project=project).select_related("created_by", "approval__approver"), paging)
-
-
-@router.get("/snapshots/{id}", response=SnapshotShape)
-@on(Snapshot, "see_snapshot")
-def snapshot(request: Request, snapshot: Snapshot) -> Snapshot:
-    """One snapshot, with what was decided on it."""
-    return snapshot
-
-
-class RowsAsked(Paging):
-    split: Literal["train", "dev", "test"] | None = None
-
-
-@router.get("/snapshots/{id}/rows", response=Page[SnapshotRowShape])
-@on(Snapshot, "see_snapshot")
-def snapshot_row_list(request: Request, snapshot: Snapshot, asked: Query[RowsAsked]) -> dict[str, Any]:
-    """The rows in the order of the file."""
-    rows = SnapshotRow.objects.filter(snapshot=snapshot).select_related("example")
-    return page_of(rows.filter(split=asked.split) if asked.split else rows, asked, by="position")
-
-
-@router.get("/snapshots/{id}/checks", response=list[CheckShape])
-@on(Snapshot, "see_snapshot")
-def snapshot_checks(request: Request, snapshot: Snapshot) -> list[dict[str, Any]]:
-    """What has to hold before it is approved."""
-    return _checks(snapshot)
-
-
-def _checks(snapshot: Snapshot) -> list[dict[str, Any]]:
-    return [{"name": one.check.name, "claim": one.check.claim, "holds": one.check.holds, "found": one.check.found,
-             "n": one.check.n, "override_reason": one.override.reason if one.override else None}
-            for one in judged_checks(snapshot)]
-
-
-class ChangesAsked(Schema):
-    earlier: int | None = Field(None, ge=1, le=MAX_ID, description="The id of a snapshot; the parent if left out.")
-
-
-@router.get("/snapshots/{id}/changes", response=ChangesShape)
-@on(Snapshot, "see_snapshot")
-def snapshot_changes(request: Request, snapshot: Snapshot, asked: Query[ChangesAsked]) -> dict[str, Any]:
-    """How many rows it holds differently from an earlier snapshot."""
-    earlier = snapshot.parent
-    if asked.earlier is not None:
-        earlier = Snapshot.objects.filter(project=snapshot.project_id, pk=asked.earlier).first()
-        if earlier is None:
-            raise Http404
-    if earlier is None:
-        raise UserError(f"{snapshot} is the first, so there is nothing to compare it with.")
-    changes = changes_since(snapshot, earlier)
-    return {"snapshot_id": snapshot.pk, "earlier_id": earlier.pk} | vars(changes)
-
-
-class ApprovalAsked(Schema):
-    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="Of the snapshot that you read: nobody approves another.")
-    decision: Literal["approved", "refused"] = "approved"
-    comment: str = Field("", max_length=2000, description="What you looked at; of a refusal the reason.")
-
-
-@router.post("/snapshots/{id}/approval", response={201: ApprovalShape})
-@on(Snapshot, "approve_snapshot")
-def snapshot_approve(request: Request, snapshot: Snapshot, asked: ApprovalAsked) -> Status:
-    """Approve or refuse exactly these bytes; the first decision stands."""
-    approval: Approval = approve_snapshot(
-        snapshot, sha256=asked.sha256, decision=asked.decision, comment=asked.comment, approver=request.auth.user)
-    return Status(201, approval)
-
-
-class OverrideAsked(Schema):
-    name: str = Field(max_length=40, description="Of the check.")
-    n: int = Field(ge=0, le=2**31 - 1, description="How many findings you saw; refused if there are more.")
-    reason: str = Field(min_length=1, max_length=2000, description="Why this is all right.")
-
-
-@router.post("/snapshots/{id}/overrides", response={201: list[CheckShape]})
-@on(Snapshot, "approve_snapshot")
-def snapshot_override(request: Request, snapshot: Snapshot, asked: OverrideAsked) -> Status:
-    """Let it be approved although a check fails, with a written reason.
-
-    Answers with the checks as they stand then.
-    """
-    override_check(snapshot, name=asked.name, n=asked.n, reason=asked.reason, by=request.auth.user)
-    return Status(201, _checks(snapshot))
-
-
-class CommentAsked(Schema):
-    text: str = Field(min_length=1, max_length=2000)
-
-
-@router.post("/snapshots/{id}/comments", response={201: CommentShape})
-@on(Snapshot, "see_snapshot")
-def snapshot_comment(request: Request, snapshot: Snapshot, asked: CommentAsked) -> Status:
-    """Say something about it."""
-    return Status(201, comment_on(snapshot, text=asked.text, by=request.auth.user))
-
-
-@router.get("/snapshots/{id}/comments", response=Page[CommentShape])
-@on(Snapshot, "see_snapshot")
-def snapshot_comment_list(request: Request, snapshot: Snapshot, paging: Query[Paging]) -> dict[str, Any]:
-    """What people said about it, in order."""
-    return page_of(SnapshotComment.objects.filter(snapshot=snapshot).select_related("author"), paging, by="pk")
-
-
-@router.post("/snapshots/{id}/again", response={202: JobShape})
-@on(Snapshot, "freeze")
-def snapshot_again(request: Request, snapshot: Snapshot) -> Status:
-    """Go back to it: a job that makes its rows the project's newest snapshot."""
-    return Status(202, start_roll_back(snapshot, by=request.auth.user))
-
-
-class RequestAsked(Schema):
-    note: str = Field("", max_length=2000)
-
-
-@router.post("/snapshots/{id}/approval-request", response=SnapshotShape)
-@on(Snapshot, "freeze")
-def snapshot_request(request: Request, snapshot: Snapshot, asked: RequestAsked) -> Snapshot:
-    """Ask the admins to decide on it. Asking twice is asking once."""
-    request_approval(snapshot, by=request.auth.user, note=asked.note)
-    return snapshot
-
-
-class ExportAsked(Schema):
-    format: str = Field("trl", max_length=30, description=f"One of {', '.join(EXPORTS)}, as the task type has them.")
-
-
-class FileAsked(ExportAsked):
-    whole: bool = Field(False, description="All that stands beside the data, too, as a .zip.")
-
-
-@router.get("/snapshots/{id}/file", openapi_extra=A_FILE)
-@on(Snapshot, "export_snapshot")
-def snapshot_file(request: Request, snapshot: Snapshot, asked: Query[FileAsked]) -> FileResponse:
-    """Download a snapshot.
-
-    One of 20,000 rows or more is exported by a job instead.
-    """
-    if sum(snapshot.counts[name] for name in ("train", "dev", "test")) >= LARGE_ROWS:
-        raise UserError(f"A snapshot of {LARGE_ROWS:,} rows and more is exported by a job: POST …/exports.")
-    with exported(snapshot, asked.format, whole=asked.whole) as (path, name):
-        return _file(path.open("rb"), name)
-
-
-@router.post("/snapshots/{id}/exports", response={202: JobShape})
-@on(Snapshot, "export_snapshot")
-def export_create(request: Request, snapshot: Snapshot, asked: ExportAsked) -> Status:
-    """Write an export in a job; one that was written already is told."""
-    return Status(202, start_export(snapshot, asked.format, by=request.auth.user))
-
-
-@router.get("/exports/{id}/file", openapi_extra=A_FILE)
-@on(Job, "export_snapshot")
-def export_file(request: Request, job: Job) -> FileResponse:
-    """Download what an export's job has written; `id` is the job's."""
-    if job.kind != "export":
-        raise Http404
-    return _file(*open_export(job))
-
-
-def _file(file: Any, name: str) -> FileResponse:
-    return FileResponse(file, as_attachment=True, filename=name, content_type="application/octet-stream",
-                        headers={"X-Content-Type-Options": "nosniff"})

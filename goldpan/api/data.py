@@ -2,19 +2,19 @@
 
 import dataclasses
 from collections.abc import Mapping as Values
+from datetime import datetime
 from typing import Any, Literal
 
-from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet
 from ninja import File, Form, Query, Router, Schema, Status
 from ninja.files import UploadedFile
 from pydantic import Field
 
 from curation.services.erasing import erase
+from goldpan.api.files import check_size
 from goldpan.api.paging import Page, Paging, page_of
 from goldpan.api.policy import MAX_ID, Request, on
-from goldpan.api.problems import too_large
-from goldpan.api.shapes import AnnotationShape, ExampleShape, JobShape, UploadShape
+from goldpan.api.shapes import JobShape, UploadShape
 from labeling.forms import ExampleFilter
 from labeling.models import Annotation, Assignment, Example, Upload
 from labeling.reading import Mapping
@@ -41,6 +41,16 @@ def listed(project: Project, asked: FilterAsked) -> QuerySet[Example]:
 
 class ExamplesAsked(Paging, FilterAsked):
     pass
+
+
+class ExampleShape(Schema):
+    id: int
+    key: str
+    text: str
+    data: dict[str, Any]
+    split: Literal["pool", "dev", "test"]
+    group: str
+    observed_at: datetime | None
 
 
 @router.get("/projects/{id}/examples", response=Page[ExampleShape])
@@ -79,6 +89,21 @@ class AnnotationsAsked(Paging):
     is_current: bool = Field(False, description="Only each person's last word on an example.")
 
 
+class AnnotationShape(Schema):
+    """One answer in the ledger; the newest of a person about an example counts."""
+
+    id: int
+    example_id: int
+    annotator: str
+    value: Any = Field(description="The answer as the task type gives it; null if skipped or withdrawn.")
+    skipped: bool
+    retracted: bool
+    seconds: float | None
+    source: str
+    guideline_version: int
+    created_at: datetime
+
+
 @router.get("/projects/{id}/annotations", response=Page[AnnotationShape])
 @on(Project, "see_examples")
 def annotation_list(request: Request, project: Project, asked: Query[AnnotationsAsked]) -> dict[str, Any]:
@@ -102,8 +127,7 @@ def _annotation(row: Annotation, names: Values[int, str]) -> dict[str, Any]:
 
 # Files
 
-class UploadAsked(Schema):
-    kind: Literal["examples", "annotations"] = Field("examples", description="One text, or one answer, per row.")
+class ColumnsAsked(Schema):
     text_column: str | None = Field(None, max_length=200)
     key_column: str | None = Field(None, max_length=200)
     label_column: str | None = Field(None, max_length=200)
@@ -123,6 +147,10 @@ class UploadAsked(Schema):
         return Mapping(**given) if any(given.values()) else None
 
 
+class UploadAsked(ColumnsAsked):
+    kind: Literal["examples", "annotations"] = Field("examples", description="One text, or one answer, per row.")
+
+
 @router.post("/projects/{id}/uploads", response={201: UploadShape})
 @on(Project, "import_examples", is_harmless=True)
 def upload_create(request: Request, project: Project, file: File[UploadedFile], asked: Form[UploadAsked]) -> Status:
@@ -131,8 +159,7 @@ def upload_create(request: Request, project: Project, file: File[UploadedFile], 
     CSV, TSV, JSON Lines, JSON, or an export of Label Studio, in UTF-8. Columns are guessed from the header unless one
     is named. Sending a file twice does no harm.
     """
-    if (file.size or 0) > settings.GOLDPAN_MAX_UPLOAD_MB * 1_000_000:
-        raise too_large(request, settings.GOLDPAN_MAX_UPLOAD_MB)
+    check_size(file)
     return Status(201, receive_upload(project, file, name=file.name or "file", kind=asked.kind,  # type: ignore[arg-type]
                                       by=request.auth.user, mapping=asked.mapping))
 

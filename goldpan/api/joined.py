@@ -15,11 +15,18 @@ from ninja.renderers import BaseRenderer
 
 from goldpan.api import (
     ab_tests,
+    adapters,
     asking,
     curating,
     data,
+    elsewhere,
+    judging,
+    notifying,
     people,
+    prompts,
+    serving,
     settling,
+    snapshots,
     training,
     watching,
     weighing,
@@ -139,7 +146,8 @@ api = GoldpanApi(
     throttle=PerMinute(), parser=StrictParser(), renderer=Renderer())
 answer_errors(api)
 api.add_decorator(asked_well, mode="view")
-for part in (work, data, asking, people, curating, settling, weighing, training, ab_tests, watching):
+for part in (work, notifying, data, asking, people, curating, snapshots, settling, weighing, prompts, training,
+             adapters, elsewhere, judging, serving, ab_tests, watching):
     api.add_router("/v1", part.router)
 
 if undeclared := [one.name for one in api.operations() if one.policy is None]:

@@ -1,5 +1,7 @@
 """The people of a project: members, who labels and how, known answers, and what they are asked next."""
 
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal
 
 from django.contrib.auth.models import User
@@ -11,7 +13,7 @@ from curation.services.known_answers import add_candidates, candidates
 from curation.services.outdated import ask_again
 from goldpan.api.paging import Page, Paging, page_of
 from goldpan.api.policy import MAX_ID, Request, on
-from goldpan.api.shapes import AnnotatorShape, BatchShape, JobShape, KnownAnswerShape, LabelingRulesShape, MemberShape
+from goldpan.api.shapes import BatchShape, JobShape
 from jobs.models import Job
 from labeling.models import Annotator, Batch, Desk, KnownAnswer
 from labeling.services.annotators import names_for
@@ -26,6 +28,16 @@ from projects.services import add_member
 from training.services.suggestions import start_suggest
 
 router = Router(tags=["People"])
+
+
+class MemberShape(Schema):
+    id: int
+    name: str
+    role: str
+
+    @staticmethod
+    def resolve_name(membership: Any) -> str:
+        return str(membership.user)
 
 
 @router.get("/projects/{id}/members", response=Page[MemberShape])
@@ -55,6 +67,16 @@ def member_add(request: Request, project: Project, asked: MemberAsked) -> Status
 
 
 # Who labels
+
+class AnnotatorShape(Schema):
+    id: int
+    name: str
+    vendor: str
+    is_person: bool
+    passed_exam_at: datetime | None
+    paused_at: datetime | None
+    paused_because: str
+
 
 @router.get("/projects/{id}/annotators", response=Page[AnnotatorShape])
 @on(Project, "see_labeling")
@@ -114,6 +136,20 @@ def annotator_pass(request: Request, annotator: Annotator) -> dict[str, Any]:
 
 # How they are asked
 
+class LabelingRulesShape(Schema):
+    open_limit: int = Field(30, ge=1, le=500, description="Examples on one desk at a time.")
+    reservation_hours: int = Field(72, ge=1, le=24 * 90, description="To answer; then it goes to somebody else.")
+    honeypot_share: float = Field(0.05, ge=0, le=0.5, description="Known answers among what is given out.")
+    honeypot_floor: float = Field(0.85, ge=0.5, le=0.99, description="Of which people must get right.")
+    exam_size: int = Field(0, ge=0, le=100, description="Known answers that a new annotator starts with.")
+    exam_pass: float = Field(0.8, ge=0, le=1, description="The share of them to get right.")
+    shows_suggestions: bool = Field(False, description="Prefill what a model would answer.")
+    hidden_share: float = Field(0.2, ge=0, le=1, description="Suggestions kept back.")
+    hides_names: bool = Field(False, description="From curators; only admins show them again.")
+    hourly_wage: Decimal = Field(Decimal(0), ge=0, le=99_999, max_digits=8, decimal_places=2)
+    currency: str = Field("USD", pattern="^[A-Z]{3}$")
+
+
 @router.get("/projects/{id}/labeling-rules", response=LabelingRulesShape)
 @on(Project, "see_labeling")
 def labeling_rules(request: Request, project: Project) -> Any:
@@ -139,6 +175,19 @@ class CandidateShape(Schema):
     @staticmethod
     def resolve_example_id(candidate: Any) -> int:
         return int(candidate.example.pk)
+
+
+class KnownAnswerShape(Schema):
+    id: int
+    example_id: int
+    value: Any
+    added_by: str
+    added_at: datetime
+    retired_at: datetime | None
+
+    @staticmethod
+    def resolve_added_by(known: Any) -> str:
+        return str(known.added_by)
 
 
 @router.get("/projects/{id}/known-answers", response=Page[KnownAnswerShape])

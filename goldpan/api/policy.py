@@ -96,14 +96,15 @@ class PerMinute(BaseThrottle):
         return 60 - time.time() % 60
 
 
-def on(model: type[Model], action: str, *,
-       is_harmless: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def on(model: type[Model], action: str, *, is_harmless: bool = False,
+       shown_once: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Hand the operation the object of its address's `id` instead of the number; as `projects.rights.on` for a view.
 
     The object is looked up through what the caller may see, so another project's is a 404 like one that does not
     exist; then the action is checked in its project. An object is a Project or has one as `project`.
     is_harmless: doing it twice does no harm, and takes long: no answer is remembered for an Idempotency-Key, which
     would keep a transaction open.
+    shown_once: the field of the answer that is told this once; null where a remembered answer is repeated.
     """
     if action not in MAY:
         raise KeyError(f"declare “{action}” in projects.rights.MAY first")
@@ -127,6 +128,7 @@ def on(model: type[Model], action: str, *,
             parameters=[asked, number, *(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in rest)])
         checked.policy = action  # type: ignore[attr-defined]
         checked.is_remembered = not is_harmless  # type: ignore[attr-defined]
+        checked.shown_once = shown_once  # type: ignore[attr-defined]
         return checked
 
     return decorate

@@ -92,7 +92,3 @@ def as_problem(response: HttpResponse) -> HttpResponse:
     if "Allow" in response:
         made["Allow"] = response["Allow"]
     return made
-
-
-def too_large(request: HttpRequest, limit_mb: float) -> HttpError:
-    return HttpError(413, f"The file has more than {limit_mb:g} MB. Split it.")

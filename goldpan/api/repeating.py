@@ -1,5 +1,6 @@
 """What a request's headers ask for beside its operation: Idempotency-Key for a POST, If-None-Match for a GET."""
 
+import json
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -32,7 +33,8 @@ def asked_well(run: Run) -> Run:
             if response.status_code >= 400:
                 transaction.set_rollback(True)
             elif answer := getattr(request, "to_remember", None):
-                remember(answer, status=response.status_code, content=response.content.decode())
+                remember(answer, status=response.status_code, content=_to_repeat(
+                    response.content.decode(), getattr(operation.view_func, "shown_once", "")))
         return response
 
     return answered
@@ -53,6 +55,11 @@ def said_before(request: Any) -> HttpResponse | None:
         return None
     return HttpResponse(answer.content, status=answer.status, content_type="application/json",
                         headers={"Idempotent-Replayed": "true"})
+
+
+def _to_repeat(content: str, shown_once: str) -> str:
+    """The answer as it is kept and said again: without the field that is told once."""
+    return json.dumps({**json.loads(content), shown_once: None}) if shown_once else content
 
 
 def _with_etag(request: HttpRequest, response: HttpResponse) -> HttpResponse:

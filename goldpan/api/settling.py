@@ -1,5 +1,6 @@
 """What people settle: answers that differ, many examples at once, groups of duplicates, pairs, discussions."""
 
+from datetime import datetime
 from typing import Any, Literal
 
 from django.http import Http404
@@ -26,19 +27,7 @@ from curation.services.review import undo
 from curation.services.scoring import latest_report
 from goldpan.api.paging import MOST, Page, Paging, page_of
 from goldpan.api.policy import MAX_ID, Request, on
-from goldpan.api.shapes import (
-    BulkShape,
-    CaseShape,
-    DecisionShape,
-    DuplicateActionShape,
-    DuplicateShape,
-    FilterLookShape,
-    JobShape,
-    MessageShape,
-    PairJudgementShape,
-    PairShape,
-    WaitingShape,
-)
+from goldpan.api.shapes import DecisionShape, JobShape
 from labeling.models import Example
 from projects.errors import UserError
 from projects.models import Project
@@ -54,11 +43,33 @@ class QueueAsked(Schema):
     limit: int = Field(50, ge=1, le=MOST, description="How many at most. What is settled leaves the queue.")
 
 
+class WaitingShape(Schema):
+    example_id: int
+    key: str
+    split: str
+
+
 @router.get("/projects/{id}/adjudication", response=list[WaitingShape])
 @on(Project, "review")
 def adjudication_list(request: Request, project: Project, asked: Query[QueueAsked]) -> Any:
     """Examples whose answers differ and that wait for a curator, in no order that would tell anything."""
     return adjudication_queue(project, asked.queue)[:asked.limit]
+
+
+class SaidShape(Schema):
+    annotation_id: int = Field(description="Of one who says so.")
+    value: str
+    n: int = Field(description="How many say so.")
+
+
+class CaseShape(Schema):
+    """An example to adjudicate."""
+
+    example_id: int
+    text: str
+    answers: list[SaidShape]
+    is_decidable: bool = Field(description="Held-out examples are settled by the majority where there is one.")
+    seen: int = Field(description="Send it with the settlement.")
 
 
 @router.get("/examples/{id}/case", response=CaseShape)
@@ -100,6 +111,23 @@ class MessageAsked(Schema):
     asked: str = Field("", max_length=150, description="The user name of whom it asks, who can review here.")
 
 
+class MessageShape(Schema):
+    id: int
+    example_id: int
+    author: str
+    text: str
+    asked: str | None
+    created_at: datetime
+
+    @staticmethod
+    def resolve_author(message: Any) -> str:
+        return str(message.author)
+
+    @staticmethod
+    def resolve_asked(message: Any) -> str | None:
+        return str(message.asked) if message.asked_id else None
+
+
 @router.post("/examples/{id}/messages", response={201: MessageShape})
 @on(Example, "review")
 def message_write(request: Request, example: Example, asked: MessageAsked) -> Status:
@@ -138,6 +166,22 @@ def _report(project: Project) -> QualityReport:
     return report
 
 
+class SeenShape(Schema):
+    report: int
+    decision: int
+    annotation: int
+    n: int = Field(description="How many examples.")
+    total: int
+
+
+class FilterLookShape(Schema):
+    """What a decision about all examples of a filter would be about."""
+
+    seen: SeenShape
+    labels: list[tuple[str, int]] = Field(description="The label that counts, and how many have it.")
+    suggestions: list[tuple[str, int]] = Field(description="What a model says otherwise, and of how many.")
+
+
 @router.get("/projects/{id}/at-once", response=FilterLookShape)
 @on(Project, "review")
 def bulk_look(request: Request, project: Project, asked: Query[QueueFilter]) -> Any:
@@ -166,6 +210,26 @@ class BulkAsked(Schema):
 
 def _bulk(done: Any) -> Status:
     return Status(201 if isinstance(done, BulkDecision) else 202, done)
+
+
+class BulkShape(Schema):
+    """A decision about many at once."""
+
+    id: int
+    action: str
+    value: str
+    reason: str
+    query: str = Field(description="The filter, as an address has it.")
+    n_previewed: int
+    n_decided: int
+    n_changed: int = Field(description="Decided or answered meanwhile, and left alone.")
+    undoes_id: int | None
+    decided_by: str
+    created_at: datetime
+
+    @staticmethod
+    def resolve_decided_by(bulk: Any) -> str:
+        return str(bulk.decided_by)
 
 
 @router.post("/projects/{id}/bulk-decisions", response={201: BulkShape, 202: JobShape})
@@ -199,6 +263,25 @@ class DuplicatesAsked(Paging):
     highest: float = Field(1, ge=0, le=1)
 
 
+class DuplicateShape(Schema):
+    """A group of duplicates in the newest report."""
+
+    id: int
+    what: str
+    kind: str
+    size: int
+    similarity: float = Field(description="Cosine of its least similar member to the centre.")
+    n_labels: int = Field(description="Different labels in it.")
+    n_held_out: int
+    n_to_exclude: int = Field(description="How many go if one is kept.")
+    centre_id: int
+    examples: list[int]
+
+    @staticmethod
+    def resolve_examples(cluster: Any) -> list[int]:
+        return [member.example_id for member in cluster.members.all()]
+
+
 @router.get("/projects/{id}/duplicates", response=Page[DuplicateShape])
 @on(Project, "review")
 def duplicate_list(request: Request, project: Project, asked: Query[DuplicatesAsked]) -> dict[str, Any]:
@@ -213,6 +296,19 @@ class DuplicateAsked(Schema):
     kept: int | None = Field(None, ge=1, le=MAX_ID, description="The example that stays; the suggested one if left "
                              "out.")
     label: str = Field("", max_length=20_000, description="That all get, to merge.")
+
+
+class DuplicateActionShape(Schema):
+    id: int
+    duplicate: int
+    verdict: str
+    decisions: list[int]
+    undoes_id: int | None
+    created_at: datetime
+
+    @staticmethod
+    def resolve_duplicate(action: Any) -> int:
+        return int(action.cluster_id)
 
 
 @router.post("/projects/{id}/duplicates/settle", response={201: DuplicateActionShape})
@@ -262,6 +358,18 @@ def duplicate_keep_one(request: Request, project: Project, asked: KeepOneOrder) 
                                       by=request.auth.user))
 
 
+class PairShape(Schema):
+    id: int
+    example_a_id: int
+    example_b_id: int
+    texts: list[str]
+    similarity: float
+
+    @staticmethod
+    def resolve_texts(pair: Any) -> list[str]:
+        return [pair.example_a.text, pair.example_b.text]
+
+
 @router.get("/projects/{id}/pairs", response=Page[PairShape])
 @on(Project, "review")
 def pair_list(request: Request, project: Project, paging: Query[Paging]) -> dict[str, Any]:
@@ -275,6 +383,15 @@ def pair_list(request: Request, project: Project, paging: Query[Paging]) -> dict
 class PairAsked(Schema):
     pair: int = Number
     answer: Literal["same", "different"]
+
+
+class PairJudgementShape(Schema):
+    id: int
+    example_a_id: int
+    example_b_id: int
+    answer: str
+    similarity: float
+    created_at: datetime
 
 
 @router.post("/projects/{id}/pairs/judge", response={201: PairJudgementShape})

@@ -2,15 +2,18 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from goldpan.api.files import A_FILE
 from goldpan.api.joined import PREFIX, Declared, api
-from goldpan.api.shapes import JobShape, RunShape
+from goldpan.api.shapes import JobShape
+from goldpan.api.training import RunShape
 
 KEY = "GOLDPAN_KEY"  # the environment variable that holds the key
 FILE = "examples.csv"
@@ -28,19 +31,20 @@ class Snippet:
     python: str
 
 
-def snippet(name: str, number: int, given: Mapping[str, Any], *, url: str) -> Snippet:
+def snippet(name: str, number: int, given: Mapping[str, Any], *, url: str, files: Sequence[str] = (FILE,)) -> Snippet:
     """Write an operation down. Raises KeyError for an operation that there is not.
 
     number: the id in its address. given: values of a form; those that the operation takes are taken, others left.
     A field that must be there and is not given stands as its name in angle brackets. url: of this Goldpan.
+    files: that the operation is sent, or the one that it is written to.
     """
     declared = operation_of(name)
     path = declared.path.removeprefix("/v1").replace("{id}", str(number))
     body = {field: value for field, value in _values(declared, given)}
-    has_file = any(model.__ninja_param_source__ == "file" for model in declared.operation.models)
+    sent = _file_field(declared)
     address = f"{url.rstrip('/')}{PREFIX}/v1{path}"
-    return Snippet(name, declared.method, path, body, _curl(declared.method, address, body, has_file),
-                   _python(declared, path, body, has_file, url))
+    return Snippet(name, declared.method, path, body, _curl(declared, address, body, sent, files),
+                   _python(declared, path, body, sent, files, url))
 
 
 def operation_of(name: str) -> Declared:
@@ -48,6 +52,12 @@ def operation_of(name: str) -> Declared:
         if declared.name == name:
             return declared
     raise KeyError(f"there is no operation {name!r}")
+
+
+def _file_field(declared: Declared) -> str:
+    """The field of the file that the operation is sent, or of its files; "" where it takes none."""
+    return next((field for model in declared.operation.models if model.__ninja_param_source__ == "file"
+                 for field in model.model_fields), "")
 
 
 def _values(declared: Declared, given: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -78,22 +88,28 @@ def _fitting(value: Any, field: FieldInfo) -> Any:
         return None
 
 
-def _curl(method: str, address: str, body: Mapping[str, Any], has_file: bool) -> str:
-    lines = [f"curl -X {method} {shlex.quote(address)}", f'-H "Authorization: Bearer ${KEY}"']
-    if has_file:
-        lines += [f"-F file=@{FILE}", *(f"-F {shlex.quote(f'{name}={value}')}" for name, value in body.items())]
+def _curl(declared: Declared, address: str, body: Mapping[str, Any], sent: str, files: Sequence[str]) -> str:
+    lines = [f"curl -X {declared.method} {shlex.quote(address)}", f'-H "Authorization: Bearer ${KEY}"']
+    if declared.operation.openapi_extra == A_FILE:
+        lines += [f"-o {shlex.quote(files[0])}"]
+    elif sent:
+        lines += [*(f"-F {shlex.quote(f'{sent}=@{file}')}" for file in files),
+                  *(f"-F {shlex.quote(f'{name}={value}')}" for name, value in body.items())]
     else:
         lines += ['-H "Idempotency-Key: $(uuidgen)"', '-H "Content-Type: application/json"',
                   f"-d {shlex.quote(json.dumps(body, ensure_ascii=False))}"]
     return " \\\n  ".join(lines)
 
 
-def _python(declared: Declared, path: str, body: Mapping[str, Any], has_file: bool, url: str) -> str:
+def _python(declared: Declared, path: str, body: Mapping[str, Any], sent: str, files: Sequence[str], url: str) -> str:
     said = "".join(f", {name}={value!r}" for name, value in body.items())
     ends_in = {model.model_fields["response"].annotation
                for model in declared.operation.response_models.values() if hasattr(model, "model_fields")}
-    file = f', "{FILE}"' if has_file else ""
-    call = f'goldpan.{"upload" if has_file else declared.method.lower()}("{path}"{file}{said})'
+    gives_file = declared.operation.openapi_extra == A_FILE
+    verb = "download" if gives_file else "upload" if sent else declared.method.lower()
+    here = files[0] if len(files) == 1 else PurePosixPath(files[0]).parent
+    file = f', "{here}"' if gives_file or sent else ""
+    call = f'goldpan.{verb}("{path}"{file}{said})'
     waits = bool(ends_in & {JobShape, RunShape})
     return "\n".join(["import os", "from goldpan_client import Goldpan", "",
                       f'goldpan = Goldpan("{url}", key=os.environ["{KEY}"])',

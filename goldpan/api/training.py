@@ -1,9 +1,8 @@
-"""Prompts and the verdict on them, quotes, runs, and what they leave: adapters."""
+"""Quotes, trainings and other runs."""
 
-from typing import Any, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
-from django.conf import settings
-from django.http import FileResponse, Http404
 from django.shortcuts import get_object_or_404
 from ninja import Query, Router, Schema, Status
 from pydantic import Field
@@ -11,123 +10,20 @@ from pydantic import Field
 from curation.models import Snapshot
 from goldpan.api.paging import Page, Paging, page_of
 from goldpan.api.policy import MAX_ID, Request, on
-from goldpan.api.shapes import (
-    A_FILE,
-    AdapterDetailShape,
-    AdapterShape,
-    ComparisonShape,
-    CurveShape,
-    JobShape,
-    PromptShape,
-    QuoteShape,
-    RunDetailShape,
-    RunShape,
-    VerdictShape,
-)
+from goldpan.api.shapes import IntervalShape, JobShape
 from jobs.services import cancel
 from projects.errors import UserError
 from projects.models import Project
-from projects.objects import object_is_sound, open_object
-from training.models import Adapter, PromptVersion, Quote, Run, Verdict
-from training.services.baseline import start_baseline
-from training.services.comparison import compare
+from training.models import Adapter, Quote, Run
 from training.services.evaluation import queue_evaluation
-from training.services.exports import start_merge
-from training.services.general import queue_general_check
-from training.services.promotion import promote, roll_back, standing
+from training.services.executors import EXECUTORS
 from training.services.quotes import recipe_config, start_quote
 from training.services.runs import keep_best, live_metrics, raise_cap, start_training
-from training.services.slices import critical_kinds, declare_critical
-from training.services.written_prompts import MAX_CHARS, Words, change_prompt, start_try, write_prompt
-from training.slices import KINDS
 
 router = Router(tags=["Prompts, runs and adapters"])
-Settings = dict[str, int | float]
-SETTINGS = "Of the training, where they differ from the defaults: epochs, learning_rate, r, … as on the page."
+Settings = dict[str, int | float | Annotated[str, Field(max_length=20)]]
+SETTINGS = "Of the training, where they differ from the defaults: method, epochs, learning_rate, r, … as on the page."
 
-
-# Prompts
-
-class WordsAsked(Schema):
-    system: str = Field("", max_length=MAX_CHARS)
-    instruction: str = Field(max_length=MAX_CHARS, description="Says once, as {text}, where the text goes.")
-    examples: Literal["none", "spread", "nearest"] = "none"
-    note: str = Field("", max_length=500, description="What changed and why.")
-
-    @property
-    def words(self) -> Words:
-        return Words(self.system, self.instruction, PromptVersion.Examples(self.examples))
-
-
-class PromptAsked(WordsAsked):
-    name: str = Field(min_length=1, max_length=60)
-
-
-@router.get("/projects/{id}/prompts", response=Page[PromptShape])
-@on(Project, "see_runs")
-def prompt_list(request: Request, project: Project, paging: Query[Paging]) -> dict[str, Any]:
-    """Prompts that people wrote, every version, newest first."""
-    return page_of(PromptVersion.objects.filter(project=project).select_related("created_by"), paging)
-
-
-@router.post("/projects/{id}/prompts", response={201: PromptShape})
-@on(Project, "write_prompts")
-def prompt_create(request: Request, project: Project, asked: PromptAsked) -> Status:
-    """Write the first version of a prompt."""
-    return Status(201, write_prompt(project, name=asked.name, words=asked.words, note=asked.note,
-                                    by=request.auth.user))
-
-
-@router.get("/prompts/{id}", response=PromptShape)
-@on(PromptVersion, "see_runs")
-def prompt(request: Request, version: PromptVersion) -> PromptVersion:
-    """One version of a prompt."""
-    return version
-
-
-@router.post("/prompts/{id}/versions", response={201: PromptShape})
-@on(PromptVersion, "write_prompts")
-def prompt_change(request: Request, version: PromptVersion, asked: WordsAsked) -> Status:
-    """Write the next version of a prompt; the one that it is written from stays."""
-    return Status(201, change_prompt(version, words=asked.words, note=asked.note, by=request.auth.user))
-
-
-@router.post("/prompts/{id}/tries", response={202: JobShape})
-@on(PromptVersion, "run_baseline")
-def prompt_try(request: Request, version: PromptVersion) -> Status:
-    """Try a version on the dev rows of the newest snapshot. Every look is counted."""
-    return Status(202, start_try(version, by=request.auth.user))
-
-
-# Baseline and comparison
-
-class BaselineAsked(Schema):
-    arms: list[str] | None = Field(None, max_length=50, description="Keys of the prompts to try; those that are tried "
-                                   "by default if left out.")
-
-
-@router.post("/snapshots/{id}/baseline", response={202: JobShape})
-@on(Snapshot, "run_baseline")
-def baseline(request: Request, snapshot: Snapshot, asked: BaselineAsked) -> Status:
-    """Try prompts: a job that ends in a verdict."""
-    return Status(202, start_baseline(snapshot, by=request.auth.user, arms=asked.arms))
-
-
-@router.get("/snapshots/{id}/verdict", response=VerdictShape)
-@on(Snapshot, "see_runs")
-def verdict(request: Request, snapshot: Snapshot) -> Verdict:
-    """Whether the best prompt is good enough; a 404 before the baseline has ended."""
-    return get_object_or_404(Verdict, snapshot=snapshot)
-
-
-@router.get("/snapshots/{id}/comparison", response=ComparisonShape)
-@on(Snapshot, "see_runs")
-def comparison(request: Request, snapshot: Snapshot) -> Any:
-    """Every run on the same test rows, and the best adapter against the best prompt in words."""
-    return compare(snapshot)
-
-
-# Quotes and runs
 
 class QuoteAsked(Schema):
     recipe: Literal["quick", "balanced", "thorough"] | None = Field(
@@ -143,6 +39,29 @@ def quote(request: Request, snapshot: Snapshot, asked: QuoteAsked) -> Status:
     return Status(202, start_quote(snapshot, by=request.auth.user, config=config))
 
 
+class QuoteShape(Schema):
+    """What a training will take, by real steps that were tried."""
+
+    id: int
+    snapshot_id: int
+    settings: dict[str, Any] = Field(description="Of the training.")
+    seconds: float
+    seconds_low: float
+    seconds_high: float
+    cpu_seconds: float
+    peak_mb: float
+    n_steps: int
+    money: float | None
+    currency: str
+    cap_seconds: float
+    words: list[str]
+    created_at: datetime
+
+    @staticmethod
+    def resolve_settings(quote: Any) -> dict[str, Any]:
+        return dict(quote.config["training"])
+
+
 @router.get("/snapshots/{id}/quotes", response=Page[QuoteShape])
 @on(Snapshot, "train")
 def quote_list(request: Request, snapshot: Snapshot, paging: Query[Paging]) -> dict[str, Any]:
@@ -153,16 +72,42 @@ def quote_list(request: Request, snapshot: Snapshot, paging: Query[Paging]) -> d
 class TrainingAsked(Schema):
     quote: int | None = Field(None, ge=1, le=MAX_ID, description="Whose settings are trained.")
     settings: Settings | None = Field(None, max_length=30, description=f"In place of a quote's. {SETTINGS}")
-    executor: str = Field("local", max_length=20, description="Where it is trained.")
+    executor: str = Field("local", max_length=20, description="Where it is trained, of those that the settings offer: "
+                          f"{', '.join(EXECUTORS)}. Elsewhere no quote is needed.")
     cap_seconds: float | None = Field(None, gt=0, le=1e9, description="Where it stops; the quote's cap if left out.")
     cap_money: float | None = Field(None, gt=0, le=1e9)
     override_reason: str = Field("", max_length=2000, description="Why to train although the gate advises against it.")
 
 
+class RunShape(Schema):
+    """One attempt: a prompt, the probe, or a LoRA training."""
+
+    id: int
+    snapshot_id: int
+    kind: str
+    title: str
+    executor: str
+    seed: int
+    job: JobShape
+    adapter_id: int | None
+    override_reason: str
+    created_by: str
+    created_at: datetime
+
+    @staticmethod
+    def resolve_created_by(run: Any) -> str:
+        return str(run.created_by)
+
+    @staticmethod
+    def resolve_adapter_id(run: Any) -> int | None:
+        adapter = getattr(run, "adapter", None)
+        return adapter.pk if adapter else None
+
+
 @router.post("/snapshots/{id}/runs", response={202: RunShape})
 @on(Snapshot, "train")
 def train(request: Request, snapshot: Snapshot, asked: TrainingAsked) -> Status:
-    """Train a LoRA adapter by a quote; its evaluation follows by itself."""
+    """Train a LoRA adapter: here by a quote, elsewhere by an executor; its evaluation follows by itself."""
     config = asked.settings
     if asked.quote is not None:
         config = get_object_or_404(Quote, snapshot=snapshot, pk=asked.quote).config["training"]
@@ -183,11 +128,40 @@ def run_list(request: Request, project: Project, asked: Query[RunsAsked]) -> dic
     return page_of(runs.filter(snapshot=asked.snapshot) if asked.snapshot is not None else runs, asked)
 
 
+class EvaluationShape(Schema):
+    split: str
+    n: int
+    n_right: int | None
+    metric: str
+    score: IntervalShape
+    metrics: dict[str, Any]
+    seconds: float
+
+    @staticmethod
+    def resolve_score(evaluation: Any) -> Any:
+        return evaluation.measured.interval
+
+
+class RunDetailShape(RunShape):
+    config: dict[str, Any]
+    evaluations: list[EvaluationShape]
+
+    @staticmethod
+    def resolve_evaluations(run: Any) -> list[Any]:
+        return list(run.evaluations.all())
+
+
 @router.get("/runs/{id}", response=RunDetailShape)
 @on(Run, "see_runs")
 def run(request: Request, run: Run) -> Run:
     """One run: its settings, and what it got on dev and test."""
     return run
+
+
+class CurveShape(Schema):
+    """Loss and dev figures by step, as far as they have come."""
+
+    points: list[dict[str, Any]]
 
 
 @router.get("/runs/{id}/curve", response=CurveShape)
@@ -233,88 +207,3 @@ def evaluate(request: Request, run: Run) -> Status:
     if not Adapter.objects.filter(run=run).exists():
         raise UserError(f"{run} has left no adapter, so there is nothing to evaluate.")
     return Status(202, queue_evaluation(run, by=request.auth.user))
-
-
-# Adapters
-
-@router.get("/projects/{id}/adapters", response=Page[AdapterShape])
-@on(Project, "see_runs")
-def adapter_list(request: Request, project: Project, paging: Query[Paging]) -> dict[str, Any]:
-    """Adapters, newest first; one of a project is the champion."""
-    return page_of(Adapter.objects.filter(project=project), paging)
-
-
-@router.get("/adapters/{id}", response=AdapterDetailShape)
-@on(Adapter, "see_runs")
-def adapter(request: Request, adapter: Adapter) -> dict[str, Any]:
-    """One adapter, and whether the gate lets it be champion."""
-    found = standing(adapter)
-    same = ("id", "project_id", "run_id", "stage", "files", "receipt", "created_at")
-    return {name: getattr(adapter, name) for name in same} | {
-        "may_be_promoted": found.allowed, "reasons": found.reasons}
-
-
-class PromotionAsked(Schema):
-    override_reason: str = Field("", max_length=2000, description="Why, although the gate says no.")
-
-
-@router.post("/adapters/{id}/promote", response=AdapterShape)
-@on(Adapter, "promote")
-def adapter_promote(request: Request, adapter: Adapter, asked: PromotionAsked) -> Adapter:
-    """Make it the champion; the former one is retired."""
-    return promote(adapter, by=request.auth.user, override_reason=asked.override_reason)
-
-
-class RollBackAsked(Schema):
-    reason: str = Field(min_length=1, max_length=2000)
-
-
-@router.post("/adapters/{id}/roll-back", response=AdapterShape)
-@on(Adapter, "promote")
-def adapter_roll_back(request: Request, adapter: Adapter, asked: RollBackAsked) -> Adapter:
-    """Make an earlier champion the champion again."""
-    return roll_back(adapter, by=request.auth.user, reason=asked.reason)
-
-
-@router.post("/adapters/{id}/questions", response={202: JobShape})
-@on(Adapter, "train")
-def adapter_questions(request: Request, adapter: Adapter) -> Status:
-    """Ask it the general questions, to see whether it has forgotten what its base model knew."""
-    return Status(202, queue_general_check(adapter, by=request.auth.user))
-
-
-@router.post("/adapters/{id}/merge", response={202: JobShape})
-@on(Adapter, "train")
-def adapter_merge(request: Request, adapter: Adapter) -> Status:
-    """Merge it into its base model, as a model that any server opens."""
-    return Status(202, start_merge(adapter, by=request.auth.user))
-
-
-class CriticalSlicesShape(Schema):
-    kinds: list[str] = Field(max_length=20, description=f"Of {', '.join(KINDS)}.")
-
-
-@router.get("/projects/{id}/critical-slices", response=CriticalSlicesShape)
-@on(Project, "see_runs")
-def critical_slices(request: Request, project: Project) -> dict[str, Any]:
-    """On which kinds of slices an adapter may not be worse."""
-    return {"kinds": critical_kinds(project)}
-
-
-@router.put("/projects/{id}/critical-slices", response=CriticalSlicesShape)
-@on(Project, "promote")
-def critical_slices_declare(request: Request, project: Project, asked: CriticalSlicesShape) -> Any:
-    """Declare them for all evaluations from now on."""
-    return declare_critical(project, asked.kinds, by=request.auth.user)
-
-
-@router.get("/adapters/{id}/files/{name}", openapi_extra=A_FILE)
-@on(Adapter, "see_runs")
-def adapter_file(request: Request, adapter: Adapter, name: str) -> FileResponse:
-    """Download one of its files, by its name in `files`."""
-    if name not in adapter.files:
-        raise Http404
-    if not object_is_sound(settings.GOLDPAN_OBJECTS, adapter.files[name]):
-        raise UserError(f"{name} of {adapter} is missing or has changed on the disk. Restore it from a backup.")
-    return FileResponse(open_object(settings.GOLDPAN_OBJECTS, adapter.files[name]), as_attachment=True, filename=name,
-                        content_type="application/octet-stream", headers={"X-Content-Type-Options": "nosniff"})

@@ -1,6 +1,6 @@
 """What it is worth: experiments on the data, forecasts, economics and prices; maps and selections."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Literal
 
 import numpy as np
@@ -16,17 +16,7 @@ from curation.services.maps import start_map
 from curation.services.selections import create_selection, selected_ids
 from goldpan.api.paging import Page, Paging, page_of
 from goldpan.api.policy import MAX_ID, Request, on
-from goldpan.api.shapes import (
-    ArmTrainingShape,
-    BatchShape,
-    EconomicsShape,
-    ExperimentShape,
-    ForecastShape,
-    JobShape,
-    MapShape,
-    PriceShape,
-    SelectionShape,
-)
+from goldpan.api.shapes import BatchShape, JobShape
 from jobs.models import Job
 from labeling.models import Example
 from labeling.services.batches import Overlap, create_batch
@@ -73,6 +63,33 @@ def experiment_start(request: Request, project: Project, asked: ExperimentAsked)
     return Status(202, waiting or start_experiment(project, kind=asked.kind, split=asked.split, by=request.auth.user))
 
 
+class ExperimentArmShape(Schema):
+    position: int
+    name: str
+    what: str
+    n_rows: int
+    accuracies: list[float] = Field(description="One per draw.")
+    accuracy: dict[str, Any] = Field(description="Their mean with its interval.")
+    difference: dict[str, Any] | None = Field(description="To the first arm, paired; null for that one.")
+
+
+class ExperimentShape(Schema):
+    id: int
+    project_id: int
+    kind: str
+    split: str
+    n: int = Field(description="Rows that judged.")
+    verdict: list[str] = Field(description="In words, the headline first.")
+    arms: list[ExperimentArmShape]
+    groups: list[dict[str, Any]] = Field(description="Of fixes: groups of flagged rows and what they may bring.")
+    created_by: str
+    created_at: datetime
+
+    @staticmethod
+    def resolve_created_by(experiment: Any) -> str:
+        return str(experiment.created_by)
+
+
 @router.get("/projects/{id}/experiments", response=Page[ExperimentShape])
 @on(Project, "experiment")
 def experiment_list(request: Request, project: Project, paging: Query[Paging]) -> dict[str, Any]:
@@ -93,6 +110,19 @@ def forecast_start(request: Request, project: Project) -> Status:
     """Forecast how many labels the target may take: a job."""
     waiting = Job.objects.active().filter(project=project, kind="forecast").first()
     return Status(202, waiting or start_forecast(project, by=request.auth.user))
+
+
+class ForecastShape(Schema):
+    """How many labels the target may take."""
+
+    id: int
+    target_metric: str
+    target_value: float
+    n_train: int
+    n_dev: int
+    words: list[str] = Field(description="The headline first.")
+    found: dict[str, Any] = Field(description="The curve with its band, labels, seconds and price.")
+    created_at: datetime
 
 
 @router.get("/projects/{id}/forecasts", response=Page[ForecastShape])
@@ -116,6 +146,21 @@ def arms_start(request: Request, experiment: Experiment, asked: ArmsAsked) -> St
     return Status(202, start_arms(experiment, plan_of(experiment, **asked.model_dump()), by=request.auth.user).job)
 
 
+class ArmTrainingShape(Schema):
+    id: int
+    experiment_id: int
+    job_id: int
+    positions: list[int]
+    seeds: list[int]
+    steps: int | None
+    arms: list[dict[str, Any]] | None = Field(description="The figures of each, once all is judged.")
+    created_at: datetime
+
+    @staticmethod
+    def resolve_arms(training: Any) -> Any:
+        return getattr(getattr(training, "verdict", None), "arms", None)
+
+
 @router.get("/experiments/{id}/trainings", response=Page[ArmTrainingShape])
 @on(Experiment, "see_runs")
 def arm_training_list(request: Request, experiment: Experiment, paging: Query[Paging]) -> dict[str, Any]:
@@ -124,6 +169,32 @@ def arm_training_list(request: Request, experiment: Experiment, paging: Query[Pa
 
 
 # Economics
+
+class EconomicsShape(Schema):
+    """What answers are worth and cost. Amounts are in the project's currency, shares in 0 to 1."""
+
+    requests: float | None = Field(None, ge=0, description="A month, the likeliest.")
+    requests_low: float | None = Field(None, ge=0)
+    requests_high: float | None = Field(None, ge=0)
+    months: float | None = Field(None, ge=0, description="That a trained model would be used.")
+    value: float | None = Field(None, ge=0, description="Of a right answer in place of a wrong one.")
+    value_low: float | None = Field(None, ge=0)
+    value_high: float | None = Field(None, ge=0)
+    realised: float | None = Field(None, ge=0, le=1, description="Share of the benefit that arrives.")
+    realised_low: float | None = Field(None, ge=0, le=1)
+    realised_high: float | None = Field(None, ge=0, le=1)
+    machine_id: int | None = Field(None, ge=1, le=2**63 - 1, description="A price of what trains.")
+    prompt_price_id: int | None = Field(None, ge=1, le=2**63 - 1, description="A price of what the prompt asks.")
+    trained_price_id: int | None = Field(None, ge=1, le=2**63 - 1)
+    tokens_in: float | None = Field(None, ge=0, description="Read for an answer by the prompt.")
+    tokens_out: float | None = Field(None, ge=0)
+    trained_tokens_in: float | None = Field(None, ge=0)
+    cached_share: float | None = Field(None, ge=0, le=1)
+    cached_discount: float | None = Field(None, ge=0, le=1)
+    hosting: float | None = Field(None, ge=0, description="Of the trained model, a month.")
+    retrainings: float | None = Field(None, ge=0, description="A year.")
+    label_price: float | None = Field(None, ge=0)
+
 
 @router.get("/projects/{id}/economics", response=EconomicsShape)
 @on(Project, "say_economics")
@@ -144,6 +215,21 @@ def economics_save(request: Request, project: Project, asked: EconomicsShape) ->
     form = EconomicsForm({name: value for name, value in given.items() if value is not None},
                          instance=economics_of(project))
     return save_economics(project, _checked(form), by=request.auth.user)
+
+
+class PriceShape(Schema):
+    id: int
+    kind: str
+    name: str
+    currency: str
+    per_hour: float | None
+    memory_gb: float | None
+    teraflops: float | None
+    per_million_in: float | None
+    per_million_out: float | None
+    since: date
+    source: str
+    is_withdrawn: bool
 
 
 @router.get("/projects/{id}/prices", response=list[PriceShape])
@@ -202,6 +288,16 @@ def map_draw(request: Request, project: Project, asked: MapAsked) -> Status:
     return Status(202, waiting or start_map(project, by=request.auth.user, method=asked.method))
 
 
+class MapShape(Schema):
+    id: int
+    project_id: int
+    method: str
+    encoder: str
+    n_points: int
+    explained: float | None = Field(description="Share of the variance that the two axes hold, for PCA.")
+    created_at: datetime
+
+
 @router.get("/projects/{id}/maps", response=Page[MapShape])
 @on(Project, "see_examples")
 def map_list(request: Request, project: Project, paging: Query[Paging]) -> dict[str, Any]:
@@ -211,6 +307,13 @@ def map_list(request: Request, project: Project, paging: Query[Paging]) -> dict[
 
 class SelectionAsked(Schema):
     examples: list[int] = Field(min_length=1, max_length=100_000, description="Their ids.")
+
+
+class SelectionShape(Schema):
+    id: int
+    project_id: int
+    n_examples: int
+    created_at: datetime
 
 
 @router.post("/projects/{id}/selections", response={201: SelectionShape})

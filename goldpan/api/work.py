@@ -1,5 +1,6 @@
 """Projects, their background work, and the record of who did what."""
 
+from datetime import datetime
 from typing import Any, Literal
 
 from django.core.exceptions import PermissionDenied
@@ -9,7 +10,7 @@ from pydantic import Field
 
 from goldpan.api.paging import Page, Paging, page_of
 from goldpan.api.policy import Request, on
-from goldpan.api.shapes import AuditShape, JobShape, ProjectShape
+from goldpan.api.shapes import JobShape
 from jobs.models import Job
 from jobs.services import cancel, retry
 from projects.models import AuditEvent, Project
@@ -17,6 +18,31 @@ from projects.rights import founder, signed_in
 from projects.services import create_project
 
 router = Router(tags=["Projects and jobs"])
+
+
+class ProjectShape(Schema):
+    id: int
+    name: str
+    task_type: str
+    answer_schema: dict[str, Any] = Field(description="What an answer may be.")
+    labels: list[str] = Field(description="What an answer can be, in order; empty where it is free.")
+    guideline: str
+    guideline_version: int
+    target_metric: str
+    target_value: float
+    created_at: datetime
+
+    @staticmethod
+    def resolve_answer_schema(project: Any) -> dict[str, Any]:
+        return dict(project.schema)
+
+    @staticmethod
+    def resolve_guideline(project: Any) -> str:
+        return str(project.instructions)
+
+    @staticmethod
+    def resolve_guideline_version(project: Any) -> int:
+        return int(project.instructions_version)
 
 
 @router.get("/projects", response=Page[ProjectShape])
@@ -61,6 +87,18 @@ def project_create(request: Request, asked: NewProject) -> Status:
 def project(request: Request, project: Project) -> Project:
     """One project."""
     return project
+
+
+class AuditShape(Schema):
+    """Who did what. The chain holds if every sha256 follows from its event and the one before."""
+
+    sequence: int
+    at: datetime
+    who: str
+    what: str
+    detail: dict[str, Any]
+    previous_sha256: str
+    sha256: str
 
 
 @router.get("/projects/{id}/audit", response=Page[AuditShape])

@@ -126,6 +126,19 @@ def test_a_job_that_fails_is_raised_in_its_words_and_one_that_lasts_too_long_too
         Goldpan(server.url, key="gp_x").wait(7, seconds=-1)
 
 
+def test_of_a_folder_every_file_is_sent(server, tmp_path):
+    server.answers = [said(201, {"id": 1})] * 2
+    goldpan = Goldpan(server.url, key="gp_x")
+    for name in ("b.json", "a.txt"):
+        (tmp_path / name).write_text(f"in {name}")
+    goldpan.upload("/runs/1/result", tmp_path)
+    goldpan.upload("/projects/1/uploads", tmp_path / "a.txt")
+    folder, one = (body.decode() for *_, body in server.asked)
+    assert re.findall(r'name="(\w+)"; filename="([\w.]+)"', folder) == [("files", "a.txt"), ("files", "b.json")]
+    assert "in a.txt" in folder and "in b.json" in folder
+    assert re.findall(r'name="(\w+)"; filename="([\w.]+)"', one) == [("file", "a.txt")]
+
+
 def test_a_download_is_there_whole_or_not_at_all(server, tmp_path):
     server.answers = [(200, {}, b"rows"), *[said(404, {"detail": "Gone."})]]
     goldpan, target = Goldpan(server.url, key="gp_x"), tmp_path / "gold.jsonl"

@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from curation.services.snapshots import start_freeze
 from goldpan.api.snippets import operation_of, snippet
+from projects.services.webhooks import create_webhook
 from tests.curation.conftest import Scored, scored  # noqa: F401
 from tests.training.conftest import adapter, judged, model, snapshot  # noqa: F401
 
@@ -28,7 +29,8 @@ def test_the_actions_of_the_straight_path_are_shown():
 @pytest.mark.parametrize(("page", "name"), USES)
 def test_every_snippets_operation_exists_and_reads_as_shell_and_as_python(page, name):
     found = snippet(name, 7, {}, url=URL)
-    assert found.method == operation_of(name).method != "GET" and "/7" in found.path
+    assert found.method == operation_of(name).method and "/7" in found.path
+    assert found.method != "GET" or "goldpan.download(" in found.python, "reading needs no fold"
     words = shlex.split(found.curl.replace("\\\n", " "))
     assert words[:3] == ["curl", "-X", found.method] and words[3] == f"{URL}/api/v1{found.path}"
     ast.parse(found.python)
@@ -60,6 +62,14 @@ def test_a_job_is_waited_for_and_a_file_is_sent():
     assert 'goldpan.upload("/projects/7/uploads", "examples.csv", kind=\'annotations\')' in upload.python
 
 
+def test_a_folder_is_sent_file_by_file_and_a_file_is_fetched():
+    result = snippet("run_result", 7, {}, url=URL, files=["result/a", "result/b"])
+    assert "-F files=@result/a" in result.curl and "-F files=@result/b" in result.curl
+    assert 'goldpan.upload("/runs/7/result", "result")' in result.python
+    bundle = snippet("run_bundle", 7, {}, url=URL, files=["run.tar"])
+    assert bundle.curl.endswith("-o run.tar") and 'goldpan.download("/runs/7/bundle", "run.tar")' in bundle.python
+
+
 def test_an_operation_that_there_is_not_is_an_error():
     with pytest.raises(KeyError, match="fly"):
         snippet("fly", 7, {}, url=URL)
@@ -85,8 +95,20 @@ def test_pages_of_curation_show_them(project, bob, alice, client_of, scored: Sco
 
 def test_pages_of_training_show_them(project, alice, client_of, adapter):  # noqa: F811
     client, of = client_of(alice), adapter.run.snapshot
-    assert shown(client, "training:train", of.pk) == ["train", "quote"]
+    assert shown(client, "training:train", of.pk) == ["train", "quote", "train_elsewhere"]
     assert shown(client, "training:adapter", adapter.pk) == ["adapter_promote"]
+
+
+def test_pages_of_webhooks_files_and_rules_show_them(project, alice, client_of):
+    client, (webhook, _) = client_of(alice), create_webhook(
+        project, url="https://hooks.example.org", events=["job.failed"], by=alice)
+    assert shown(client, "projects:webhooks", project.pk) == ["webhook_create"]
+    assert shown(client, "projects:webhook", webhook.pk) == [
+        "webhook_test", "webhook_change", "webhook_secret", "webhook_state"]
+    assert shown(client, "curation:snapshot-import", project.pk) == ["snapshot_import"]
+    assert shown(client, "serving:live-rules", project.pk) == ["serving_rules_save"]
+    html = client.get(reverse("projects:webhook", args=[webhook.pk])).content.decode()
+    assert "events=[&#x27;job.failed&#x27;]" in html and "whsec_" not in html
 
 
 def test_the_page_before_the_baseline_shows_it(project, bob, client_of, snapshot):  # noqa: F811

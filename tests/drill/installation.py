@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import httpx
 import psutil
 import psycopg
+import pytest
+from django.conf import settings
 
 from labeling.label_studio import is_up
 from tests.drill.servers import wait_until
@@ -159,6 +161,12 @@ class KillableInstallation(Installation):
         if "DATABASE_URL" not in self.environment:
             assert self.rows("PRAGMA integrity_check") == [("ok",)]
         assert self.manage("verify") == {"problems": []}
+
+
+def need_model() -> None:
+    """Skip the drill where the small language model is not on this machine."""
+    if not (settings.GOLDPAN_BASE_MODEL / "config.json").exists():
+        pytest.skip("the small language model is not there: make setup")
 
 
 def stop_marked(data: Path) -> None:

@@ -9,11 +9,10 @@ import time
 from collections.abc import Callable
 
 import pytest
-from django.conf import settings
 from django.contrib.auth.models import User
 
 from jobs.models import Job
-from tests.drill.installation import VERDICTS
+from tests.drill.installation import VERDICTS, need_model
 from tests.training.kinds import KINDS, approved
 from tests.training.story import start_quoted
 from training.models import Adapter, Evaluation, Verdict
@@ -28,8 +27,7 @@ N_POOL, N_DEV, N_TEST = 34, 6, 20
 @pytest.mark.parametrize("name", ["classification", "extraction", "response", "preference"])
 def test_the_whole_path_ends_in_an_honest_verdict(name: str, alice: User, bob: User,
                                                   run_jobs: Callable[[], None]) -> None:
-    if not (settings.GOLDPAN_BASE_MODEL / "config.json").exists():
-        pytest.skip("the small language model is not there: make setup")
+    need_model()
     started = time.perf_counter()
     snapshot = approved(KINDS[name], admin=alice, curator=bob, n_pool=N_POOL, n_dev=N_DEV, n_test=N_TEST)
     start_baseline(snapshot, by=bob)
@@ -65,8 +63,7 @@ def test_the_whole_path_ends_in_an_honest_verdict(name: str, alice: User, bob: U
 def test_preferences_teach_the_model_to_write_the_better_answer(alice: User, bob: User,
                                                                 run_jobs: Callable[[], None]) -> None:
     """DPO with the real model: the test rows' better answers are preferred by what training has changed."""
-    if not (settings.GOLDPAN_BASE_MODEL / "config.json").exists():
-        pytest.skip("the small language model is not there: make setup")
+    need_model()
     started = time.perf_counter()
     snapshot = approved(KINDS["preference"], admin=alice, curator=bob, n_pool=N_POOL, n_dev=N_DEV, n_test=N_TEST)
     start_baseline(snapshot, by=bob)

@@ -3,8 +3,6 @@ loses no feedback that was acknowledged; the model's process comes back by itsel
 """
 
 import os
-import threading
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -13,12 +11,12 @@ import httpx
 import openai
 import psutil
 import pytest
-from django.conf import settings
 
 from bench.gateway import ask_for
 from tests.drill.conftest import Install
 from tests.drill.installation import KILLS, KillableInstallation
 from tests.drill.servers import wait_until
+from tests.drill.serving import Critic, bearer, gateway_of, serve_letters, with_model
 
 pytestmark = pytest.mark.drill
 SECONDS = float(os.environ.get("GOLDPAN_DRILL_SECONDS", "15"))
@@ -27,18 +25,12 @@ N_CLIENTS, N_KILLS = 20, 3
 
 @pytest.fixture(scope="module")
 def goldpan(install: Install) -> Iterator[KillableInstallation]:
-    if not (settings.GOLDPAN_BASE_MODEL / "config.json").exists():
-        pytest.skip("the small language model is not there: make setup")
-    installation = install(GOLDPAN_BASE_MODEL=str(settings.GOLDPAN_BASE_MODEL))
-    yield installation
-    installation.stop()
+    yield from with_model(install)
 
 
 @pytest.fixture(scope="module")
 def letters(goldpan: KillableInstallation) -> dict[str, Any]:
-    made: dict[str, Any] = goldpan.inside("serve_letters")
-    goldpan.start_gateway()
-    return made
+    return serve_letters(goldpan)
 
 
 def test_what_serves_answers_as_it_was_evaluated(goldpan: KillableInstallation, letters: dict[str, Any]) -> None:
@@ -49,7 +41,7 @@ def test_what_serves_answers_as_it_was_evaluated(goldpan: KillableInstallation, 
 
 def test_openais_client_gets_the_same_whole_and_streamed(goldpan: KillableInstallation,
                                                          letters: dict[str, Any]) -> None:
-    with openai.OpenAI(base_url=f"http://localhost:{goldpan.gateway_port}/v1", api_key=letters["key"],
+    with openai.OpenAI(base_url=gateway_of(goldpan), api_key=letters["key"],
                        http_client=openai.DefaultHttpxClient(trust_env=False)) as client:
         for text in letters["texts"][:3]:
             messages: Any = [{"role": "user", "content": text}]
@@ -60,7 +52,7 @@ def test_openais_client_gets_the_same_whole_and_streamed(goldpan: KillableInstal
 
 
 def test_twenty_clients_get_no_error(goldpan: KillableInstallation, letters: dict[str, Any]) -> None:
-    load = ask_for(SECONDS, url=f"http://localhost:{goldpan.gateway_port}/v1", key=letters["key"],
+    load = ask_for(SECONDS, url=gateway_of(goldpan), key=letters["key"],
                    texts=letters["texts"], n_clients=N_CLIENTS)
     assert not load.errors and len(load.seconds) > N_CLIENTS
     ordered = sorted(load.seconds)
@@ -74,38 +66,11 @@ def _has(count: Callable[[], int], enough: int) -> bool:
     return count() >= enough
 
 
-class Critic(threading.Thread):
-    """Gives feedback on one answer after the other, again under the same key until it is acknowledged."""
-
-    def __init__(self, url: str, key: str, exchange: str, number: int) -> None:
-        super().__init__(daemon=True)
-        self.url, self.exchange, self.number = url, exchange, number
-        self.headers = {"Authorization": f"Bearer {key}"}
-        self.acknowledged: list[str] = []
-        self.stopped = threading.Event()
-
-    def run(self) -> None:
-        n = 0
-        with httpx.Client(trust_env=False, timeout=20) as client:
-            while not self.stopped.is_set():
-                name = f"{self.number}-{n}"
-                try:
-                    answer = client.post(f"{self.url}/feedback", headers={**self.headers, "Idempotency-Key": name},
-                                         json={"exchange": self.exchange, "thumb": "up", "outcome": n})
-                except httpx.HTTPError:  # the gateway is dead: nobody knows whether it was stored, so say it again
-                    time.sleep(0.1)
-                    continue
-                if answer.status_code == 200:
-                    self.acknowledged.append(name)
-                    n += 1
-
-
 def test_a_killed_gateway_loses_no_acknowledged_feedback(goldpan: KillableInstallation,
                                                          letters: dict[str, Any]) -> None:
-    url = f"http://localhost:{goldpan.gateway_port}/v1"
-    answer = httpx.post(f"{url}/projects/{letters['project']}/predict", json={"text": letters["texts"][0]}, timeout=60,
-                        headers={"Authorization": f"Bearer {letters['key']}"}, trust_env=False)
-    critics = [Critic(url, letters["key"], answer.json()["exchange"], number) for number in range(4)]
+    answer = httpx.post(f"{gateway_of(goldpan)}/projects/{letters['project']}/predict", timeout=60, trust_env=False,
+                        json={"text": letters["texts"][0]}, headers=bearer(letters))
+    critics = [Critic(goldpan, letters, answer.json()["exchange"], number) for number in range(4)]
     for critic in critics:
         critic.start()
 
@@ -135,9 +100,8 @@ def test_a_killed_model_comes_back_by_itself(goldpan: KillableInstallation, lett
     KILLS["the model's process"] += 1
 
     def answers() -> bool:
-        answer = httpx.post(f"http://localhost:{goldpan.gateway_port}/v1/projects/{letters['project']}/predict",
-                            json={"text": letters["texts"][0]}, timeout=120, trust_env=False,
-                            headers={"Authorization": f"Bearer {letters['key']}"})
+        answer = httpx.post(f"{gateway_of(goldpan)}/projects/{letters['project']}/predict", timeout=120,
+                            json={"text": letters["texts"][0]}, trust_env=False, headers=bearer(letters))
         assert answer.status_code in (200, 503), answer.text
         assert answer.status_code == 200 or int(answer.headers["Retry-After"]) >= 1
         return answer.status_code == 200

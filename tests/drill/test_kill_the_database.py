@@ -4,14 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.conf import settings
 
-from serving.services.exposures import unit_sha256
 from tests.drill.conftest import Install
 from tests.drill.installation import KILLS, KillableInstallation
 from tests.drill.servers import Postgres, wait_until
-from tests.drill.test_ab_test import Asking, Known
-from tests.drill.test_gateway import Critic
+from tests.drill.serving import Asking, Critic, Known, serve_letters, with_model
 
 pytestmark = pytest.mark.drill
 N_KILLS, N_ASKING, N_CRITICS = 3, 4, 2
@@ -26,19 +23,12 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="module")
 def goldpan(install: Install, postgres: Postgres) -> Iterator[KillableInstallation]:
-    if not (settings.GOLDPAN_BASE_MODEL / "config.json").exists():
-        pytest.skip("the small language model is not there: make setup")
-    installation = install(GOLDPAN_BASE_MODEL=str(settings.GOLDPAN_BASE_MODEL), DATABASE_URL=postgres.url)
-    yield installation
-    installation.stop()
+    yield from with_model(install, DATABASE_URL=postgres.url)
 
 
 @pytest.fixture(scope="module")
 def letters(goldpan: KillableInstallation) -> dict[str, Any]:
-    made: dict[str, Any] = goldpan.inside("serve_letters")
-    made["test"] = goldpan.inside("start_ab_test", project=made["project"])
-    goldpan.start_gateway()
-    return made
+    return serve_letters(goldpan, in_ab_test=True)
 
 
 def test_a_killed_database_loses_no_exposure_and_no_feedback(goldpan: KillableInstallation, letters: dict[str, Any],
@@ -48,8 +38,7 @@ def test_a_killed_database_loses_no_exposure_and_no_feedback(goldpan: KillableIn
         one.start()
     wait_until(lambda: any(one.answers for one in asking), "an answer", 180)
     exchange = next(one.answers[0][2] for one in asking if one.answers)
-    url = f"http://localhost:{goldpan.gateway_port}/v1"
-    critics = [Critic(url, letters["key"], exchange, number) for number in range(N_CRITICS)]
+    critics = [Critic(goldpan, letters, exchange, number) for number in range(N_CRITICS)]
     for critic in critics:
         critic.start()
 
@@ -71,12 +60,11 @@ def test_a_killed_database_loses_no_exposure_and_no_feedback(goldpan: KillableIn
         thread.stopped.set()
         thread.join()
 
-    test = goldpan.inside("ab_test_of", test=letters["test"])
-    known = Known(test["pk"], test["salt"], test["shares"])
+    test = Known(**goldpan.inside("ab_test_of", test=letters["test"]))
     exposed = dict(goldpan.rows("SELECT unit_sha256, arm FROM serving_exposure"))
     for one in asking:
         for user, _, _ in one.answers:
-            assert unit_sha256(known, user) in exposed, f"{user} was answered and not counted"  # type: ignore[arg-type]
+            assert test.unit(user) in exposed, f"{user} was answered and not counted"
     stored = [name for name, in goldpan.rows("SELECT idempotency_key FROM serving_feedback")]
     assert len(stored) == len(set(stored)), "nothing twice"
     assert {name for critic in critics for name in critic.acknowledged} <= set(stored)

@@ -20,7 +20,7 @@ import pytest
 from django.conf import settings
 
 from jobs.child import child_environment, run_child
-from tests.drill.installation import KILLS, SEED
+from tests.drill.installation import KILLS, SEED, need_model
 from tests.training.tiny_model import SCHEMA, toy_rows
 from training import prompts
 from training.checkpoints import MANIFEST
@@ -88,8 +88,7 @@ KILLED: list[list[Moment]] = [
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    if not (settings.GOLDPAN_BASE_MODEL / "config.json").exists():
-        pytest.skip("the small language model is not there: make setup")
+    need_model()
     folder = tmp_path_factory.mktemp("undisturbed")
     return folder, run_child("training.finetune", spec_of(folder), folder=folder)
 

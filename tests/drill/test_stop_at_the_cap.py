@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from jobs import services as jobs
 from jobs.models import Job
 from projects.objects import open_object
+from tests.drill.installation import need_model
 from tests.training.kinds import KINDS, approved
 from tests.training.story import quoted
 from training.checkpoints import checkpoint_step, newest_verified
@@ -23,8 +24,7 @@ ENOUGH = 3600
 
 
 def test_a_cap_stops_within_one_checkpoint_and_a_higher_one_goes_on_to_the_same_end(alice: User, bob: User) -> None:
-    if not (settings.GOLDPAN_BASE_MODEL / "config.json").exists():
-        pytest.skip("the small language model is not there: make setup")
+    need_model()
     snapshot = approved(KINDS["classification"], admin=alice, curator=bob, n_pool=48, n_dev=6, n_test=20)
     quoted(snapshot, alice, **CONFIG)
 

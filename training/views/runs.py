@@ -74,6 +74,7 @@ def run_detail(request: Request, run: Run) -> HttpResponse:
         "metric": run.project.get_target_metric_display(),
         "evaluate_job": None if test else evaluate_job, "settings_of_run": _settings_of(run),
         "may": may(request, run.project), "submission": run.submissions.last(),
+        "bundle_name": f"goldpan-run-{run.pk}.tar",
         "groups": _samples(test or judged.get("dev")), "split": "test" if test else "dev",
         **_prompt_context(run), **_live_context(run), **_cap_context(run),
         "is_best_prompt": verdict is not None and verdict.best_prompt_id == run.pk,
