@@ -159,7 +159,7 @@ def size_experiment(*, base: float, difference: float, feedback_rate: float, uni
     thumbs it is a few per cent and decides everything. units_a_week: users or threads, above 0.
     """
     goal = base + difference
-    if not (0 < base < 1 and 0 < goal < 1) or difference == 0:
+    if not (0 < base < 1 and 0 < goal < 1) or goal == base:
         raise ValueError(f"base and base + difference must be in (0, 1) and differ, got {base} and {goal}")
     if not (0 < feedback_rate <= 1 and units_a_week > 0 and 0 < challenger_share < 1 and 0 < power < 1):
         raise ValueError("feedback_rate must be in (0, 1], units_a_week above 0, challenger_share and power in (0, 1), "

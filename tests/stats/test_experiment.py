@@ -43,6 +43,12 @@ def test_the_feedback_rate_decides_how_many_requests_it_takes():
         size_experiment(base=0.8, difference=0.05, feedback_rate=0, units_a_week=2000)
 
 
+@pytest.mark.parametrize("difference", [0, 1e-300, 0.2, -0.8])
+def test_a_difference_that_is_none_or_leaves_the_scale_is_refused(difference):
+    with pytest.raises(ValueError, match="in \\(0, 1\\) and differ"):
+        size_experiment(base=0.8, difference=difference, feedback_rate=1, units_a_week=1000)
+
+
 def test_the_band_is_the_formula_by_hand():
     found = always_valid_interval(arm("a", 400, 320), arm("b", 400, 340), n_max=900)
     rho2 = (-2 * math.log(0.05) + math.log(1 - 2 * math.log(0.05))) / 300
