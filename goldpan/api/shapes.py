@@ -472,6 +472,24 @@ class AdapterDetailShape(AdapterShape):
     reasons: list[str] = Field(description="Why, or why not.")
 
 
+class PromotionShape(Schema):
+    """What became the champion: a run's adapter, or its prompt alone. The newest of a project counts."""
+
+    id: int
+    project_id: int
+    run_id: int
+    adapter_id: int | None = Field(description="Null: a prompt without an adapter.")
+    instead_of_id: int | None = Field(description="The run that served until then.")
+    way: Literal["proven", "overridden", "rolled_back"]
+    reason: str
+    created_at: datetime
+
+    @staticmethod
+    def resolve_adapter_id(promotion: Any) -> int | None:
+        adapter = getattr(promotion.run, "adapter", None)
+        return adapter.pk if adapter else None
+
+
 class AbTestShape(Schema):
     """An A/B test. The plan is fixed at its start; shares here are from 0 to 1."""
 

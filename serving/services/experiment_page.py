@@ -11,6 +11,7 @@ from serving.models import ArmName, Deployment, Experiment, ExperimentDay, Exper
 from serving.services.experiments import Judged, judge
 from stats.experiment import Arm, differences_needed
 from stats.intervals import Interval, wilson, wilson_of_share
+from training.services.champions import champion_of
 
 TONES = {"SHIP": "yes", "SHIP_AS_GOOD": "yes", "AA_PASSED": "yes", "KEEP": "no", "HARM": "no", "INVALID": "no",
          "AA_FAILED": "no"}
@@ -104,8 +105,13 @@ def shown(experiment: Experiment, *, now: datetime | None = None) -> Shown:
         chart=_decision(found, needs) if needs and (found.looks or not is_planned or found.band) else None,
         days_chart=_by_day(days) if len(days) > 1 else None, timeline=_timeline(found),
         question=question_of(experiment), progress=(round(_per_arm(found)), experiment.n_max),
-        can_ship=bool(found.end and found.end.ships and experiment.challenger.adapter
-                      and experiment.challenger.adapter.stage != "champion"))
+        can_ship=bool(found.end and found.end.ships and not _serves(experiment)))
+
+
+def _serves(experiment: Experiment) -> bool:
+    """Whether the challenger is what the project serves already."""
+    champion = champion_of(experiment.project)
+    return champion is not None and champion.run.pk == experiment.challenger.run_id
 
 
 def _per_arm(found: Judged) -> float:
