@@ -518,7 +518,8 @@ class ArmShape(Schema):
 
 class HarmShape(Schema):
     name: str
-    e_value: float = Field(description="Evidence; harm at 100.")
+    e_value: float = Field(description="Evidence; harm at `needed`.")
+    needed: float
     is_harm: bool
     n: int
     words: str

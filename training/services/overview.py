@@ -30,7 +30,10 @@ class RunLine:
 
 @dataclass(frozen=True)
 class SnapshotState:
-    """A snapshot, its runs newest first, the jobs that wait, run or have failed, and what comes next."""
+    """A snapshot, its runs newest first, the jobs that wait, run or have failed, and what comes next.
+
+    champion: of the project.
+    """
 
     snapshot: Snapshot
     approval: Approval | None
@@ -38,6 +41,7 @@ class SnapshotState:
     lines: list[RunLine]
     jobs: list[Job]
     next_step: str
+    champion: Champion | None
 
     @property
     def is_approved(self) -> bool:
@@ -75,7 +79,8 @@ def _state(snapshot: Snapshot, approval: Approval | None, verdict: Verdict | Non
     lines = [RunLine(run, getattr(run, "adapter", None),
                      tested[run.pk].measured.interval if run.pk in tested else None,
                      verdict is not None and run.pk == verdict.best_prompt_id) for run in runs]
-    return SnapshotState(snapshot, approval, verdict, lines, jobs, _next_step(approval, verdict, lines, jobs, champion))
+    return SnapshotState(snapshot, approval, verdict, lines, jobs, _next_step(approval, verdict, lines, jobs, champion),
+                         champion)
 
 
 def _next_step(approval: Approval | None, verdict: Verdict | None, lines: Sequence[RunLine],

@@ -12,7 +12,6 @@ from projects.views import Request
 from training.forms import BaselineForm, CriticalForm
 from training.models import Adapter
 from training.services.baseline import NO_PROBE, offered_arms, start_baseline
-from training.services.champions import champion_of
 from training.services.comparison import MAX_LOOKS, compare
 from training.services.overview import states_of
 from training.services.pairwise import pairwise_of
@@ -41,7 +40,6 @@ def comparison(request: Request, snapshot: Snapshot) -> HttpResponse:
     return render(request, "training/comparison.html", {
         "project": project, "nav": "training:run-list", "snapshot": snapshot, "comparison": found,
         "state": states_of(project, [snapshot])[0], "may": may(request, project), "adapter": adapter,
-        "champion": champion_of(project),
         "standing": standing(adapter) if adapter and adapter.stage != Adapter.Stage.champion else None,
         "slices": compare_on_slices(best.evaluation, found.lora.evaluation) if best and found.lora else [],
         "lora_run": found.lora.run if found.lora else None,
