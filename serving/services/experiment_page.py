@@ -6,7 +6,7 @@ from datetime import datetime
 
 from projects.charts import Chart, decision_chart, difference_chart
 from projects.models import Project
-from projects.wording import count_words, counted, percent_words, point_words
+from projects.wording import count_words, counted, percent_words, point_ends_words, point_words
 from serving.models import ArmName, Deployment, Experiment, ExperimentDay, ExperimentEnd, ExperimentLook
 from serving.services.experiments import Judged, judge
 from stats.experiment import Arm, differences_needed
@@ -148,7 +148,7 @@ def _by_day(days: Sequence[tuple[ExperimentDay, Interval]]) -> Chart:
     last = days[-1][1]
     return difference_chart([(one.day, band) for one, band in days], title="difference, points", words=(
         f"Over {counted(len(days), 'day')} the difference came to {point_words(last.estimate)}, "
-        f"{point_words(last.low)} to {point_words(last.high)}"))
+        f"{point_ends_words(last.low, last.high)}"))
 
 
 def _timeline(found: Judged) -> list[Step]:
@@ -157,8 +157,8 @@ def _timeline(found: Judged) -> list[Step]:
     for look in ExperimentLook.objects.filter(experiment=experiment):
         interval = Interval(**look.interval)
         steps.append(Step(look.at, f"look {look.number} at {counted(interval.n, 'outcome')} per arm: "
-                                   f"{point_words(interval.estimate)} ({point_words(interval.low)} to "
-                                   f"{point_words(interval.high)})"))
+                                   f"{point_words(interval.estimate)} "
+                                   f"({point_ends_words(interval.low, interval.high)})"))
     if end is not None:
         steps.append(Step(end.at, f"ended: {end.get_outcome_display()}", str(end.by) if end.by else ""))
     return steps
