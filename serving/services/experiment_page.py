@@ -55,6 +55,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Shown:
+    """serves_now: the champion, where that is another one than the test had; "" otherwise."""
+
     judged: Judged
     heading: str
     tone: str
@@ -67,6 +69,7 @@ class Shown:
     question: str
     progress: tuple[int, int]
     can_ship: bool
+    serves_now: str
 
 
 def listed(project: Project) -> list[Listed]:
@@ -99,19 +102,16 @@ def shown(experiment: Experiment, *, now: datetime | None = None) -> Shown:
         experiment.plan, found.champion, found.challenger, past=found.looks)]
     days = [(one, Interval(**one.band)) for one in ExperimentDay.objects.filter(experiment=experiment)]
     is_planned = experiment.engine == Experiment.Engine.planned_looks
+    serves = champion_of(experiment.project)
     return Shown(
         judged=found, heading=HEADINGS[found.outcome], tone=TONES.get(found.outcome, "open"),
         arms=[_arm(found, name) for name in ArmName.values], days=days[::-1], needs=needs,
         chart=_decision(found, needs) if needs and (found.looks or not is_planned or found.band) else None,
         days_chart=_by_day(days) if len(days) > 1 else None, timeline=_timeline(found),
         question=question_of(experiment), progress=(round(_per_arm(found)), experiment.n_max),
-        can_ship=bool(found.end and found.end.ships and not _serves(experiment)))
-
-
-def _serves(experiment: Experiment) -> bool:
-    """Whether the challenger is what the project serves already."""
-    champion = champion_of(experiment.project)
-    return champion is not None and champion.run.pk == experiment.challenger.run_id
+        can_ship=bool(found.end and found.end.ships) and not (
+            serves and serves.run.pk == experiment.challenger.run_id),
+        serves_now=serves.title if serves and serves.run.pk != experiment.champion.run_id else "")
 
 
 def _per_arm(found: Judged) -> float:
@@ -140,8 +140,10 @@ def _decision(found: Judged, needs: Sequence[tuple[float, float]]) -> Chart:
         looks = [(float(found.band.n), found.band)] if found.band else []
         said, last = f"{count_words(round(_per_arm(found)))} outcomes per arm", (
             f"; the difference is {point_words(found.band.estimate)}" if found.band else "")
-    return decision_chart(needs, looks, n_max=max(experiment.n_max, needs[-1][0]), in_steps=is_planned, words=(
-        f"{said}{last}. A difference outside the shaded part decides"))
+    decides = ("A difference outside the shaded part decides" if len(needs) > 1 else
+               f"A difference from ±{100 * needs[0][1]:.1f} points on decides")
+    return decision_chart(needs, looks, n_max=max(experiment.n_max, needs[-1][0]), in_steps=is_planned,
+                          words=f"{said}{last}. {decides}")
 
 
 def _by_day(days: Sequence[tuple[ExperimentDay, Interval]]) -> Chart:
