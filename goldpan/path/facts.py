@@ -220,7 +220,10 @@ def _training(snapshot: Snapshot | None) -> dict[str, Any]:
                      Evaluation.objects.filter(snapshot=snapshot, split=Example.Split.test)}
     lora = Run.objects.filter(snapshot=snapshot, kind__in=Run.ADAPTERS).select_related("job", "adapter").first()
     adapter = getattr(lora, "adapter", None)
-    has_been = adapter is not None and adapter.stage != Adapter.Stage.candidate  # retired: the champion is another one
+    champion = None
+    if adapter is not None and adapter.stage != Adapter.Stage.candidate:  # retired: the champion is another one
+        is_it = adapter.stage == Adapter.Stage.champion
+        champion = Champion(adapter.run, adapter) if is_it else champion_of(snapshot.project)
     return {"verdict": verdict, "best_prompt": evaluation_of.get(verdict.best_prompt_id) if verdict else None,
             "lora": lora, "lora_evaluation": evaluation_of.get(lora.pk) if lora else None,
-            "champion": champion_of(snapshot.project) if has_been else None}
+            "champion": champion}

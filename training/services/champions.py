@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import F, Q, Subquery
 
 from projects.models import Project
 from training.language_model import model_identity
@@ -25,11 +25,12 @@ class Champion:
 
 def champion_of(project: Project) -> Champion | None:
     """What was made the champion; None while nothing was, then the best prompt serves."""
-    adapter = Adapter.objects.filter(project=project).select_related("run__snapshot__project").champion()
-    if adapter is not None:
-        return Champion(adapter.run, adapter)
-    newest = Promotion.objects.filter(project=project).select_related("run__snapshot__project", "run__adapter").first()
-    return Champion(newest.run, None) if newest and newest.run.is_prompt else None
+    newest = Promotion.objects.filter(project=project).values("run")[:1]
+    is_it = Q(adapter__project=project, adapter__stage=Adapter.Stage.champion) | Q(
+        pk=Subquery(newest), kind__in=Run.PROMPTS)  # what is no adapter is it while no adapter is
+    run = Run.objects.filter(is_it).select_related("snapshot__project", "adapter").order_by(
+        F("adapter").asc(nulls_last=True)).first()
+    return Champion(run, getattr(run, "adapter", None)) if run else None
 
 
 def serving_run(project: Project) -> Run | None:
