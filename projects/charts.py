@@ -287,7 +287,9 @@ def difference_chart(points: Sequence[tuple[date, HasInterval]], *, title: str, 
     data = [{"day": day.isoformat(), "difference": 100 * e.estimate, "low": 100 * e.low, "high": 100 * e.high,
              "shown": point_words(e.estimate), "range": f"{point_words(e.low)} to {point_words(e.high)}"}
             for day, e in points]
-    x = {"field": "day", "type": "temporal", "title": None, "axis": {"grid": False, "format": "%d %b"}}
+    n_days = (points[-1][0] - points[0][0]).days
+    x = {"field": "day", "type": "temporal", "title": None, "axis": {  # no two ticks of one day
+        "grid": False, "format": "%d %b", "tickCount": {"interval": "day", "step": 1 + n_days // 7}}}
     y = {"field": "difference", "type": "quantitative", "title": title, "axis": {"format": "~f"}}
     told = [_told("day", "day"), _told("shown", "difference"), _told("range", "band")]
     return _chart(words, 220, [

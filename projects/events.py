@@ -42,6 +42,10 @@ EVENTS: dict[str, Event] = {
         "run": 13, "metric": "accuracy", "value": 0.802, "n": 1000}),
     "adapter.promoted": Event("An adapter became the champion", CURATORS, {"adapter": 2, "overridden": False}),
     "adapter.rolled_back": Event("An earlier champion came back", CURATORS, {"adapter": 1, "instead_of": 2}),
+    "prompt.promoted": Event("A prompt became the champion, in place of an adapter or another prompt", CURATORS, {
+        "run": 12, "overridden": True}),
+    "prompt.rolled_back": Event("An earlier prompt came back as the champion", CURATORS, {
+        "run": 12, "instead_of": 13}),
     "experiment.ended": Event("An A/B test on live traffic ended", CURATORS, {"experiment": 3, "outcome": "SHIP"}),
     "look.drawn": Event("Requests wait to be labelled, to see whether accuracy holds", CURATORS, {
         "look": 12, "n_rows": 50, "due_on": "2026-11-30"}),

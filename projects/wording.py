@@ -49,6 +49,11 @@ def point_words(difference: float | None, decimals: int = 1) -> str:
     return f"{_signed(100 * difference, decimals, plus=True)} points"
 
 
+def point_ends_words(low: float, high: float) -> str:
+    """The ends of a difference's interval, as "−1.3 to +2.1 points"."""
+    return f"{point_words(low).removesuffix(' points')} to {point_words(high)}"
+
+
 def number_words(number: float | None, decimals: int = 2) -> str:
     """A plain figure such as an agreement of 0.8 as "0.80"."""
     return _signed(number, decimals) if number is not None and is_known(number) else UNKNOWN

@@ -70,11 +70,13 @@ class Question:
 class Reply:
     """What a model says: either the labels' log-likelihoods, in the prompt's order, or a text.
 
+    refusal: in what words it would not answer, where it says so apart from the text; "" otherwise.
     prompt_tokens, answer_tokens: as the model counts them, None if it does not say. label_tokens: of each label, where
     they were scored. waited, model_seconds: in the queue, and in the model with `n_together` questions at once.
     """
 
     text: str = ""
+    refusal: str = ""
     scores: tuple[float, ...] | None = None
     is_whole: bool = True
     prompt_tokens: int | None = None
@@ -122,6 +124,9 @@ def read(served: Served, question: Question, reply: Reply) -> Answer:
         tokens = reply.label_tokens[chosen] if reply.label_tokens else reply.answer_tokens
         return Answer(label.completion, label.name, label.name, answer_tokens=tokens, probabilities={
             one.name: float(share) for one, share in zip(prompt.labels, balanced, strict=True)})
+    if reply.refusal:
+        return Answer(reply.text, None, None, f"the model refused to answer: {reply.refusal:.200}",
+                      answer_tokens=reply.answer_tokens)
     try:
         frozen = _named(prompt, reply.text) if prompt.has_labels else prompt.read(reply.text, question.text)
         kind = task_type(prompt.task_type)

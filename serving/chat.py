@@ -107,7 +107,8 @@ def completion(exchange: str, model: str, created: int, answer: Answer, reply: R
     """The answer as OpenAI's object. created: seconds since 1970."""
     return {"id": exchange, "object": "chat.completion", "created": created, "model": model, "choices": [{
         "index": 0, "finish_reason": "stop" if reply.is_whole else "length", "logprobs": None,
-        "message": {"role": "assistant", "content": answer.text, "refusal": None}}], "usage": usage(answer, reply)}
+        "message": {"role": "assistant", "content": answer.text, "refusal": reply.refusal or None}}],
+        "usage": usage(answer, reply)}
 
 
 def usage(answer: Answer, reply: Reply) -> dict[str, int]:

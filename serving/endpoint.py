@@ -7,6 +7,7 @@ from serving.answering import Busy, Question, Reply, Served, Unanswerable, Unava
 from training.openai_endpoint import request_of, require_allowed, retry_after
 
 PATIENCE_SECONDS = 120.0
+FILTERED = "The endpoint's filter withheld the answer."
 LABEL_TOKENS = 64  # a label's name is short
 
 
@@ -49,14 +50,18 @@ ENDLESS = 10**9
 
 
 def _streamed(client: Any, request: dict[str, Any]) -> Iterator[str | Reply]:
-    said, is_whole, used = "", True, None
+    said, refusal, is_whole, used = "", "", True, None
     with client.chat.completions.create(**request, stream=True, stream_options={"include_usage": True}) as stream:
         for event in stream:
             used = event.usage or used
             for choice in event.choices[:1]:
                 is_whole = choice.finish_reason != "length" if choice.finish_reason else is_whole
+                refusal += choice.delta.refusal or ""
+                if choice.finish_reason == "content_filter":
+                    refusal = refusal or FILTERED
                 if piece := choice.delta.content:
                     said += piece
                     yield piece
-    yield Reply(text=said.strip(), is_whole=is_whole, prompt_tokens=used.prompt_tokens if used else None,
+    yield Reply(text=said.strip(), refusal=refusal, is_whole=is_whole,
+                prompt_tokens=used.prompt_tokens if used else None,
                 answer_tokens=used.completion_tokens if used else None)

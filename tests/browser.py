@@ -87,11 +87,20 @@ def _log_in(page: Page, base: str, user: str, password: str) -> None:
 
 def _look(page: Page, base: str, path: str, width: int, picture: Path) -> list[str]:
     response = page.goto(base + path, wait_until="networkidle")
+    _draw_charts(page)
     page.screenshot(path=picture, full_page=True)
     status = response.status if response else 0
     found = [] if status == 200 else [f"{path}: status {status}"]
     wide = page.evaluate("document.documentElement.scrollWidth")
     return found + ([f"{path}: {wide} px wide on a screen of {width} px"] if wide > width else [])
+
+
+def _draw_charts(page: Page) -> None:
+    """Charts are drawn when they come near the screen, and a picture of the whole page does not scroll."""
+    for chart in page.locator("[data-chart]:visible").all():
+        chart.scroll_into_view_if_needed()
+        page.wait_for_timeout(300)
+    page.evaluate("window.scrollTo(0, 0)")
 
 
 def _name(path: str) -> str:

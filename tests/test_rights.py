@@ -356,6 +356,8 @@ training:adapter             adapter    GET     log-in    403     200  200   404
 training:adapter             adapter    POST    log-in    403     405  405   404
 training:promote             adapter    GET     log-in    403     403  405   404
 training:promote             adapter    POST    log-in    403     403  302   404
+training:run-roll-back       run        GET     log-in    403     403  405   404
+training:run-roll-back       run        POST    log-in    403     403  422   404
 training:roll-back           adapter    GET     log-in    403     403  405   404
 training:roll-back           adapter    POST    log-in    403     403  422   404
 training:questions           adapter    GET     log-in    403     403  405   404

@@ -27,6 +27,7 @@ urlpatterns = [
     path("runs/<int:pk>/keep/", quotes.run_keep_best, name="keep-best"),
     path("runs/<int:pk>/flips/", runs.run_flips, name="flips"),
     path("runs/<int:pk>/differences/", runs.run_differences, name="run-differences"),
+    path("runs/<int:pk>/roll-back/", runs.run_roll_back, name="run-roll-back"),
     path("runs/<int:pk>/pairwise/", pairwise.pairwise_open, name="pairwise-open"),
     path("pairwise/<int:pk>/", pairwise.pairwise_detail, name="pairwise"),
     path("pairwise/<int:pk>/judge/", pairwise.pairwise_judge, name="pairwise-judge"),

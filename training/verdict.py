@@ -136,40 +136,41 @@ class Forgetting:
             f"{said}: no clear loss."
 
 
-def promotion_gate(against_prompt: float, *, adapter: Measured, target: float, against_champion: float | None = None,
+def promotion_gate(rivals: Sequence[tuple[str, float]], *, mine: Measured, target: float,
                    slices: Sequence[str] | None = None, worse: Sequence[str] = (),
-                   forgetting: Forgetting | None = None, win: str = "") -> tuple[bool, list[str]]:
-    """Whether an adapter may become champion, and every reason for or against it.
+                   forgetting: Forgetting | None = None, has_weights: bool = True,
+                   win: str = "") -> tuple[bool, list[str]]:
+    """Whether an adapter or a prompt may become champion, and every reason for or against it.
 
-    against_prompt, against_champion: one-sided 95 % lower bounds of the metric's difference, adapter minus rival, in
-    [-1, 1]; no champion, no second condition.
-    slices: the critical slices that were looked at, None where nobody looked; worse: sentences on those where the
-    adapter is shown to be worse. forgetting: None where it has not been checked. win: how often its answers win against
-    the best prompt's, told where answers are free text; "" where too few pairs are judged.
-    The adapter may not be worse than the best prompt or the champion by more than a point, not be worse on a critical
-    slice, and not have clearly forgotten general answers. The target is told, and does not block.
+    rivals: by name the one-sided 95 % lower bound of the metric's difference, it minus the rival, in [-1, 1]: the best
+    prompt and the champion, as far as it is neither itself.
+    slices: the critical slices that were looked at, None where nobody looked; worse: sentences on those where it is
+    shown to be worse. forgetting: None where it has not been checked. has_weights: no for a prompt, which changes none
+    and so can forget nothing. win: how often its answers win against the best prompt's, told where answers are free
+    text; "" where too few pairs are judged.
+    It may not be worse than a rival by more than a point, not be worse on a critical slice, and not have clearly
+    forgotten general answers. The target is told, and does not block.
     """
     holds, reasons = True, []
-    for name, bound in (("best prompt", against_prompt), ("champion", against_champion)):
-        if bound is not None:
-            holds &= bound > -CHAMPION_MARGIN
-            reasons.append(_rival_sentence(name, bound))
+    for name, bound in rivals:
+        holds &= bound > -CHAMPION_MARGIN
+        reasons.append(_rival_sentence(name, bound))
     reasons += worse
     if slices is not None and not worse:
         reasons.append(f"On none of the {len(slices)} critical parts of the test rows is it shown to be worse."
                        if slices else "No critical part of the test rows has the 30 rows that it takes to tell whether "
                        "it is worse there.")
-    if slices is not None:
+    if slices is not None and has_weights:
         reasons.append(forgetting.words if forgetting else "Whether it has forgotten general answers has not been "
                        "checked yet.")
-    lower, upper = adapter.lower, adapter.upper
+    lower, upper = mine.lower, mine.upper
     if lower >= target:
         reasons.append(f"It reaches the target of {_target(target)}: at least {_at_least(lower)}.")
     else:
         shown = "cannot reach" if upper < target else "is not shown to reach"
-        reasons.append(f"It {shown} the target of {_target(target)}: {percent(adapter.value)}, at most "
+        reasons.append(f"It {shown} the target of {_target(target)}: {percent(mine.value)}, at most "
                        f"{_at_most(upper)}. This does not block the promotion.")
-    if adapter.metric == "rouge_l":
+    if mine.metric == "rouge_l":
         reasons.append(f"{win} This does not decide: what is above is by ROUGE-L, a trend." if win else TREND_ONLY)
     return holds and not worse and not (forgetting and forgetting.is_clear), reasons
 

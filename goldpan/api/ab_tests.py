@@ -8,7 +8,7 @@ from pydantic import Field
 
 from goldpan.api.paging import Page, Paging, page_of
 from goldpan.api.policy import Request, on
-from goldpan.api.shapes import AdapterShape, IntervalShape, JobShape
+from goldpan.api.shapes import IntervalShape, JobShape, PromotionShape
 from projects.models import Project
 from serving.models import Experiment, Shadow
 from serving.services.experiments import (
@@ -22,7 +22,7 @@ from serving.services.experiments import (
     stop_experiment,
 )
 from serving.services.shadows import ask_people, shadow_shown, start_shadow
-from training.models import Adapter
+from training.models import Promotion
 
 router = Router(tags=["A/B tests"])
 
@@ -129,7 +129,8 @@ class TestLookShape(Schema):
 
 class HarmShape(Schema):
     name: str
-    e_value: float = Field(description="Evidence; harm at 100.")
+    e_value: float = Field(description="Evidence; harm at `needed`.")
+    needed: float
     is_harm: bool
     n: int
     words: str
@@ -181,10 +182,10 @@ def ab_test_stop(request: Request, experiment: Experiment, asked: ReasonAsked) -
     return judge(Experiment.objects.get(pk=experiment.pk))
 
 
-@router.post("/ab-tests/{id}/ship", response=AdapterShape)
+@router.post("/ab-tests/{id}/ship", response=PromotionShape)
 @on(Experiment, "promote")
-def ab_test_ship(request: Request, experiment: Experiment, asked: ReasonAsked) -> Adapter:
-    """Promote the challenger of a test that found it better, through the gate."""
+def ab_test_ship(request: Request, experiment: Experiment, asked: ReasonAsked) -> Promotion:
+    """Promote the challenger of a test that found it better, an adapter or a prompt, through the gate."""
     return ship(experiment, reason=asked.reason, by=request.auth.user)
 
 

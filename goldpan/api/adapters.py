@@ -10,14 +10,14 @@ from pydantic import Field
 from goldpan.api.files import A_FILE, as_file
 from goldpan.api.paging import Page, Paging, page_of
 from goldpan.api.policy import Request, on
-from goldpan.api.shapes import AdapterShape, JobShape
+from goldpan.api.shapes import AdapterShape, JobShape, PromotionShape
 from projects.errors import UserError
 from projects.models import Project
 from projects.objects import object_is_sound, open_object
-from training.models import Adapter
+from training.models import Adapter, Promotion, Run
 from training.services.exports import start_merge
 from training.services.general import queue_general_check
-from training.services.promotion import promote, roll_back, standing
+from training.services.promotion import promote, roll_back, roll_back_to_prompt, standing
 from training.services.slices import critical_kinds, declare_critical
 from training.slices import KINDS
 
@@ -66,6 +66,20 @@ class RollBackAsked(Schema):
 def adapter_roll_back(request: Request, adapter: Adapter, asked: RollBackAsked) -> Adapter:
     """Make an earlier champion the champion again."""
     return roll_back(adapter, by=request.auth.user, reason=asked.reason)
+
+
+@router.get("/projects/{id}/promotions", response=Page[PromotionShape])
+@on(Project, "see_runs")
+def promotion_list(request: Request, project: Project, paging: Query[Paging]) -> dict[str, Any]:
+    """What became the champion, newest first: the first one is what serves. Empty: the best prompt does."""
+    return page_of(Promotion.objects.filter(project=project).select_related("run__adapter"), paging)
+
+
+@router.post("/runs/{id}/roll-back", response=PromotionShape)
+@on(Run, "promote")
+def run_roll_back(request: Request, run: Run, asked: RollBackAsked) -> Promotion:
+    """Make a prompt that has served before the champion again."""
+    return roll_back_to_prompt(run, by=request.auth.user, reason=asked.reason)
 
 
 @router.post("/adapters/{id}/questions", response={202: JobShape})

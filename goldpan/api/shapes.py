@@ -100,3 +100,21 @@ class AdapterShape(Schema):
     files: dict[str, str] = Field(description="File name → sha256.")
     receipt: dict[str, Any]
     created_at: datetime
+
+
+class PromotionShape(Schema):
+    """What became the champion: a run's adapter, or its prompt alone. The newest of a project counts."""
+
+    id: int
+    project_id: int
+    run_id: int
+    adapter_id: int | None = Field(description="Null: a prompt without an adapter.")
+    instead_of_id: int | None = Field(description="The run that served until then.")
+    way: Literal["proven", "overridden", "rolled_back"]
+    reason: str
+    created_at: datetime
+
+    @staticmethod
+    def resolve_adapter_id(promotion: Any) -> int | None:
+        adapter = getattr(promotion.run, "adapter", None)
+        return adapter.pk if adapter else None

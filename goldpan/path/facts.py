@@ -30,6 +30,7 @@ from projects.rights import MAY
 from stats.agreement import alpha_interval
 from stats.intervals import Interval
 from training.models import Adapter, Evaluation, Run, Verdict
+from training.services.champions import Champion, champion_of
 from training.services.lineage import Stale, stale_in
 
 MIN_AGREEMENT = 30  # examples with several labels, below which an interval says next to nothing
@@ -89,7 +90,7 @@ class Facts:
     best_prompt: Evaluation | None
     lora: Run | None
     lora_evaluation: Evaluation | None
-    adapter: Adapter | None
+    champion: Champion | None
     jobs: list[Job]
     asked: ApprovalRequest | None
     stale: list[Stale]
@@ -213,14 +214,16 @@ def _vote_counts(votes: list[list[str]]) -> np.ndarray:
 def _training(snapshot: Snapshot | None) -> dict[str, Any]:
     """What has been tried on this snapshot: its verdict, the newest LoRA run, and how both did on the test rows."""
     if snapshot is None:
-        return dict.fromkeys(("verdict", "best_prompt", "lora", "lora_evaluation", "adapter"))
+        return dict.fromkeys(("verdict", "best_prompt", "lora", "lora_evaluation", "champion"))
     verdict = Verdict.objects.filter(snapshot=snapshot).first()
     evaluation_of = {evaluation.run_id: evaluation for evaluation in
                      Evaluation.objects.filter(snapshot=snapshot, split=Example.Split.test)}
     lora = Run.objects.filter(snapshot=snapshot, kind__in=Run.ADAPTERS).select_related("job", "adapter").first()
     adapter = getattr(lora, "adapter", None)
-    if adapter is not None and adapter.stage == Adapter.Stage.retired:  # after a roll-back the champion is an older one
-        adapter = Adapter.objects.filter(project=snapshot.project_id).champion() or adapter
+    champion = None
+    if adapter is not None and adapter.stage != Adapter.Stage.candidate:  # retired: the champion is another one
+        is_it = adapter.stage == Adapter.Stage.champion
+        champion = Champion(adapter.run, adapter) if is_it else champion_of(snapshot.project)
     return {"verdict": verdict, "best_prompt": evaluation_of.get(verdict.best_prompt_id) if verdict else None,
             "lora": lora, "lora_evaluation": evaluation_of.get(lora.pk) if lora else None,
-            "adapter": adapter}
+            "champion": champion}

@@ -13,7 +13,7 @@ from goldpan.path.facts import Facts
 from jobs.models import Job
 from labeling.services.batches import MIN_HELD_OUT_LABELS
 from projects.wording import ago_words, count_words, counted, duration_words
-from training.models import Adapter, Verdict
+from training.models import Verdict
 from training.services.baseline import training_obstacle
 
 StepName = Literal["Import", "Label", "Review", "Snapshot", "Prompt", "Train", "Live"]
@@ -219,8 +219,8 @@ def _train(facts: Facts) -> Turn | None:
 
 def _compare(facts: Facts) -> Turn:
     read = Action("Read the comparison", facts.comparison_url, "c")
-    if facts.adapter and facts.adapter.stage == Adapter.Stage.champion:
-        return Turn("Train", f"{facts.adapter} is the champion.",
+    if facts.champion:
+        return Turn("Train", f"{facts.champion.title} is the champion.",
                     "The path is walked. New labels begin the next round.", read, is_end=True)
     return Turn("Train", "The adapter is trained and judged. Was it worth it?",
                 "The comparison holds it against the best prompt, row by row.", read)

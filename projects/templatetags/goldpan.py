@@ -227,6 +227,12 @@ def ends(e: Estimate) -> str:
 
 
 @register.filter
+def point_ends(e: Estimate) -> str:
+    """The same of a difference, "−34.2 to +20.6 points"."""
+    return wording.point_ends_words(e.low, e.high)
+
+
+@register.filter
 def duration(seconds: float | timedelta | None) -> str:
     return duration_words(seconds.total_seconds() if isinstance(seconds, timedelta) else seconds)
 

@@ -26,6 +26,7 @@ class Feedback(models.Model):
     thumb = models.CharField(max_length=4, choices=Thumb, blank=True)
     correction: "models.JSONField[Any]" = models.JSONField(null=True, help_text="the right answer, by the type of task")
     outcome = models.FloatField(null=True, help_text="what came of it, as a number of the caller's")
+    is_escalated = models.BooleanField(default=False, help_text="a person had to take over")
     comment = models.TextField(blank=True)
     answered_at = models.DateTimeField(help_text="when the exchange began, by its id")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -38,7 +39,7 @@ class Feedback(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["project", "idempotency_key"], name="feedback_is_taken_once_per_key"),
             models.CheckConstraint(name="feedback_says_something", condition=~Q(thumb="") | Q(correction__isnull=False)
-                                   | Q(outcome__isnull=False)),
+                                   | Q(outcome__isnull=False) | Q(is_escalated=True)),
         ]
 
     def __str__(self) -> str:

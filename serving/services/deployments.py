@@ -1,4 +1,4 @@
-"""What serves a project: its champion, with the prompt and the balance that were evaluated, or the best prompt.
+"""What serves a project: its champion, an adapter or a prompt as it was evaluated, or else the best prompt.
 
 A request names it: “<project>/champion”, “<project>/prompt”, “<project>/adapter-<number>”; the project's part may be
 left out.
@@ -25,10 +25,10 @@ from serving.endpoint import Endpoint
 from serving.examples import write_examples
 from serving.models import Deployment
 from training.language_model import model_identity
-from training.models import Adapter, Evaluation, Run, Verdict
+from training.models import Adapter, Evaluation, Run
 from training.prompts import Prompt, prompt_from_json
 from training.services.cards import base_model_of
-from training.services.quoting import has_lost_a_quote
+from training.services.champions import asking_obstacle, best_prompt_verdict, champion_of, erasure_obstacle
 from training.services.showing import showable
 from training.services.stored import materialise
 
@@ -65,7 +65,7 @@ def names_of(project: Project) -> list[str]:
     adapters = Adapter.objects.filter(project=project, run__evaluations__split="test").select_related("run").order_by(
         "pk").distinct()
     names = [f"adapter-{adapter.pk}" for adapter in adapters if adapter.can_serve]
-    if _verdict(project) is not None:
+    if best_prompt_verdict(project) is not None:
         names.insert(0, PROMPT)
     return [f"{slug_of(project)}/{name}" for name in [CHAMPION, *names]] if names else []
 
@@ -83,14 +83,14 @@ def choose(project: Project, name: str) -> Choice:
         return _of_adapter(Deployment.Slot.named, adapter)
     if short not in (CHAMPION, PROMPT):
         raise UnknownModel(f"There is no model “{name:.120}”. There are: {', '.join(names_of(project)) or 'none yet'}.")
-    champion = Adapter.objects.filter(project=project).select_related("run__snapshot").champion()
-    if short == CHAMPION and champion is not None:
-        return _of_adapter(Deployment.Slot.champion, champion)
-    verdict = _verdict(project)
+    slot = Deployment.Slot.champion if short == CHAMPION else Deployment.Slot.named
+    champion = champion_of(project) if short == CHAMPION else None
+    if champion is not None:
+        return _of_adapter(slot, champion.adapter) if champion.adapter else Choice(slot, champion.run, None)
+    verdict = best_prompt_verdict(project)
     if verdict is None:
         raise NotServed(f"Nothing in “{project}” can answer yet: no prompt has been tried. Approve a snapshot and run "
                         "the baseline.")
-    slot = Deployment.Slot.champion if short == CHAMPION else Deployment.Slot.named
     return Choice(slot, verdict.best_prompt, None)
 
 
@@ -112,10 +112,11 @@ def serve_choice(project: Project, choice: Choice, name: str = "") -> tuple[Serv
     """The same for what was chosen already. name: what the request calls it."""
     prompt = prompt_of(choice)
     backend = backend_of(choice)
-    _check_model(choice, backend)
+    is_here = backend == Deployment.Backend.embedded
+    if choice.adapter is not None and is_here:
+        _check_base(choice.adapter)
     deployment = _deployment(project, choice, backend)
     is_written = not prompt.has_labels
-    is_here = backend == Deployment.Backend.embedded
     return Served(
         name=f"{slug_of(project)}/{name.rpartition('/')[2] or CHAMPION}", deployment=deployment.pk, prompt=prompt,
         bias=() if is_written or not is_here else _bias(choice),
@@ -127,14 +128,10 @@ def serve_choice(project: Project, choice: Choice, name: str = "") -> tuple[Serv
 
 def prompt_of(choice: Choice) -> Prompt:
     """The prompt that was evaluated. Raises NotServed if it cannot be asked as it was."""
-    if has_lost_a_quote(choice.run):
-        raise NotServed(f"The prompt of {choice.run} quoted a text that was erased, so it cannot be asked any more. "
-                        "Run the baseline on a new snapshot.")
-    prompt = prompt_from_json(choice.run.config["prompt"])
-    if prompt.neighbours and backend_of(choice) == Deployment.Backend.endpoint:
-        raise NotServed(f"{choice.run} shows each text the training rows most like it, which Goldpan looks up for the "
-                        "embedded model only. Promote an adapter, or try prompts without nearest examples.")
-    return prompt
+    obstacle = erasure_obstacle(choice.run) if choice.adapter else asking_obstacle(choice.run)
+    if obstacle:
+        raise NotServed(obstacle)
+    return prompt_from_json(choice.run.config["prompt"])
 
 
 def backend_of(choice: Choice) -> Deployment.Backend:
@@ -151,11 +148,6 @@ def open_backend(deployment: Deployment) -> Backend:
     if deployment.adapter_id is not None:
         return Endpoint(settings.GOLDPAN_SERVING_URL, settings.GOLDPAN_SERVING_KEY, settings.GOLDPAN_ALLOWED_ORIGINS)
     return Endpoint(settings.GOLDPAN_LLM_URL, settings.GOLDPAN_LLM_KEY, settings.GOLDPAN_ALLOWED_ORIGINS)
-
-
-def _verdict(project: Project) -> Verdict | None:
-    return Verdict.objects.filter(snapshot__project=project).select_related("best_prompt__snapshot").order_by(
-        "-pk").first()
 
 
 def _evaluation(choice: Choice) -> Evaluation:
@@ -182,21 +174,14 @@ def _longest(choice: Choice, backend: Deployment.Backend) -> int:
     return int(said["max_new_tokens"])
 
 
-def _check_model(choice: Choice, backend: Deployment.Backend) -> None:
-    """Raises NotServed if another model would answer than the one that was evaluated."""
-    if backend == Deployment.Backend.endpoint:
-        if choice.adapter is None and not (settings.GOLDPAN_LLM_URL
-                                           and choice.run.config.get("model") == settings.GOLDPAN_LLM_MODEL):
-            raise NotServed(f"{choice.run} was tried with the model {choice.run.config.get('model')}, which is not the "
-                            "one that is configured now. Run the baseline on a new snapshot.")
-        return
+def _check_base(adapter: Adapter) -> None:
+    """Raises NotServed if it would answer on another model than the one that it was evaluated on."""
     if not (settings.GOLDPAN_BASE_MODEL / "config.json").exists():
         return  # the model's own process says what it lacks
-    was = base_model_of(choice.adapter) if choice.adapter else str(choice.run.config.get("model", ""))
-    now = model_identity(settings.GOLDPAN_BASE_MODEL)
+    was, now = base_model_of(adapter), model_identity(settings.GOLDPAN_BASE_MODEL)
     if was != now:
-        raise NotServed(f"{choice.adapter or choice.run} was made with the model {was}, and GOLDPAN_BASE_MODEL is "
-                        f"{now} now: it would not answer as it was evaluated.")
+        raise NotServed(f"{adapter} was made with the model {was}, and GOLDPAN_BASE_MODEL is {now} now: it would not "
+                        "answer as it was evaluated.")
 
 
 def _model_name(choice: Choice) -> str:

@@ -36,8 +36,7 @@ from serving.services.watch_plans import (
 from stats.drop_alarm import CADENCES, AlarmRule, Floor, Watch
 from stats.intervals import Interval, wilson
 from stats.schedule import RetrainProposal
-from training.models import Adapter
-from training.services.promotion import former_champion
+from training.services.champions import Champion, former_champion
 
 SHOWN = 26  # looks on the page
 N_ROWS = 12  # requests that are shown as examples of a signal
@@ -96,7 +95,7 @@ class Drift:
     takes: str
     proposal: TrainingProposal | None
     retraining: RetrainProposal | None
-    former: Adapter | None
+    former: Champion | None
     jobs: list[Job]
     score: str = "accuracy"
     period: str = "week"
@@ -137,7 +136,7 @@ def drift_of(project: Project, *, now: datetime | None = None) -> Drift:
         proposal=TrainingProposal.objects.filter(project=project, deployment=watched.deployment).select_related(
             "decided_by").first(),
         retraining=weigh_retraining(watched, today=today),
-        former=former_champion(watched.deployment.adapter) if watched.deployment.adapter else None, jobs=jobs,
+        former=former_champion(project), jobs=jobs,
         score=score_name(project), period=CADENCES[looks_a_year(watched.plan)], n_uniform=n_uniform(watched.plan),
         extra=extra[0] if extra else None)
 

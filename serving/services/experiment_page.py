@@ -6,11 +6,12 @@ from datetime import datetime
 
 from projects.charts import Chart, decision_chart, difference_chart
 from projects.models import Project
-from projects.wording import count_words, counted, percent_words, point_words
+from projects.wording import count_words, counted, percent_words, point_ends_words, point_words
 from serving.models import ArmName, Deployment, Experiment, ExperimentDay, ExperimentEnd, ExperimentLook
 from serving.services.experiments import Judged, judge
 from stats.experiment import Arm, differences_needed
 from stats.intervals import Interval, wilson, wilson_of_share
+from training.services.champions import champion_of
 
 TONES = {"SHIP": "yes", "SHIP_AS_GOOD": "yes", "AA_PASSED": "yes", "KEEP": "no", "HARM": "no", "INVALID": "no",
          "AA_FAILED": "no"}
@@ -54,6 +55,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Shown:
+    """serves_now: the champion, where that is another one than the test had; "" otherwise."""
+
     judged: Judged
     heading: str
     tone: str
@@ -66,6 +69,7 @@ class Shown:
     question: str
     progress: tuple[int, int]
     can_ship: bool
+    serves_now: str
 
 
 def listed(project: Project) -> list[Listed]:
@@ -98,14 +102,16 @@ def shown(experiment: Experiment, *, now: datetime | None = None) -> Shown:
         experiment.plan, found.champion, found.challenger, past=found.looks)]
     days = [(one, Interval(**one.band)) for one in ExperimentDay.objects.filter(experiment=experiment)]
     is_planned = experiment.engine == Experiment.Engine.planned_looks
+    serves = champion_of(experiment.project)
     return Shown(
         judged=found, heading=HEADINGS[found.outcome], tone=TONES.get(found.outcome, "open"),
         arms=[_arm(found, name) for name in ArmName.values], days=days[::-1], needs=needs,
         chart=_decision(found, needs) if needs and (found.looks or not is_planned or found.band) else None,
         days_chart=_by_day(days) if len(days) > 1 else None, timeline=_timeline(found),
         question=question_of(experiment), progress=(round(_per_arm(found)), experiment.n_max),
-        can_ship=bool(found.end and found.end.ships and experiment.challenger.adapter
-                      and experiment.challenger.adapter.stage != "champion"))
+        can_ship=bool(found.end and found.end.ships) and not (
+            serves and serves.run.pk == experiment.challenger.run_id),
+        serves_now=serves.title if serves and serves.run.pk != experiment.champion.run_id else "")
 
 
 def _per_arm(found: Judged) -> float:
@@ -134,15 +140,17 @@ def _decision(found: Judged, needs: Sequence[tuple[float, float]]) -> Chart:
         looks = [(float(found.band.n), found.band)] if found.band else []
         said, last = f"{count_words(round(_per_arm(found)))} outcomes per arm", (
             f"; the difference is {point_words(found.band.estimate)}" if found.band else "")
-    return decision_chart(needs, looks, n_max=max(experiment.n_max, needs[-1][0]), in_steps=is_planned, words=(
-        f"{said}{last}. A difference outside the shaded part decides"))
+    decides = ("A difference outside the shaded part decides" if len(needs) > 1 else
+               f"A difference from ±{100 * needs[0][1]:.1f} points on decides")
+    return decision_chart(needs, looks, n_max=max(experiment.n_max, needs[-1][0]), in_steps=is_planned,
+                          words=f"{said}{last}. {decides}")
 
 
 def _by_day(days: Sequence[tuple[ExperimentDay, Interval]]) -> Chart:
     last = days[-1][1]
     return difference_chart([(one.day, band) for one, band in days], title="difference, points", words=(
         f"Over {counted(len(days), 'day')} the difference came to {point_words(last.estimate)}, "
-        f"{point_words(last.low)} to {point_words(last.high)}"))
+        f"{point_ends_words(last.low, last.high)}"))
 
 
 def _timeline(found: Judged) -> list[Step]:
@@ -151,8 +159,8 @@ def _timeline(found: Judged) -> list[Step]:
     for look in ExperimentLook.objects.filter(experiment=experiment):
         interval = Interval(**look.interval)
         steps.append(Step(look.at, f"look {look.number} at {counted(interval.n, 'outcome')} per arm: "
-                                   f"{point_words(interval.estimate)} ({point_words(interval.low)} to "
-                                   f"{point_words(interval.high)})"))
+                                   f"{point_words(interval.estimate)} "
+                                   f"({point_ends_words(interval.low, interval.high)})"))
     if end is not None:
         steps.append(Step(end.at, f"ended: {end.get_outcome_display()}", str(end.by) if end.by else ""))
     return steps

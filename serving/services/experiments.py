@@ -34,14 +34,14 @@ from serving.models import (
     ExperimentEnd,
     ExperimentLook,
 )
-from serving.services.deployments import CHAMPION, Choice, NotServed, choose, serve, serve_choice
+from serving.services.deployments import CHAMPION, Choice, NotServed, choose, prompt_of, serve, serve_choice
 from serving.services.outcomes import COST_TIMES, arms_of, harms_of
 from stats.assignment import SampleRatio
 from stats.experiment import Arm, Look, Size, judge_experiment, size_experiment
 from stats.guardrails import Harm
 from stats.intervals import Interval
-from training.models import Adapter, Run
-from training.services.promotion import promote
+from training.models import Adapter, Promotion, Run
+from training.services.promotion import promote, promote_prompt
 
 SAME = "same"  # the challenger of an A/A test
 MIN_RATED = 100  # per arm, whatever the size comes to
@@ -335,19 +335,26 @@ def stop_experiment(experiment: Experiment, *, reason: str, by: User) -> Experim
     return ExperimentEnd.objects.get(experiment=experiment)
 
 
-def ship(experiment: Experiment, *, reason: str, by: User) -> Adapter:
-    """Promote the challenger through the gate; where the gate says no, the test's result and the reason are the proof.
+@transaction.atomic
+def ship(experiment: Experiment, *, reason: str, by: User) -> Promotion:
+    """Promote the challenger, an adapter or a prompt, through the gate; where the gate says no, the test's result and
+    the reason are the proof.
 
-    Raises UserError if the test has not said that it may be shipped, or its challenger is no adapter.
+    Raises UserError without a reason, if the test has not said that it may be shipped, or if the challenger is not
+    served any more.
     """
+    if not reason.strip():
+        raise UserError("Write down why it is shipped: whoever asks later wants to know.")
     end = ExperimentEnd.objects.filter(experiment=experiment).first()
     if end is None or not end.ships:
         raise UserError(f"{experiment} has not shown that its challenger is better. An adapter can be promoted on its "
                         "own page.")
-    adapter = experiment.challenger.adapter
-    if adapter is None:
-        raise UserError(f"The challenger of {experiment} is a prompt: it serves as long as no adapter is the champion.")
-    return promote(adapter, by=by, override_reason=f"{reason.strip()} {experiment}: {end.words[0]}".strip())
+    challenger, proof = experiment.challenger, f"{reason.strip()} {experiment}: {end.words[0]}"
+    prompt_of(Choice(Deployment.Slot.champion, challenger.run, challenger.adapter))
+    if challenger.adapter is not None:
+        promote(challenger.adapter, by=by, override_reason=proof)
+        return Promotion.objects.filter(project=experiment.project, run=challenger.run).latest("pk")
+    return promote_prompt(challenger.run, experiment.project, by=by, override_reason=proof)
 
 
 # The tick

@@ -1,4 +1,6 @@
-"""What comes back about answers: thumbs, corrections, outcomes. It is in the database before anybody is told so.
+"""What comes back about answers: thumbs, corrections, outcomes, and that a person had to take over.
+
+It is in the database before anybody is told so.
 
 A correction becomes an example's answer as soon as the exchange's words are stored, mostly in the same transaction;
 `poll` takes those whose words came later.
@@ -56,16 +58,18 @@ class Taken:
 
 
 def give_feedback(key: ApiKey, *, exchange: str, thumb: str = "", correction: Any = None, outcome: float | None = None,
-                  comment: str = "", idempotency_key: str | None = None) -> Taken:
+                  is_escalated: bool = False, comment: str = "", idempotency_key: str | None = None) -> Taken:
     """Store what somebody says about an exchange of the key's project; the same idempotency key again adds nothing.
 
-    correction: the right answer, as the type of task has it. outcome: a finite number of the caller's.
+    correction: the right answer, as the type of task has it. outcome: a finite number of the caller's. is_escalated:
+    a person had to take over.
     Raises NoSuchExchange, AlreadySaid, or UserError if it says nothing or a correction is no valid answer.
     """
     named = _named(key.project, exchange)
     content = _content_of(key.project, exchange)
-    correction = _checked(key.project, thumb, correction, outcome, comment, idempotency_key, content)
-    said = {"exchange": exchange, "thumb": thumb, "correction": correction, "outcome": outcome, "comment": comment}
+    correction = _checked(key.project, thumb, correction, outcome, is_escalated, comment, idempotency_key, content)
+    said = {"exchange": exchange, "thumb": thumb, "correction": correction, "outcome": outcome, "comment": comment,
+            **({"escalated": True} if is_escalated else {})}  # said of old, it has to hash as it did then
     sha256 = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
     try:
         with transaction.atomic():
@@ -74,7 +78,7 @@ def give_feedback(key: ApiKey, *, exchange: str, thumb: str = "", correction: An
             feedback = Feedback.objects.create(
                 project=key.project, exchange_name=exchange, deployment=named.deployment, api_key=key,
                 idempotency_key=idempotency_key or None, content_sha256=sha256, thumb=thumb, correction=correction,
-                outcome=outcome, comment=comment, answered_at=named.at)
+                outcome=outcome, is_escalated=is_escalated, comment=comment, answered_at=named.at)
             if named.exposure is not None:
                 ExposedFeedback.objects.create(feedback=feedback, exposure=named.exposure)
             if correction is not None and content is not None:
@@ -152,13 +156,14 @@ def _content_of(project: Project, exchange: str) -> ExchangeContent | None:
     return ExchangeContent.objects.filter(project=project, exchange__name=exchange).first()
 
 
-def _checked(project: Project, thumb: str, correction: Any, outcome: float | None, comment: str,
+def _checked(project: Project, thumb: str, correction: Any, outcome: float | None, is_escalated: bool, comment: str,
              idempotency_key: str | None, content: ExchangeContent | None) -> Any:
     """The correction as it is stored. Raises UserError in words."""
     if thumb not in ("", *Feedback.Thumb.values):
         raise UserError(f"“thumb” has to be up or down, got “{thumb:.40}”.")
-    if not thumb and correction is None and outcome is None:
-        raise UserError("Say something: “thumb” (up or down), “correction” (the right answer) or “outcome” (a number).")
+    if not thumb and correction is None and outcome is None and not is_escalated:
+        raise UserError("Say something: “thumb” (up or down), “correction” (the right answer), “outcome” (a number) or "
+                        "“escalated” (true: a person had to take over).")
     if outcome is not None and not math.isfinite(outcome):
         raise UserError("“outcome” has to be a finite number.")
     if len(comment) > MAX_COMMENT_CHARS or len(idempotency_key or "") > MAX_KEY_CHARS:
@@ -196,19 +201,21 @@ class FeedbackFacts:
     n_corrections: int
     n_taken: int
     n_outcomes: int
+    n_escalated: int
     thumbs: Interval | None
     outcome: Interval | None
 
 
 def facts_of(project: Project, *, since: datetime) -> FeedbackFacts:
     rows = list(Feedback.objects.filter(project=project, created_at__gte=since).values_list(
-        "exchange_name", "thumb", "correction", "outcome", "taken__annotation")[:NEWEST])
+        "exchange_name", "thumb", "correction", "outcome", "taken__annotation", "is_escalated")[:NEWEST])
     last = _last({name: thumb for name, thumb, *_ in reversed(rows) if thumb})
-    outcomes = list({name: outcome for name, _, _, outcome, _ in reversed(rows) if outcome is not None}.values())
+    outcomes = list({name: outcome for name, _, _, outcome, *_ in reversed(rows) if outcome is not None}.values())
     return FeedbackFacts(
         n=len(rows), n_up=last["up"], n_down=last["down"], n_outcomes=len(outcomes),
-        n_corrections=sum(correction is not None for _, _, correction, _, _ in rows),
-        n_taken=sum(annotation is not None for *_, annotation in rows),
+        n_corrections=sum(correction is not None for _, _, correction, *_ in rows),
+        n_taken=sum(annotation is not None for *_, annotation, _ in rows),
+        n_escalated=len({name for name, *_, is_escalated in rows if is_escalated}),
         thumbs=wilson(last["up"], last.total()) if last else None, outcome=_mean(outcomes))
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from jobs.models import Job
 from projects.charts import Chart, traffic_chart
-from projects.models import AuditEvent, Project
+from projects.models import Project
 from projects.wording import count_words, counted
 from serving.models import Deployment, Exchange, Replay, ServingRules, TrafficDay
 from serving.services.deployments import (
@@ -27,7 +27,8 @@ from serving.services.deployments import (
 from serving.services.exchanges import kept_since, traffic_of
 from serving.services.feedback import FeedbackFacts, facts_of
 from serving.services.rules import rules_of
-from training.models import Adapter, Evaluation
+from training.models import Adapter, Evaluation, Promotion, Run
+from training.services.champions import Champion, former_champion
 from training.services.economics import economics_of
 
 DAYS = 30  # of traffic that is drawn
@@ -47,6 +48,7 @@ class Standing:
     """
 
     title: str = ""
+    run: Run | None = None
     adapter: Adapter | None = None
     since: datetime | None = None
     why: str = ""
@@ -87,6 +89,7 @@ class Live:
     replay: Replay | None
     replay_job: Job | None
     has_traffic: bool
+    former: Champion | None
 
     @property
     def n_requests(self) -> int:
@@ -102,14 +105,15 @@ def live_of(project: Project, *, now: datetime | None = None) -> Live:
     week = traffic_of(day for day in days if day.day >= kept_since(WEEK))
     newest = Deployment.objects.filter(project=project, slot=Deployment.Slot.champion).first()
     replay = Replay.objects.filter(deployment=newest).first() if newest and not standing.obstacle else None
-    is_present = replay is not None and newest is not None and newest.adapter_id == (
-        standing.adapter.pk if standing.adapter else None)
+    is_present = replay is not None and newest is not None and standing.run is not None and (
+        newest.run_id, newest.adapter_id) == (standing.run.pk, standing.adapter.pk if standing.adapter else None)
     return Live(
         standing=standing, rules=rules_of(project), models=names_of(project), snippets=snippets_of(project),
         chart=chart_of(days, today) if days else None, days=days[::-1], week=week,
         times=times_of(project, since=now - timedelta(days=WEEK)), currency=economics_of(project).currency,
         feedback=facts_of(project, since=now - timedelta(days=DAYS)), replay=replay if is_present else None,
-        replay_job=Job.objects.filter(project=project, kind="replay").first(), has_traffic=bool(days))
+        replay_job=Job.objects.filter(project=project, kind="replay").first(), has_traffic=bool(days),
+        former=former_champion(project))
 
 
 def standing_of(project: Project) -> Standing:
@@ -126,24 +130,23 @@ def standing_of(project: Project) -> Standing:
     is_written_elsewhere = (choice.adapter is not None and prompt.has_labels
                             and backend_of(choice) == Deployment.Backend.endpoint)
     return Standing(
-        title=str(choice.adapter) if choice.adapter else choice.run.title, adapter=choice.adapter, since=since, why=why,
-        evaluation=evaluation, warning=WRITTEN_ELSEWHERE if is_written_elsewhere else "")
+        title=str(choice.adapter) if choice.adapter else choice.run.title, run=choice.run, adapter=choice.adapter,
+        since=since, why=why, evaluation=evaluation, warning=WRITTEN_ELSEWHERE if is_written_elsewhere else "")
 
 
 def _since(project: Project, choice: Choice) -> tuple[datetime | None, str]:
-    if choice.adapter is None:
-        verdict = choice.run.snapshot.verdict
-        return verdict.created_at, (f"No adapter is the champion, so the best of the prompts that were tried on "
-                                    f"{choice.run.snapshot} answers.")
-    event = AuditEvent.objects.filter(project=project, what__in=("promote", "roll_back"),
-                                      detail__adapter=choice.adapter.pk).order_by("-sequence").first()
-    if event is None:
-        return None, ""
-    if event.what == "roll_back":
-        return event.at, f"{event.who} went back to it: “{event.detail['reason']}”"
-    if event.detail["allowed"]:
-        return event.at, f"{event.who} promoted it with the proof that the gate asks for."
-    return event.at, f"{event.who} promoted it against the gate: “{event.detail['override']}”"
+    promotion = Promotion.objects.filter(project=project).select_related("by").first()
+    if promotion is None or promotion.run_id != choice.run.pk:
+        if choice.adapter is not None:
+            return None, ""
+        return choice.run.snapshot.verdict.created_at, (f"No adapter is the champion, so the best of the prompts that "
+                                                        f"were tried on {choice.run.snapshot} answers.")
+    who = promotion.by or "Somebody"
+    if promotion.way == Promotion.Way.rolled_back:
+        return promotion.created_at, f"{who} went back to it: “{promotion.reason}”"
+    if promotion.way == Promotion.Way.proven:
+        return promotion.created_at, f"{who} promoted it with the proof that the gate asks for."
+    return promotion.created_at, f"{who} promoted it against the gate: “{promotion.reason}”"
 
 
 def times_of(project: Project, *, since: datetime) -> Times | None:

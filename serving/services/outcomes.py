@@ -16,8 +16,11 @@ from stats.experiment import Arm
 from stats.guardrails import Harm, harm_evidence
 
 LOST_AFTER = timedelta(minutes=10)  # a first request that has left no row by then was not answered
+ESCALATED_WITHIN = timedelta(hours=24)  # of a unit's first request; it counts when these are over
 FAILED_MARGIN, SLOW_MARGIN = 0.01, 0.02  # how many more failed or slow answers are accepted, as a share of all
+REFUSED_MARGIN, ESCALATED_MARGIN = 0.01, 0.01
 COST_TIMES, COST_MARGIN = 4, 0.25  # costs count up to 4 times the champion's: a quarter more of that is twice as dear
+FAILED_ALPHA, OTHER_ALPHA = 0.01, 0.005  # with four others 3 % at most: of stopping a challenger that does no harm
 
 
 def arms_of(experiment: Experiment, *, now: datetime) -> tuple[Arm, Arm]:
@@ -68,31 +71,54 @@ def _corrections(experiment: Experiment, arm: str, now: datetime) -> QuerySet[An
 
 
 def harms_of(experiment: Experiment, *, now: datetime) -> list[Harm]:
-    """Evidence of harm from the first request of every unit, in the order in which they came."""
+    """Evidence of harm from the first request of every unit, in the order in which they came.
+
+    Escalations count by unit: one within a day of its first request, whichever answer it names.
+    """
     champion, challenger = _first_requests(experiment, now)
-    found = [harm_evidence("Failed or unreadable answers", champion[:, 0], challenger[:, 0], margin=FAILED_MARGIN),
-             harm_evidence(f"Answers that took longer than {experiment.slow_seconds:.2g} s", champion[:, 1],
-                           challenger[:, 1], margin=SLOW_MARGIN)]
+    found = [harm_evidence(name, champion[:, column], challenger[:, column], margin=margin, alpha=alpha)
+             for column, (name, margin, alpha) in enumerate([
+                 ("Failed requests", FAILED_MARGIN, FAILED_ALPHA),
+                 ("Refused, empty or unreadable answers", REFUSED_MARGIN, OTHER_ALPHA),
+                 (f"Answers that took longer than {experiment.slow_seconds:.2g} s", SLOW_MARGIN, OTHER_ALPHA)])]
+    found.append(harm_evidence("Handed over to a person", *_escalations(experiment, now), margin=ESCALATED_MARGIN,
+                               alpha=OTHER_ALPHA))
     if experiment.cost_cap is not None:
-        found.append(harm_evidence(f"Cost of a request, of {experiment.cost_cap:.2g}", champion[:, 2], challenger[:, 2],
-                                   margin=COST_MARGIN))
+        found.append(harm_evidence(f"Cost of a request, of {experiment.cost_cap:.2g}", champion[:, 3], challenger[:, 3],
+                                   margin=COST_MARGIN, alpha=OTHER_ALPHA))
     return found
 
 
+def _escalations(experiment: Experiment, now: datetime) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) of each arm: whether a unit was handed over to a person within a day, of units whose day is over."""
+    escalated = set(ExposedFeedback.objects.filter(
+        exposure__experiment=experiment, feedback__is_escalated=True,
+        feedback__created_at__lte=F("exposure__created_at") + ESCALATED_WITHIN).values_list("exposure", flat=True))
+    sides: dict[str, list[bool]] = {arm: [] for arm in ArmName.values}
+    rows = Exposure.objects.filter(experiment=experiment).order_by("pk").values_list("pk", "arm", "created_at")
+    for pk, arm, at in rows.iterator(5000):
+        if at > now - ESCALATED_WITHIN:
+            break
+        sides[arm].append(pk in escalated)
+    champion, challenger = (np.array(sides[arm], dtype=float) for arm in ArmName.values)
+    return champion, challenger
+
+
 def _first_requests(experiment: Experiment, now: datetime) -> tuple[np.ndarray, np.ndarray]:
-    """(n, 3) of each arm: whether it failed, whether it was slow, what it cost of the cap.
+    """(n, 4) of each arm: whether it failed, said nothing, was slow, what it cost of the cap.
 
     The rows come behind the answers. They are read up to the first that may still come, so that none changes its place.
     """
     sides: dict[str, list[Sequence[float]]] = {arm: [] for arm in ArmName.values}
     answers_it = {ArmName.champion.value: experiment.champion_id, ArmName.challenger.value: experiment.challenger_id}
     rows = Exposure.objects.filter(experiment=experiment).order_by("pk").values_list(
-        "arm", "created_at", "first__deployment", "first__is_readable", "first__seconds", "first__cost")
-    for arm, at, deployment, is_readable, seconds, cost in rows.iterator(5000):
+        "arm", "created_at", "first__deployment", "first__is_answered", "first__is_readable", "first__seconds",
+        "first__cost")
+    for arm, at, deployment, is_answered, is_readable, seconds, cost in rows.iterator(5000):
         if deployment is None and at > now - LOST_AFTER:
             break
-        failed = deployment != answers_it[arm] or not is_readable
-        sides[arm].append((failed, (seconds or 0.0) > experiment.slow_seconds,
+        failed = deployment != answers_it[arm] or not is_answered
+        sides[arm].append((failed, not failed and not is_readable, (seconds or 0.0) > experiment.slow_seconds,
                            min((cost or 0.0) / (experiment.cost_cap or 1.0), 1.0)))
-    champion, challenger = (np.array(sides[arm], dtype=float).reshape(-1, 3) for arm in ArmName.values)
+    champion, challenger = (np.array(sides[arm], dtype=float).reshape(-1, 4) for arm in ArmName.values)
     return champion, challenger

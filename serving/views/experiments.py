@@ -88,8 +88,8 @@ def ab_test_ship(request: Request, experiment: Experiment) -> HttpResponse:
     form = ReasonForm(request.POST)
     if not form.is_valid():
         return _page(request, experiment, form)
-    adapter = ship(experiment, reason=form.cleaned_data["reason"], by=request.user)
-    messages.success(request, f"{adapter} is the champion now.")
+    ship(experiment, reason=form.cleaned_data["reason"], by=request.user)
+    messages.success(request, f"{experiment.challenger.title} is the champion now.")
     return redirect("serving:live", experiment.project_id)
 
 

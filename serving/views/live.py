@@ -19,7 +19,7 @@ def live(request: Request, project: Project) -> HttpResponse:
     role = role_in(request.user, project)
     return render(request, "serving/live.html", {
         "project": project, "live": live_of(project), "ab_test": running_experiment(project),
-        "may": {action: role in MAY[action] for action in ("edit_live", "check_live", "run_baseline")}})
+        "may": {action: role in MAY[action] for action in ("edit_live", "check_live", "run_baseline", "promote")}})
 
 
 @on(Project, "edit_live")

@@ -106,13 +106,15 @@ def predict(request: HttpRequest, key: ApiKey, pk: int, body: Body) -> HttpRespo
 
 @with_key("POST", "feedback")
 def feedback(request: HttpRequest, key: ApiKey, body: Body) -> HttpResponse:
-    """Thumbs, a correction, an outcome; what is answered with 200 is in the database."""
+    """Thumbs, a correction, an outcome, an escalation; what is answered with 200 is in the database."""
     outcome = body.get("outcome")
     if outcome is not None and (isinstance(outcome, bool) or not isinstance(outcome, int | float)):
         raise BadRequest("“outcome” has to be a number.")
+    if not isinstance(body.get("escalated", False), bool):
+        raise BadRequest("“escalated” has to be true or false: whether a person had to take over.")
     taken = give_feedback(
         key, exchange=_text(body, "exchange"), thumb=_text(body, "thumb"), correction=body.get("correction"),
-        outcome=outcome, comment=_text(body, "comment"),
+        outcome=outcome, is_escalated=body.get("escalated", False), comment=_text(body, "comment"),
         idempotency_key=request.headers.get("Idempotency-Key") or _text(body, "idempotency_key") or None)
     return JsonResponse({"id": taken.feedback.pk, "exchange": taken.feedback.exchange_name, "is_new": taken.is_new,
                          "correction": taken.correction or None})
@@ -139,6 +141,8 @@ def _events(asked: Asked, first: str, rest: Iterator[str], *, wants_usage: bool)
         assert answer is not None and reply is not None
         if not first:  # nothing was written: the answer is a label, or empty
             yield chat.chunk(*about, delta={"content": answer.text})
+        if reply.refusal:
+            yield chat.chunk(*about, delta={"refusal": reply.refusal})
         yield chat.chunk(*about, delta={}, finish="stop" if reply.is_whole else "length")
         if wants_usage:
             yield chat.chunk(*about, used=chat.usage(answer, reply))

@@ -159,6 +159,8 @@ adapter_list          project    200
 adapter               adapter    200
 adapter_promote       adapter    200
 adapter_roll_back     adapter    409
+promotion_list        project    200
+run_roll_back         run        409
 adapter_questions     adapter    202
 adapter_merge         adapter    202
 critical_slices       project    200
@@ -237,7 +239,8 @@ def bodies(world: World) -> dict[str, Any]:  # noqa: F811
         "quote": {"recipe": "quick"},
         "train": {"override_reason": "why not", "quote": quote_of(run.snapshot, world.people["alice"]).pk},
         "run_raise_cap": {"seconds": 60}, "adapter_promote": {"override_reason": "why not"},
-        "adapter_roll_back": {"reason": "why not"}, "ab_test_stop": {"reason": "why not"},
+        "adapter_roll_back": {"reason": "why not"}, "run_roll_back": {"reason": "why not"},
+        "ab_test_stop": {"reason": "why not"},
         "ab_test_ship": {"reason": "why not"}, "shadow_start": {"challenger": "same"},
         "ab_test_start": {"challenger": "same", "base": 80, "feedback_rate": 3, "units_a_week": 1000},
         "watch_change": {"labels": 60, "reason": "Less traffic."}, "proposal_decide": {"decision": "approve"}}
@@ -391,6 +394,7 @@ BY_OPERATION = {  # route of a page that changes something → the operation tha
     "training:prompt-change": "prompt_change", "training:prompt-try": "prompt_try",
     "training:raise-cap": "run_raise_cap", "training:keep-best": "run_keep_best", "training:arms-start": "arms_start",
     "training:promote": "adapter_promote", "training:roll-back": "adapter_roll_back",
+    "training:run-roll-back": "run_roll_back",
     "training:questions": "adapter_questions", "training:merge": "adapter_merge"}
 
 

@@ -30,6 +30,11 @@ def test_a_label_that_was_written_is_found_among_words():
     assert (unclear.value, unclear.frozen) == (None, None) and "several" in unclear.problem
 
 
+def test_a_refusal_is_no_answer_whatever_its_words_name():
+    refused = read(SERVED, QUESTION, Reply(text="praise", refusal="I cannot praise anybody."))
+    assert (refused.value, refused.frozen) == (None, None) and "refused to answer: I cannot praise" in refused.problem
+
+
 def test_a_record_is_read_or_says_why_not():
     served = Served("shop/champion", 1, short(RECORD, "extraction"))
     good = read(served, QUESTION, Reply(text='{"parcel": 17, "city": "Lima"}'))

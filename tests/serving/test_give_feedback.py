@@ -1,8 +1,11 @@
 """What comes back about answers: stored once, checked by the type of task, and made an answer where it may be one."""
 
+from datetime import timedelta
+
 import pytest
 from django.conf import settings
 from django.db import DatabaseError, transaction
+from django.utils import timezone
 
 from curation.services.erasing import erase
 from labeling.models import Annotation, Example
@@ -123,6 +126,17 @@ def test_a_correction_that_was_faster_than_the_log_is_taken_later(ask, program, 
     LOG.flush()
     assert (poll(), poll()) == (1, 0)
     assert Annotation.objects.get(source="feedback").value == "neutral"
+
+
+def test_that_a_person_took_over_is_feedback_of_its_own(ask, program, project):
+    exchange = ask()
+    for _ in range(2):
+        assert program.say(exchange, escalated=True).status_code == 200
+    assert list(Feedback.objects.values_list("is_escalated", "thumb")) == [(True, ""), (True, "")]
+    assert facts_of(project, since=timezone.now() - timedelta(days=1)).n_escalated == 1, "answers, not words on them"
+    assert program.say(exchange, escalated=False).status_code == 400
+    wrong = program.say(exchange, escalated="yes")
+    assert wrong.status_code == 400 and "true or false" in wrong.json()["error"]["message"]
 
 
 def test_feedback_cannot_be_changed(ask, program):

@@ -10,7 +10,7 @@ from projects.models import AuditEvent, Notice
 from serving.models import ArmName, Exchange, Experiment, ExperimentDay, ExperimentEnd, ExperimentLook, Exposure
 from serving.services import experiments
 from serving.services.experiments import Asked, judge, note_day, poll, read, stop_experiment
-from serving.services.exposures import expose
+from serving.services.exposures import Given, expose
 from serving.services.feedback import give_feedback
 from serving.services.gateway import name_of
 from serving.services.outcomes import arms_of, harms_of
@@ -169,8 +169,8 @@ def test_units_that_did_not_come_as_planned_end_it_at_once(test):
     assert expose(test.champion, "user") is None, "everybody gets the champion from now on"
 
 
-def first_requests(test, key, *, fails, n=400, seconds=0.1, cost=None):
-    """n units of each arm with the row of their first request; the challenger's fail, or are slow, or cost more."""
+def first_requests(test, key, *, fails=lambda k: False, says_nothing=lambda k: False, n=400, seconds=0.1, cost=None):
+    """n units of each arm with the row of their first request; the challenger's fail, say nothing, are slow or dear."""
     exposures = Exposure.objects.bulk_create(
         Exposure(experiment=test, unit_sha256=f"{k:064x}", arm=ArmName.values[k % 2]) for k in range(2 * n))
     rows = []
@@ -179,7 +179,8 @@ def first_requests(test, key, *, fails, n=400, seconds=0.1, cost=None):
         rows.append(Exchange(
             name=f"ex-{test.pk}-{k}", project=test.project, api_key=key, route="predict", first_of=exposure,
             deployment=test.challenger if is_challenger else test.champion, at=test.started_at,
-            is_answered=not (is_challenger and fails(k)), is_readable=not (is_challenger and fails(k)),
+            is_answered=not (is_challenger and fails(k)),
+            is_readable=not (is_challenger and (fails(k) or says_nothing(k))),
             seconds=seconds if is_challenger else 0.1, cost=cost if is_challenger else 0.001))
     Exchange.objects.bulk_create(rows)
 
@@ -196,22 +197,43 @@ def test_a_challenger_that_fails_more_often_is_stopped_before_the_first_week_is_
 def test_slow_answers_and_twice_the_cost_are_harm_and_a_little_more_of_either_is_not(champion, project, alice, shop):
     def harms(**how):
         test = begin_test(project, alice, f"run-{project.snapshots.get().verdict.best_prompt_id}", slow_seconds=1.0)
-        first_requests(test, shop, fails=lambda k: False, n=200, **how)
-        found = [one.is_harm for one in harms_of(test, now=after(test))]
+        first_requests(test, shop, n=200, **how)
+        found = [one.name.split(",")[0] for one in harms_of(test, now=after(test)) if one.is_harm]
         stop_experiment(test, reason="Next.", by=alice)
         return found
 
     Exchange.objects.create(  # what requests have cost lately makes the cap
         name="ex-before", project=project, api_key=shop, route="predict", seconds=0.1, cost=0.001, at=timezone.now(),
         deployment=deployment_of(project), is_answered=True, is_readable=True)
-    assert harms(cost=0.001) == [False, False, False]
-    assert harms(cost=0.0012, seconds=0.9) == [False, False, False]
-    assert harms(cost=0.004, seconds=0.9) == [False, False, True]
-    assert harms(cost=0.001, seconds=1.5) == [False, True, False]
+    assert harms(cost=0.001) == []
+    assert harms(cost=0.0012, seconds=0.9) == []
+    assert harms(cost=0.004, seconds=0.9) == ["Cost of a request"]
+    assert harms(cost=0.001, seconds=1.5) == ["Answers that took longer than 1 s"]
+    assert harms(cost=0.001, says_nothing=lambda k: k % 9 == 0) == ["Refused"]
+
+
+def test_units_that_a_person_took_over_are_harm_once_their_day_is_over(test, shop, program):
+    first_requests(test, shop, n=150)
+    exposures = Exposure.objects.filter(experiment=test, arm="challenger")
+    for k, exposure in enumerate(exposures):
+        if k % 3 == 0:
+            named = name_of(test.challenger, test.started_at, Given(test, exposure, True))
+            assert program.say(named, escalated=True).status_code == 200
+    young = harms_of(test, now=after(test, 0.5))[3]
+    assert young.name == "Handed over to a person" and young.n == 0, "a person may still take over"
+    found = judge(test, now=after(test, 1.5))
+    assert found.outcome == "HARM" and "Handed over to a person: 33.3%" in found.words[0]
+    assert [one.is_harm for one in read(test).harms] == [False, False, False, True]
+
+
+def test_all_guardrails_together_stop_a_harmless_challenger_in_at_most_three_per_cent(test, shop):
+    harms = harms_of(test, now=after(test))
+    assert sum(1 / one.needed for one in harms) == pytest.approx(0.025), "half a per cent is the costs', where known"
+    assert {one.name: one.needed for one in harms}["Failed requests"] == 100
 
 
 def test_what_the_champion_had_to_answer_or_nobody_did_is_the_challengers_failure(test, shop):
-    first_requests(test, shop, fails=lambda k: False, n=3)
+    first_requests(test, shop, n=3)
     lost = Exposure.objects.create(experiment=test, unit_sha256="a" * 64, arm="challenger")
     [answered_by_champion] = Exchange.objects.filter(first_of__arm="challenger")[:1]
     Exchange.objects.filter(pk=answered_by_champion.pk).update(deployment=test.champion)

@@ -132,9 +132,9 @@ def test_a_result_is_read_in_words_first_with_its_looks_and_bounds(champion, pro
     judge(test, now=after(test))
     html = page(client_of(alice), "ab-test", test.pk)
     assert "The challenger is better." in html and "It is better: ship it." in html
-    assert "Units came as planned" in html and "Failed or unreadable answers" in html and "data-chart" in html
+    assert "Units came as planned" in html and "Refused, empty or unreadable answers" in html and "data-chart" in html
     assert "decided</span>" in html and "ended: the challenger is better" in html
-    assert "Ship it" not in html, "a prompt is not promoted"
+    assert "Ship it" in html and "It is answered by the bare model" in html
     assert "The challenger is better." in page(client_of(alice), "ab-test-list", project.pk)
 
 

@@ -182,7 +182,7 @@ def test_queries_do_not_grow_with_the_rivals(adapter, alice, client_of, run_jobs
     client, snapshot = client_of(alice), adapter.run.snapshot
     for seed in (2, 3):
         trained(snapshot, alice, run_jobs, seed=seed)
-    with django_assert_max_num_queries(34):
+    with django_assert_max_num_queries(35):
         page(client, snapshot)
     with django_assert_max_num_queries(16):
         run_list(client, snapshot.project)

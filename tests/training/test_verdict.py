@@ -105,7 +105,7 @@ def test_a_probe_within_chance_is_said_to_be():
     (-0.01, False, "may be worse than the best prompt by 1 point, more than the 1 point allowed"),
     (-0.052, False, "may be worse than the best prompt by 5.2 points")])
 def test_an_adapter_may_not_be_worse_than_the_prompt_by_more_than_a_point(bound, allowed, words):
-    found, reasons = promotion_gate(bound, adapter=measured_share(440, 500), target=0.8)
+    found, reasons = promotion_gate([("best prompt", bound)], mine=measured_share(440, 500), target=0.8)
     assert found is allowed and words in reasons[0]
 
 
@@ -113,22 +113,24 @@ def test_a_worse_critical_slice_blocks_whatever_the_rest_says():
     worse = worse_sentence("Label: refund", "the champion", 152, -0.104, 0.004)
     assert worse == ("Label: refund: it is worse than the champion by 10.4 points on 152 rows (p = 0.004 after "
                      "correction for the number of parts).")
-    allowed, reasons = promotion_gate(0.1, adapter=measured_share(440, 500), target=0.8, slices=["a"], worse=[worse])
+    allowed, reasons = promotion_gate([("best prompt", 0.1)], mine=measured_share(440, 500), target=0.8, slices=["a"],
+                                      worse=[worse])
     assert not allowed and worse in reasons
-    allowed, reasons = promotion_gate(0.1, adapter=measured_share(440, 500), target=0.8, slices=["a", "b"])
+    allowed, reasons = promotion_gate([("best prompt", 0.1)], mine=measured_share(440, 500), target=0.8,
+                                      slices=["a", "b"])
     assert allowed and "On none of the 2 critical parts" in reasons[1] and "not been checked yet" in reasons[2]
 
 
 @pytest.mark.parametrize(("n_adapter", "p", "allowed"), [(40, 0.5, True), (31, 0.002, False)])
 def test_only_a_clear_loss_of_general_answers_blocks(n_adapter, p, allowed):
-    found, reasons = promotion_gate(0.1, adapter=measured_share(440, 500), target=0.8, slices=[],
+    found, reasons = promotion_gate([("best prompt", 0.1)], mine=measured_share(440, 500), target=0.8, slices=[],
                                     forgetting=Forgetting(50, 41, n_adapter, p))
     assert found is allowed
     assert f"Of 50 general questions the base model answers 41 and the adapter {n_adapter}" in reasons[2]
 
 
 def test_a_missed_target_is_told_and_does_not_block():
-    allowed, reasons = promotion_gate(0.152, adapter=measured_share(820, 1000), target=0.9)
+    allowed, reasons = promotion_gate([("best prompt", 0.152)], mine=measured_share(820, 1000), target=0.9)
     assert allowed
     assert reasons == ["It is better than the best prompt by at least 15.2 points.",
                        "It cannot reach the target of 90 %: 82.0 %, at most 84.0 %. This does not block the promotion."]
@@ -137,7 +139,7 @@ def test_a_missed_target_is_told_and_does_not_block():
 @pytest.mark.parametrize(("against_champion", "allowed"), [(0.02, True), (0.0, True), (-0.009, True), (-0.02, False)])
 def test_the_champion_may_be_missed_by_a_point(against_champion, allowed):
     adapter = measured_share(950, 1000)
-    found, reasons = promotion_gate(0.1, adapter=adapter, target=0.9, against_champion=against_champion)
+    found, reasons = promotion_gate([("best prompt", 0.1), ("champion", against_champion)], mine=adapter, target=0.9)
     assert found is allowed and "champion" in reasons[1] and "reaches the target" in reasons[2]
 
 
@@ -164,7 +166,7 @@ def test_wording_is_no_proof():
     found = gate(Measured("rouge_l", Interval(0.9, 0.84, 0.96, 100), 0.85, 0.95), 0.8)
     assert found.outcome == "PROMPT_OK" and "let people compare answers" in found.words
     adapter = Measured("rouge_l", Interval(0.9, 0.84, 0.96, 100), 0.85, 0.95)
-    assert "let people compare answers" in promotion_gate(0.1, adapter=adapter, target=0.8)[1][-1]
+    assert "let people compare answers" in promotion_gate([("best prompt", 0.1)], mine=adapter, target=0.8)[1][-1]
 
 
 def test_a_comparison_of_scores_counts_better_and_worse_rows():

@@ -13,6 +13,7 @@ from training.models.judging import (
     PairwiseQuerySet,
 )
 from training.models.money import Cap, Price, ProjectEconomics, Quote, Receipt
+from training.models.promotions import Promotion
 from training.models.prompts import CachedAnswer, PromptVersion
 from training.models.runs import Run, RunQuerySet, Submission
 from training.models.verdicts import Verdict, Weighing
@@ -20,6 +21,7 @@ from training.models.verdicts import Verdict, Weighing
 __all__ = [
     "Adapter", "AdapterQuerySet", "AnswerPair", "ArmResult", "ArmTraining", "ArmVerdict", "CachedAnswer", "Cap",
     "CriticalSlices", "Evaluation", "GeneralCheck", "HumanPreference", "HumanPreferenceQuerySet", "JudgePreference",
-    "JudgeRun", "MergedExport", "PairwiseEvaluation", "PairwiseQuerySet", "Price", "ProjectEconomics", "PromptVersion",
-    "Quote", "Receipt", "RedactedPredictions", "Run", "RunQuerySet", "Submission", "TestLook", "Verdict", "Weighing"
+    "JudgeRun", "MergedExport", "PairwiseEvaluation", "PairwiseQuerySet", "Price", "ProjectEconomics", "Promotion",
+    "PromptVersion", "Quote", "Receipt", "RedactedPredictions", "Run", "RunQuerySet", "Submission", "TestLook",
+    "Verdict", "Weighing"
 ]

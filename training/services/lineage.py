@@ -11,6 +11,7 @@ from labeling.models import Example
 from projects.models import Project
 from projects.wording import count_words
 from training.models import Adapter, Run
+from training.services.champions import champion_of
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def stale_in(project: Project, newest: Snapshot | None) -> list[Stale]:
     """What is stale among the snapshots that the project goes on with: the newest, and the champion's."""
     if newest is None:
         return []
-    champion = Adapter.objects.filter(project=project).select_related("run__snapshot").champion()
+    champion = champion_of(project)
     snapshots = [newest]
     if champion is not None and champion.run.snapshot_id != newest.pk:
         snapshots.append(champion.run.snapshot)

@@ -8,6 +8,7 @@ from jobs.models import Job
 from projects.models import Project
 from stats.intervals import Interval
 from training.models import Adapter, Evaluation, Run, Verdict, Weighing
+from training.services.champions import Champion, champion_of
 
 KINDS = {  # kind of job → what is said while it waits or runs, and when it has failed
     "baseline": ("Prompts are being tried; the verdict follows.", "Trying the prompts failed"),
@@ -29,7 +30,10 @@ class RunLine:
 
 @dataclass(frozen=True)
 class SnapshotState:
-    """A snapshot, its runs newest first, the jobs that wait, run or have failed, and what comes next."""
+    """A snapshot, its runs newest first, the jobs that wait, run or have failed, and what comes next.
+
+    champion: of the project.
+    """
 
     snapshot: Snapshot
     approval: Approval | None
@@ -37,6 +41,7 @@ class SnapshotState:
     lines: list[RunLine]
     jobs: list[Job]
     next_step: str
+    champion: Champion | None
 
     @property
     def is_approved(self) -> bool:
@@ -63,22 +68,23 @@ def states_of(project: Project, snapshots: Sequence[Snapshot]) -> list[SnapshotS
         verdict.weighing = newest.get(verdict.pk)
     approvals = {approval.snapshot_id: approval
                  for approval in Approval.objects.filter(snapshot__in=snapshots).select_related("approver")}
-    jobs = _open_jobs(project, runs)
+    jobs, champion = _open_jobs(project, runs), champion_of(project)
     return [_state(snapshot, approvals.get(snapshot.pk), verdicts.get(snapshot.pk),
-                   [run for run in runs if run.snapshot_id == snapshot.pk], tested, jobs.get(snapshot.pk, []))
+                   [run for run in runs if run.snapshot_id == snapshot.pk], tested, jobs.get(snapshot.pk, []), champion)
             for snapshot in snapshots]
 
 
 def _state(snapshot: Snapshot, approval: Approval | None, verdict: Verdict | None, runs: Sequence[Run],
-           tested: dict[int, Evaluation], jobs: list[Job]) -> SnapshotState:
+           tested: dict[int, Evaluation], jobs: list[Job], champion: Champion | None) -> SnapshotState:
     lines = [RunLine(run, getattr(run, "adapter", None),
                      tested[run.pk].measured.interval if run.pk in tested else None,
                      verdict is not None and run.pk == verdict.best_prompt_id) for run in runs]
-    return SnapshotState(snapshot, approval, verdict, lines, jobs, _next_step(approval, verdict, lines, jobs))
+    return SnapshotState(snapshot, approval, verdict, lines, jobs, _next_step(approval, verdict, lines, jobs, champion),
+                         champion)
 
 
 def _next_step(approval: Approval | None, verdict: Verdict | None, lines: Sequence[RunLine],
-               jobs: Sequence[Job]) -> str:
+               jobs: Sequence[Job], champion: Champion | None) -> str:
     if approval is None:
         return "It waits for an admin who did not make it: approve it, or refuse it."
     if approval.decision != Approval.Choice.approved:
@@ -96,8 +102,8 @@ def _next_step(approval: Approval | None, verdict: Verdict | None, lines: Sequen
     if newest.score is None:
         return f"{newest.adapter} has not been evaluated yet."
     assert newest.adapter is not None
-    if newest.adapter.stage == Adapter.Stage.champion:
-        return f"{newest.adapter} is the champion. Freeze a new snapshot when there are new labels."
+    if champion is not None and newest.adapter.stage != Adapter.Stage.candidate:
+        return f"{champion.title} is the champion. Freeze a new snapshot when there are new labels."
     return f"Read the comparison and decide whether {newest.adapter} becomes the champion."
 
 

@@ -30,6 +30,7 @@ from projects.models import Project
 from projects.services import audit
 from training.models import Adapter, Evaluation, Run, Verdict
 from training.prompts import prompt_from_json
+from training.services.champions import champion_of
 from training.services.endpoint import classify_rows
 from training.services.quoting import has_lost_a_quote
 from training.services.scoring import Calibration, RowShots, score_rows
@@ -59,19 +60,25 @@ def best_source(project: Project) -> Source:
     if project.task_type in NO_MODEL:
         raise UserError(f"No model suggests {NO_MODEL[project.task_type]} yet. Predictions that come with an import "
                         "can be shown.")
-    champion = Adapter.objects.filter(project=project).champion()
+    champion = champion_of(project)
     if champion is not None and Evaluation.objects.filter(run=champion.run, split="test").exists():
-        return Source(f"adapter {champion.pk}", adapter=champion)
+        if champion.adapter is not None:
+            return Source(f"adapter {champion.adapter.pk}", adapter=champion.adapter)
+        if _can_be_asked(champion.run):
+            return _prompt_source(champion.run)
     verdict = Verdict.objects.filter(snapshot__project=project).select_related("best_prompt").order_by("-pk").first()
     if verdict is not None and _can_be_asked(verdict.best_prompt) and _beats_probe(verdict):
-        name = verdict.best_prompt.config["prompt"]["name"]
-        return Source(f"prompt, {name} (run {verdict.best_prompt_id})"[:100], prompt=verdict.best_prompt)
+        return _prompt_source(verdict.best_prompt)
     report = latest_report(project)
     if report is None:
         raise UserError("Nothing can suggest labels yet. Label some examples and score them first.")
     if report.hidden_because:
         raise UserError(f"Nothing is good enough to suggest labels yet. {report.hidden_because}")
     return Source(f"probe on {report}", report=report)
+
+
+def _prompt_source(run: Run) -> Source:
+    return Source(f"prompt, {run.config['prompt']['name']} (run {run.pk})"[:100], prompt=run)
 
 
 def _can_be_asked(run: Run) -> bool:

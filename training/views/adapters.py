@@ -15,10 +15,11 @@ from projects.views import Request
 from training.forms import PromotionForm, RollBackForm
 from training.models import Adapter, GeneralCheck, MergedExport
 from training.services.cards import base_model_of, card_of, lineage_of
+from training.services.champions import champion_of, former_champion
 from training.services.exports import serving_commands, start_merge
 from training.services.general import queue_general_check
 from training.services.lineage import stale
-from training.services.promotion import former_champion, promote, roll_back, standing
+from training.services.promotion import promote, roll_back, standing
 from training.services.slices import critical_kinds
 from training.slices import KINDS
 from training.views.page import may
@@ -55,8 +56,8 @@ def _adapter_page(request: Request, adapter: Adapter, form: PromotionForm | None
         "merge_job": None if merged else jobs.get("merge"), "commands": serving_commands(adapter),
         "merged_name": _merged_name(adapter), "critical": [KINDS[kind] for kind in critical_kinds(adapter.project)],
         "card": card_of(adapter, lineage), "base": base_model_of(adapter), "target": adapter.project.target_value,
-        "champion": Adapter.objects.filter(project=adapter.project).champion(),
-        "former": former_champion(adapter),
+        "champion": champion_of(adapter.project),
+        "former": former_champion(adapter.project) if adapter.stage == Adapter.Stage.champion else None,
         "may": may(request, adapter.project), "files": [
             File(name, sha256, object_path(store, sha256).stat().st_size if object_exists(store, sha256) else None)
             for name, sha256 in adapter.files.items()]}, status=422 if form or back_form else 200)

@@ -1,10 +1,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, render
-from django.views.decorators.http import require_GET
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_POST
 
 from curation.models import Snapshot
 from jobs.models import Job
@@ -18,14 +19,16 @@ from projects.wording import count_words
 from stats.intervals import Interval
 from training.config import METHODS
 from training.findings import curve_findings, why_failed
-from training.forms import KNOBS, CapForm
-from training.models import Adapter, Evaluation, Run, Verdict
+from training.forms import KNOBS, CapForm, RollBackForm
+from training.models import Adapter, Evaluation, Promotion, Run, Verdict
 from training.prompts import Prompt, prompt_from_json, prompt_sha256
+from training.services.champions import champion_of, former_champion, has_been_champion
 from training.services.comparison import flips
 from training.services.differences import Sample, differences, samples_of
 from training.services.executors import EXECUTORS
 from training.services.overview import states_of
 from training.services.pairwise import pairwise_obstacle, pairwise_of
+from training.services.promotion import roll_back_to_prompt
 from training.services.quoting import has_lost_a_quote
 from training.services.receipts import receipt_lines
 from training.services.runs import live_metrics, log_tail, stopped_at_cap
@@ -45,7 +48,7 @@ def run_list(request: Request, project: Project) -> HttpResponse:
     page = Paginator(snapshots, SNAPSHOTS_PER_PAGE).get_page(request.GET.get("page"))
     return render(request, "training/run_list.html", {
         "project": project, "page": page, "states": states_of(project, list(page)),
-        "champion": Adapter.objects.filter(project=project).champion()})
+        "champion": champion_of(project)})
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,21 @@ class Judged:
 @on(Run, "see_runs")
 @require_GET
 def run_detail(request: Request, run: Run) -> HttpResponse:
+    return _run_page(request, run)
+
+
+@on(Run, "promote")
+@require_POST
+def run_roll_back(request: Request, run: Run) -> HttpResponse:
+    form = RollBackForm(request.POST)
+    if not form.is_valid():
+        return _run_page(request, run, form)
+    roll_back_to_prompt(run, by=request.user, reason=form.cleaned_data["reason"])
+    messages.success(request, f"{run.title} is the champion again.")
+    return redirect("training:run", run.pk)
+
+
+def _run_page(request: Request, run: Run, back_form: RollBackForm | None = None) -> HttpResponse:
     verdict = Verdict.objects.filter(snapshot=run.snapshot).select_related("best_prompt").first()
     judged = {e.split: Judged(e.split, e) for e in run.evaluations.order_by("-split")}
     test = judged.get("test")
@@ -79,7 +97,19 @@ def run_detail(request: Request, run: Run) -> HttpResponse:
         **_prompt_context(run), **_live_context(run), **_cap_context(run),
         "is_best_prompt": verdict is not None and verdict.best_prompt_id == run.pk,
         "untrained": _interval(test, "untrained"), "against_untrained": _interval(test, "against_untrained"),
-        "has_flips": test is not None and verdict is not None and verdict.best_prompt_id != run.pk})
+        "has_flips": test is not None and verdict is not None and verdict.best_prompt_id != run.pk,
+        **(_champion_context(run) if run.is_prompt else {}), "back_form": back_form or RollBackForm()},
+        status=422 if back_form else 200)
+
+
+def _champion_context(run: Run) -> dict[str, Any]:
+    """Whether a prompt is the champion, what was it before, and whether an admin can go back to this one."""
+    champion = champion_of(run.project)
+    is_champion = champion is not None and champion.run.pk == run.pk
+    return {"is_champion": is_champion, "champion": champion,
+            "former": former_champion(run.project) if is_champion else None,
+            "promotion": Promotion.objects.filter(run=run).select_related("by").first() if is_champion else None,
+            "was_champion": champion is not None and not is_champion and has_been_champion(run)}
 
 
 def _interval(judged: Judged | None, name: str) -> Interval | None:
