@@ -5,17 +5,17 @@ Nothing here does work itself: every look and every count is a job, and whatever
 
 from datetime import date, datetime
 
-from django.db.models import Count, Exists, F, OuterRef, Q, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from curation.models import Decision
 from jobs.models import Job
-from labeling.models import Annotation, Assignment, Batch, BatchItem
+from labeling.models import Annotation
 from projects.models import Project
 from serving.models import Deployment, Look, LookRow, TrainingProposal
 from serving.services.kept_traffic import today_in_utc
 from serving.services.look_counts import start_count
+from serving.services.look_labels import asked_for
 from serving.services.looks import look_key, start_look, tell_of_late
 from serving.services.proposals import start_due_forecast
 from serving.services.watch_plans import begin_watch, plan_of, watched_of
@@ -68,13 +68,7 @@ def _count_due(today: date) -> None:
 
 def _is_asked_for(look: Look) -> bool:
     """Whether people still have examples of the look before them; cheap, since the tick asks every few seconds."""
-    examples = LookRow.objects.filter(look=look).values("example")
-    answered = Count("assignments", filter=Q(assignments__state=Assignment.State.answered))
-    said = Annotation.objects.filter(example=OuterRef("example"), skipped=False, retracted=False).exclude(
-        source=Annotation.Source.feedback).order_by().values("example").annotate(n=Count("annotator", distinct=True))
-    items = BatchItem.objects.filter(example__in=examples, is_set_aside=False).exclude(batch__state=Batch.State.closed)
-    return items.annotate(n_answered=answered, n_said=Coalesce(Subquery(said.values("n")), 0)).filter(
-        n_answered__lt=F("n_wanted"), n_said__lt=F("n_wanted")).exists()
+    return asked_for().filter(example__in=LookRow.objects.filter(look=look).values("example")).exists()
 
 
 def _occasion(project: Project) -> str:
