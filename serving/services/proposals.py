@@ -5,7 +5,7 @@ whether the new model replaces the old one is decided by the gate of promotion a
 """
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 from django.contrib.auth.models import User
@@ -25,8 +25,9 @@ from projects.services import audit, notify
 from projects.wording import duration_words, percent_words
 from serving.models import Look, LookCount, SignalReading, TrainingProposal
 from serving.services.watch_plans import Watched, responsible
+from serving.services.weighing import Weighed, n_unscored, weighed_of
 from stats.intervals import Interval
-from stats.schedule import Deployed, RetrainProposal, propose_retraining
+from stats.schedule import WORTH, Deployed, RetrainProposal, gain_words, propose_retraining
 from training.models import Adapter, Quote, Receipt, Run, Verdict
 from training.services.economics import economics_of
 
@@ -34,15 +35,9 @@ State = TrainingProposal.State
 
 
 def weigh_retraining(watched: Watched, *, today: date) -> RetrainProposal:
-    """Whether a training is due by alarm, calendar or new gold; what was decided before counts as a fresh start."""
+    """Whether a training is due by alarm, calendar or a gain; what was decided before counts as a fresh start."""
     deployment, project = watched.deployment, watched.project
-    snapshot = deployment.run.snapshot
-    made = deployment.adapter.created_at if deployment.adapter else deployment.run.created_at
-    decided = TrainingProposal.objects.filter(
-        project=project, deployment=deployment, state__in=(State.approved, State.declined)).first()
-    trained_on = made.astimezone(UTC).date()
-    if decided is not None and decided.decided_at is not None:
-        trained_on = max(trained_on, decided.decided_at.astimezone(UTC).date())
+    snapshot, decided = deployment.run.snapshot, _decided(watched)
     counts = LookCount.objects.filter(look__in=watched.looks).order_by("look__number")
     rang = counts.filter(level=LookCount.Level.alarm).first()
     is_answered = rang is not None and TrainingProposal.objects.filter(
@@ -50,14 +45,42 @@ def weigh_retraining(watched: Watched, *, today: date) -> RetrainProposal:
         state=State.open).exists()
     last = counts.last()
     warned = SignalReading.objects.filter(look=watched.looks.last(), is_warning=True).values_list("name", flat=True)
+    weighed = _weighed_since(watched, decided)
     return propose_retraining(Deployed(
-        trained_on=min(trained_on, today), n_gold=max(1, int(snapshot.counts["train"])),
-        n_new_gold=n_new_gold(project, snapshot, decided), is_alarm=rang is not None and not is_answered,
-        is_warning=last is not None and last.level == LookCount.Level.warning, signals=tuple(warned)),
+        trained_on=min(_trained_on(watched, decided), today), n_gold=max(1, int(snapshot.counts["train"])),
+        n_new=n_newly_labelled(project, snapshot, decided), n_unscored=n_unscored(watched),
+        is_alarm=rang is not None and not is_answered,
+        is_warning=last is not None and last.level == LookCount.Level.warning, signals=tuple(warned),
+        gain=weighed.gain if weighed else None, n_new_gold=weighed.n_new if weighed else 0,
+        why_not=weighed.why_not if weighed else "",
+        can_weigh=project.task_type == Project.TaskType.classification, has_declined=decided is not None),
         today, weeks=watched.plan.retrain_weeks)
 
 
-def n_new_gold(project: Project, snapshot: Snapshot, decided: TrainingProposal | None) -> int:
+def _decided(watched: Watched) -> TrainingProposal | None:
+    """The newest proposal about what serves that somebody approved or declined."""
+    return TrainingProposal.objects.filter(
+        project=watched.project, deployment=watched.deployment, state__in=(State.approved, State.declined)).first()
+
+
+def _trained_on(watched: Watched, decided: TrainingProposal | None) -> date:
+    """The day from which the calendar counts."""
+    deployment = watched.deployment
+    made = deployment.adapter.created_at if deployment.adapter else deployment.run.created_at
+    days = [made, *([decided.decided_at] if decided is not None and decided.decided_at is not None else [])]
+    return max(days).astimezone(UTC).date()
+
+
+def _weighed_since(watched: Watched, decided: TrainingProposal | None) -> Weighed | None:
+    """The newest weighing that nobody knew of who decided. None once a training was approved: it is on its way."""
+    weighed = weighed_of(watched.deployment)
+    if weighed is None or decided is None:
+        return weighed
+    is_news = decided.state == State.declined and decided.decided_at is not None and weighed.at > decided.decided_at
+    return weighed if is_news else None
+
+
+def n_newly_labelled(project: Project, snapshot: Snapshot, decided: TrainingProposal | None) -> int:
     """How many pool examples beyond the snapshot's rows got a label since it was frozen, or since the last decision."""
     since = max(snapshot.last_annotation or 0, decided.last_annotation if decided else 0)
     newer = Annotation.objects.current().filter(example=OuterRef("pk"), pk__gt=since)
@@ -65,10 +88,29 @@ def n_new_gold(project: Project, snapshot: Snapshot, decided: TrainingProposal |
         pk__in=snapshot.rows.values("example")).exclude(text="").count()
 
 
+def propose_between_looks(watched: Watched, *, today: date) -> TrainingProposal | None:
+    """Propose what needs no look: by the calendar, also while the watch is paused, or since it was weighed to pay.
+
+    Cheap while nothing is due, since the tick asks every few seconds.
+    """
+    newest = TrainingProposal.objects.filter(project=watched.project, deployment=watched.deployment).exclude(
+        state=State.overtaken).first()
+    if newest is not None and newest.state == State.open:
+        return None
+    weighed = _weighed_since(watched, newest)
+    pays = weighed is not None and weighed.gain is not None and weighed.gain.low >= WORTH
+    if not pays and today < _trained_on(watched, newest) + timedelta(weeks=watched.plan.retrain_weeks):
+        return None
+    with transaction.atomic():
+        Project.objects.select_for_update().get(pk=watched.project.pk)  # of two ticks one proposes
+        return propose(watched, look=watched.looks.filter(count__isnull=False).last(), today=today)
+
+
 def propose(watched: Watched, *, look: Look | None, today: date) -> TrainingProposal | None:
     """Propose a training if one is due, in the caller's transaction; None if none is, or one waits for a decision.
 
-    What waits is overtaken once something else serves, and by an alarm that it did not know of.
+    What waits is overtaken once something else serves, and by an alarm that it did not know of. Where none is due but
+    much was labelled, the labels are scored: then it is weighed whether a training pays.
     """
     project = watched.project
     waiting = TrainingProposal.objects.filter(project=project, state=State.open).first()
@@ -80,6 +122,8 @@ def propose(watched: Watched, *, look: Look | None, today: date) -> TrainingProp
         TrainingProposal.objects.filter(pk=waiting.pk, state=State.open).update(
             state=State.overtaken, decided_at=timezone.now())
     if not found.is_due:
+        if found.scores_now and not Job.objects.active().filter(project=project, kind="score").exists():
+            start_score(project, by=responsible(watched))
         return None
     proposal = TrainingProposal.objects.create(
         project=project, deployment=watched.deployment, look=look, is_alarm=is_alarm, reasons=list(found.reasons),
@@ -189,6 +233,9 @@ def pays_words(proposal: TrainingProposal, live: Interval | None) -> list[str]:
     live: what the labels of the looks say of what serves.
     """
     project, forecast, said = proposal.project, forecast_for(proposal), []
+    weighed = weighed_of(proposal.deployment)
+    if weighed is not None and weighed.at >= proposal.created_at:
+        said.append(gain_words(weighed.gain, weighed.n_new) if weighed.gain else f"Not weighed: {weighed.why_not}")
     if obstacle := forecast_obstacle(project):
         said.append(f"No forecast: {obstacle[0].lower()}{obstacle[1:]}")
     elif forecast is None:

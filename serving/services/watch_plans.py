@@ -87,11 +87,14 @@ def shown_plan(project: Project, *, now: datetime) -> WatchPlan:
     return plan_of(project) or WatchPlan(project=project, began_at=now, reason=BEGINS)
 
 
-def watched_of(project: Project) -> Watched | None:
-    """What is watched in a project now; None while nothing has served, or no plan was written."""
+def watched_of(project: Project, plan: WatchPlan | None = None) -> Watched | None:
+    """What is watched in a project now; None while nothing has served, or no plan was written.
+
+    plan: the newest, by whoever has it already.
+    """
     deployment = Deployment.objects.filter(project=project, slot=Deployment.Slot.champion).select_related(
         "run__snapshot__project", "run__created_by", "adapter__run").first()
-    plan = plan_of(project)
+    plan = plan or plan_of(project)
     if deployment is None or plan is None:
         return None
     return Watched(project, deployment, plan, max(deployment.created_at, plan.began_at))

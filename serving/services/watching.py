@@ -17,8 +17,9 @@ from serving.services.kept_traffic import today_in_utc
 from serving.services.look_counts import start_count
 from serving.services.look_labels import asked_for
 from serving.services.looks import look_key, start_look, tell_of_late
-from serving.services.proposals import start_due_forecast
-from serving.services.watch_plans import begin_watch, plan_of, watched_of
+from serving.services.proposals import propose_between_looks, start_due_forecast
+from serving.services.watch_plans import Watched, begin_watch, watched_of
+from serving.services.weighing import start_due_weighing
 
 
 def poll(*, now: datetime | None = None) -> None:
@@ -28,25 +29,24 @@ def poll(*, now: datetime | None = None) -> None:
     served = Project.objects.filter(Exists(Deployment.objects.filter(
         project=OuterRef("pk"), slot=Deployment.Slot.champion)))
     for project in served:
-        draw_due(project, now=now)
+        watched = watched_of(project) or watched_of(project, begin_watch(project, now=now))
+        if watched is not None:  # it is, unless what served went this moment
+            draw_due(watched, today)
+            propose_between_looks(watched, today=today)
+            start_due_weighing(watched)
     _count_due(today)
     for proposal in TrainingProposal.objects.filter(state=TrainingProposal.State.open).select_related(
             "project", "deployment__run__created_by"):
         start_due_forecast(proposal)
 
 
-def draw_due(project: Project, *, now: datetime) -> Job | None:
+def draw_due(watched: Watched, today: date) -> Job | None:
     """Queue the look at the newest period that has ended, unless it was taken; None if there is nothing to do.
 
     Periods before it that nobody looked at, because Goldpan was off, stay so: their words are mostly deleted.
     """
-    if plan_of(project) is None:
-        begin_watch(project, now=now)
-    watched = watched_of(project)
-    if watched is None or not watched.plan.is_on:
-        return None
-    period = watched.period(today_in_utc(now))
-    if period is None or Job.objects.filter(dedupe_key=look_key(project, period[1])).exists():
+    period = watched.period(today) if watched.plan.is_on else None
+    if period is None or Job.objects.filter(dedupe_key=look_key(watched.project, period[1])).exists():
         return None
     return start_look(watched, *period)
 
