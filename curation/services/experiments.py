@@ -139,9 +139,9 @@ def run_experiment(job: Job, progress: Progress) -> None:
     report = latest_report(project)
     assert report is not None, "a report is never removed"
     progress("Reading labels", 0, 1)
-    pool = read_pool(project, report)
-    ids, judge = judge_of(project, report, job.params["split"])
     rule = GoldRule(**job.params["rule"])
+    pool = read_pool(project, report, rule=rule)
+    ids, judge = judge_of(project, report, job.params["split"])
     is_arms = job.params["kind"] == Experiment.Kind.arms
     arms = _arms(pool, rule) if is_arms else _before_and_after(pool, report)
     found = [_judge(arm, pool, judge, progress) for arm in arms]

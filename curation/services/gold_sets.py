@@ -43,7 +43,7 @@ from curation.services.text_groups import groups_of
 from jobs.models import Job
 from jobs.progress import Progress, silent
 from jobs.services import cancel, completing, enqueue
-from labeling.models import Example
+from labeling.models import Batch, BatchItem, Example
 from labeling.texts import content_sha256
 from projects.errors import UserError
 from projects.models import Project
@@ -163,34 +163,54 @@ def rule_of(gold_set: GoldSet) -> GoldRule:
         raise UserError(f"A gold set has at least 1 example; the rule asks for {gold_set.size}.")
     if not 0 <= gold_set.min_quality <= 1:
         raise UserError(f"The lowest quality is between 0 and 1; the rule says {gold_set.min_quality:g}.")
-    kept = gold_set.uncertain_share + gold_set.audit_share
-    if not (gold_set.uncertain_share >= 0 and gold_set.audit_share >= 0 and kept <= 1):
-        raise UserError(f"The shares that are kept lie between 0 and 1, also together; they are {kept:g} together.")
+    shares = (gold_set.uncertain_share, gold_set.audit_share, gold_set.favoured_share)
+    if min(shares) < 0 or sum(shares) > 1 + 1e-9:
+        raise UserError(f"The shares that are kept lie between 0 and 1, also together; they are {sum(shares):g} "
+                        "together.")
     rule = GoldRule(size=gold_set.size, seed=gold_set.seed, min_quality=gold_set.min_quality,
                     min_per_label=gold_set.min_per_label, allow_flagged=gold_set.allow_flagged)
     if gold_set.method == GoldSet.Method.draw:
         return rule
     return replace(rule, method=gold_set.method, uncertain_share=gold_set.uncertain_share,
-                   audit_share=gold_set.audit_share)
+                   audit_share=gold_set.audit_share, favoured_share=gold_set.favoured_share,
+                   favoured_batches=tuple(gold_set.favoured_batches))
 
 
 @transaction.atomic
 def save_rule(gold_set: GoldSet, *, size: int, min_quality: float, min_per_label: int, allow_flagged: bool, seed: int,
               by: User, method: str | None = None, uncertain_share: float | None = None,
-              audit_share: float | None = None) -> GoldSet:
-    """Change the rule; method and shares stay as they are if left out. Raises UserError if a value is out of range."""
+              audit_share: float | None = None, favoured_share: float | None = None,
+              favoured_batches: Sequence[int] | None = None) -> GoldSet:
+    """Change the rule; method, shares and batches stay as they are if left out.
+
+    Raises UserError if a value is out of range, or there is no such batch.
+    """
     gold_set.size, gold_set.min_quality, gold_set.min_per_label = size, min_quality, min_per_label
     gold_set.allow_flagged, gold_set.seed = allow_flagged, seed
     gold_set.method = gold_set.method if method is None else method
     gold_set.uncertain_share = gold_set.uncertain_share if uncertain_share is None else uncertain_share
     gold_set.audit_share = gold_set.audit_share if audit_share is None else audit_share
+    gold_set.favoured_share = gold_set.favoured_share if favoured_share is None else favoured_share
+    if favoured_batches is not None:
+        gold_set.favoured_batches = sorted(set(favoured_batches))
     rule = rule_of(gold_set)
+    if missing := missing_batches(gold_set.project, gold_set.favoured_batches):
+        raise UserError(f"There is no batch {missing[0]} in this project.")
     gold_set.save()
     audit(gold_set.project, by, "save_gold_rule", {
         "size": size, "min_quality": str(min_quality), "seed": seed, "min_per_label": min_per_label,
         "allow_flagged": allow_flagged, "method": str(rule.method), "uncertain_share": str(rule.uncertain_share),
-        "audit_share": str(rule.audit_share)})
+        "audit_share": str(rule.audit_share), "favoured_share": str(rule.favoured_share),
+        "favoured_batches": list(rule.favoured_batches)})
     return gold_set
+
+
+def missing_batches(project: Project, numbers: Sequence[int]) -> list[int]:
+    """Of these numbers those that are no batch's."""
+    if not numbers:
+        return []
+    known = set(Batch.objects.filter(project=project, number__in=numbers).values_list("number", flat=True))
+    return sorted(set(numbers) - known)
 
 
 @dataclass(frozen=True)
@@ -283,7 +303,7 @@ def preview(project: Project, rule: GoldRule, *, progress: Progress = silent) ->
     """
     report = _report(project)
     progress("Reading labels", 0, 1)
-    pool = read_pool(project, report)
+    pool = read_pool(project, report, rule=rule)
     rows, labels, candidates = pool.rows, pool.labels, pool.candidates
     selection = select_gold(candidates, rule, progress=progress)
     arms = matched_draws(candidates, rule, range(N_ARMS))
@@ -339,9 +359,15 @@ class Pool:
     is_known: np.ndarray | None = None
 
 
-def read_pool(project: Project, report: QualityReport) -> Pool:
-    """The pool with its embeddings. Raises UserError if no pool example has a label."""
-    return _with_embeddings(_pool(project, report), project)
+def read_pool(project: Project, report: QualityReport, *, rule: GoldRule | None = None) -> Pool:
+    """The pool with its embeddings, and with what a rule favours. Raises UserError if no pool example has a label."""
+    pool = _with_embeddings(_pool(project, report), project)
+    if rule is None or not rule.favoured_batches:
+        return pool
+    favoured = set(BatchItem.objects.filter(batch__project=project, batch__number__in=rule.favoured_batches)
+                   .values_list("example", flat=True))
+    is_favoured = np.array([row.example_id in favoured for row in pool.rows], dtype=bool)
+    return replace(pool, candidates=replace(pool.candidates, is_favoured=is_favoured))
 
 
 def _pool(project: Project, report: QualityReport) -> Pool:

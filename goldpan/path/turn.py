@@ -193,7 +193,7 @@ def _freeze(facts: Facts) -> Turn | None:
     if facts.live and facts.live.proposal and approved_at:
         return Turn("Snapshot", "Training again was approved. Choose the gold set with the new labels and freeze it.",
                     f"{facts.snapshot} is from before.",
-                    Action("Choose the gold set", facts.url("curation:gold-set"), "g"),
+                    Action("Choose the gold set", facts.url("curation:gold-set", facts.live.gold_query), "g"),
                     Action("See the whole way", reverse("serving:proposal", args=[facts.live.proposal.pk])))
     if facts.held_out and not all(facts.held_out.n_ready.values()):
         split = next(split for split, n in sorted(facts.held_out.n_ready.items()) if not n)

@@ -16,6 +16,7 @@ from serving.models import Deployment, Experiment, Look, LookCount, LookRow, Tra
 from serving.models.watching import DUE_DAYS
 from serving.services.kept_traffic import today_in_utc
 from serving.services.look_labels import asked_for
+from serving.services.proposals import gold_query
 from stats.intervals import Interval
 from training.models import Adapter
 
@@ -41,6 +42,7 @@ class Duties:
     """newest: the last counted look of what serves, by the floor and cadence in force. proposal: the newest about it.
 
     to_ship: an A/B test that says its challenger may be shipped, while champion and challenger are still the same.
+    gold_query: what makes the gold set's rule take what is new, once training again was approved.
     """
 
     champion: Deployment
@@ -48,6 +50,7 @@ class Duties:
     newest: LookCount | None
     proposal: TrainingProposal | None
     to_ship: Experiment | None
+    gold_query: str = ""
 
     @property
     def share(self) -> Interval | None:
@@ -95,8 +98,9 @@ def duties_of(project: Project, *, now: datetime | None = None) -> Duties | None
         look__deployment=champion, look__kind=Look.Kind.regular,
         look__plan__began_at=Subquery(plan.values("began_at")[:1])).select_related("look").order_by("-look__number")
     proposal = TrainingProposal.objects.filter(project=project, deployment=champion).first()
+    is_approved = proposal is not None and proposal.state == TrainingProposal.State.approved
     return Duties(champion, _open_looks(project, today_in_utc(now)), newest.first(), proposal,
-                  _to_ship(project, champion))
+                  _to_ship(project, champion), gold_query(proposal) if proposal and is_approved else "")
 
 
 def _open_looks(project: Project, today: date) -> list[OpenLook]:

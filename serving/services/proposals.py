@@ -4,8 +4,10 @@ Approving starts nothing. It leads along the straight path: score, freeze, appro
 whether the new model replaces the old one is decided by the gate of promotion and by an A/B test, as always.
 """
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from urllib.parse import urlencode
 
 import numpy as np
 from django.contrib.auth.models import User
@@ -14,11 +16,12 @@ from django.db.models import Exists, OuterRef
 from django.urls import reverse
 from django.utils import timezone
 
-from curation.models import LabelForecast, Snapshot
+from curation.models import GoldSet, LabelForecast, Snapshot
 from curation.services.forecasts import forecast_obstacle, start_forecast
+from curation.services.gold_sets import gold_set_of
 from curation.services.scoring import latest_report, start_score
 from jobs.models import Job
-from labeling.models import Annotation, Example
+from labeling.models import Annotation, BatchItem, Example
 from projects.errors import UserError
 from projects.models import Project
 from projects.services import audit, notify
@@ -174,6 +177,31 @@ def decide(proposal: TrainingProposal, *, approves: bool, reason: str, by: User,
     return proposal
 
 
+def gold_query(proposal: TrainingProposal) -> str:
+    """What follows the gold set's address so that its rule takes what is new: "" where no alarm asked for it.
+
+    The batches of the looks since the drop most likely began, and of the extra look, get as many places as they have
+    labelled pool examples, in steps of a twentieth, at most half, and no more than the rule's other shares leave.
+    """
+    extra = Look.objects.filter(project=proposal.project, deployment=proposal.deployment, kind=Look.Kind.extra,
+                                because__isnull=False).first() if proposal.is_alarm else None
+    if extra is None:
+        return ""
+    looks = Look.objects.filter(project=proposal.project, deployment=proposal.deployment, until__gt=extra.since,
+                                batch__isnull=False)
+    batches = list(looks.order_by("batch__number").values_list("batch__number", flat=True))
+    is_asked = BatchItem.objects.filter(batch__in=looks.values("batch"), example=OuterRef("pk"))
+    n = Example.objects.filter(Exists(is_asked), Exists(Annotation.objects.current().filter(example=OuterRef("pk"))),
+                               project=proposal.project, split=Example.Split.pool).exclude(text="").count()
+    if not n:
+        return ""
+    gold_set = gold_set_of(proposal.project)
+    left = 1 - gold_set.uncertain_share - gold_set.audit_share
+    share = max(0.0, min(0.5, math.ceil(20 * n / gold_set.size) / 20, left))
+    return "?" + urlencode({"favoured_batches": ", ".join(map(str, batches)), "favoured_share": f"{share:g}",
+                            "method": GoldSet.Method.spread})
+
+
 @dataclass(frozen=True)
 class Step:
     """One step of the way to a new model. state: “done”, “now” or “later”; url: "" where there is nothing to open."""
@@ -205,7 +233,7 @@ def way_of(proposal: TrainingProposal) -> list[Step]:
          reverse("curation:forecasts", args=[project.pk])),
         ("Decide", "an admin approves or declines", is_approved, ""),
         ("Freeze", "the gold set with the new labels as a snapshot", snapshot is not None,
-         reverse("curation:gold-set", args=[project.pk])),
+         reverse("curation:gold-set", args=[project.pk]) + gold_query(proposal)),
         ("Approve", "the snapshot, by somebody who did not make it", snapshot is not None and snapshot.is_approved,
          reverse("curation:snapshot-detail", args=[snapshot.pk]) if snapshot else ""),
         ("Prompt", "tried on it first", verdict is not None,

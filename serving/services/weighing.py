@@ -72,8 +72,8 @@ def run_weigh(job: Job, progress: Progress) -> None:
     report = latest_report(project)
     assert report is not None, "a report is never removed"
     try:
-        pool = read_pool(project, report)
         rule = rule_of(gold_set_of(project))
+        pool = read_pool(project, report, rule=rule)
         candidates, place = pool.candidates, {row.example_id: number for number, row in enumerate(pool.rows)}
         assert candidates.embeddings is not None and pool.is_known is not None
         then = dict(deployment.run.snapshot.rows.filter(split="train").exclude(example__text="").values_list(
