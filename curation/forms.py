@@ -236,7 +236,7 @@ class GoldRuleForm(forms.ModelForm):
         if not all(word.isdecimal() and word.isascii() for word in said):
             raise forms.ValidationError("Write the numbers of batches, with commas between them: 12, 15.")
         numbers = sorted({int(word) for word in said})
-        if missing := missing_batches(self.instance.project, numbers):
+        if numbers and (missing := missing_batches(self.instance.project, numbers)):
             raise forms.ValidationError(f"There is no batch {missing[0]} in this project.")
         return numbers
 

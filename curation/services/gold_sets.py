@@ -207,8 +207,6 @@ def save_rule(gold_set: GoldSet, *, size: int, min_quality: float, min_per_label
 
 def missing_batches(project: Project, numbers: Sequence[int]) -> list[int]:
     """Of these numbers those that are no batch's."""
-    if not numbers:
-        return []
     known = set(Batch.objects.filter(project=project, number__in=numbers).values_list("number", flat=True))
     return sorted(set(numbers) - known)
 
