@@ -15,7 +15,7 @@ from projects.charts import Chart, evidence_chart, signal_chart, trend_chart
 from projects.models import Project
 from projects.wording import counted, percent_words
 from serving.models import ExchangeContent, Look, LookCount, LookRow, SignalReading, TrainingProposal
-from serving.services.kept_traffic import today_in_utc
+from serving.services.kept_traffic import compared_words, today_in_utc
 from serving.services.live import Standing, standing_of
 from serving.services.look_counts import scores_of, watch_of
 from serving.services.look_counts import standing_of as labels_of
@@ -90,6 +90,7 @@ class Drift:
     evidence: Chart | None
     signals: list[SignalReading]
     signal_look: Look | None
+    compared: str
     signals_over_time: Chart | None
     labelling: list[Labelling]
     next_end: date | None
@@ -115,8 +116,8 @@ def drift_of(project: Project, *, now: datetime | None = None) -> Drift:
     jobs = [job for job in Job.objects.filter(project=project, kind__in=("look", "count_look"))[:10]
             if job.is_active or job.state == Job.State.failed][:3]
     if watched is None:
-        return Drift(standing, None, None, None, None, "none", None, [], None, None, [], None, None, [], None, "", None,
-                     None, None, jobs, score=score_name(project))
+        return Drift(standing, None, None, None, None, "none", None, [], None, None, [], None, "", None, [], None, "",
+                     None, None, None, jobs, score=score_name(project))
     counted_looks, found, rule = watch_of(watched)
     floor = floor_of(watched)
     lines = _lines(list(watched.looks.select_related("count", "project").order_by("-number")[:SHOWN]))
@@ -131,7 +132,8 @@ def drift_of(project: Project, *, now: datetime | None = None) -> Drift:
         lines=lines, accuracy_chart=_accuracy_chart(lines, floor, score_name(project)),
         evidence=_evidence_chart(counted_looks, found, rule), signals=[one for one in readings if shown is not None
                                                                         and one.look_id == shown.pk],
-        signal_look=shown, signals_over_time=_signal_chart(lines, readings),
+        signal_look=shown, compared=compared_words(shown) if shown else "",
+        signals_over_time=_signal_chart(lines, readings),
         labelling=_labelling([line for line in [*lines, *extra] if line.count is None], today),
         next_end=watched.next_end(today) if watched.plan.is_on else None, takes=takes_words(watched, floor),
         proposal=TrainingProposal.objects.filter(project=project, deployment=watched.deployment).select_related(
