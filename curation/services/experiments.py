@@ -31,7 +31,8 @@ from curation.experiments import (
 from curation.models import Experiment, ExperimentArm, QualityReport
 from curation.selection import GoldRule, matched_draws, select_gold
 from curation.services.embeddings import encoder_name, load_embeddings
-from curation.services.gold_sets import Pool, gold_set_of, label_as_given, read_pool, rule_of
+from curation.services.gold_pool import Pool, label_as_given, read_pool
+from curation.services.gold_sets import gold_set_of, rule_of
 from curation.services.held_out import held_out
 from curation.services.scoring import latest_report
 from jobs.models import Job

@@ -25,7 +25,6 @@ from serving.services.watch_plans import (
     Watched,
     advice_of,
     default_floor,
-    evaluation_of,
     floor_of,
     is_binary,
     looks_a_year,
@@ -210,35 +209,30 @@ def _labelling(lines: Sequence[LookLine], today: date) -> list[Labelling]:
     return found
 
 
-def measured_of(project: Project) -> Interval | None:
-    """What serves got at its evaluation, where its answers are right or wrong."""
-    watched = watched_of(project)
-    evaluation = evaluation_of(watched.deployment) if watched else None
-    return evaluation.measured.interval if evaluation and evaluation.n_right is not None else None
-
-
-def usual_floor(project: Project) -> float:
+def usual_floor(project: Project, watched: Watched | None) -> float:
     """The floor where nobody chose one."""
-    watched = watched_of(project)
-    return default_floor(project, watched.deployment).value if watched else project.target_value
+    return default_floor(watched).value if watched else project.target_value
 
 
-def advice_for(project: Project, asked: dict[str, Any]) -> Advice | None:
-    """How soon a drop is seen with these values of a plan; None where that cannot be simulated."""
+def advice_for(project: Project, watched: Watched | None, asked: dict[str, Any]) -> Advice | None:
+    """How soon a drop is seen with these values of a plan; None where that cannot be simulated.
+
+    watched: None while nothing serves, so that nothing was measured.
+    """
     if not is_binary(project):
         return None
-    measured, floor = measured_of(project), asked.get("floor")
-    if floor is None:
-        floor = usual_floor(project)
-    return advice_of(floor=floor, measured=measured.estimate if measured else None, labels=int(asked["labels"]),
-                     uniform_share=float(asked["uniform_share"]), cadence=str(asked["cadence"]))
+    evaluation, floor = watched.evaluation if watched else None, asked.get("floor")
+    measured = evaluation.measured.interval.estimate if evaluation and evaluation.n_right is not None else None
+    return advice_of(floor=usual_floor(project, watched) if floor is None else floor, measured=measured,
+                     labels=int(asked["labels"]), uniform_share=float(asked["uniform_share"]),
+                     cadence=str(asked["cadence"]))
 
 
 def takes_words(watched: Watched, floor: Floor) -> str:
     """What it would take to know sooner."""
     plan = watched.plan
-    advice = advice_for(watched.project, {"floor": floor.value, "labels": plan.labels, "cadence": plan.cadence,
-                                          "uniform_share": plan.uniform_share})
+    advice = advice_for(watched.project, watched, {"floor": floor.value, "labels": plan.labels, "cadence": plan.cadence,
+                                                   "uniform_share": plan.uniform_share})
     if advice is None:
         return ("How soon a drop is seen is simulated for answers that are right or wrong as a whole; here it rings "
                 "more rarely than once in twenty years by mistake, and later than for those.")

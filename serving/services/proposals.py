@@ -25,7 +25,7 @@ from labeling.models import Annotation, BatchItem, Example
 from projects.errors import UserError
 from projects.models import Project
 from projects.services import audit, notify
-from projects.wording import duration_words, percent_words
+from projects.wording import duration_words, interval_words, percent_words
 from serving.models import Look, LookCount, SignalReading, TrainingProposal
 from serving.services.watch_plans import Watched, responsible
 from serving.services.weighing import Weighed, n_unscored, weighed_of
@@ -270,10 +270,10 @@ def pays_words(proposal: TrainingProposal, live: Interval | None) -> list[str]:
         said.append("The forecast comes once the new labels are scored.")
     else:
         quick = 1 - float(np.mean(forecast.errors[-1]))
+        now = (f"; what serves is at {percent_words(live.estimate)} ({interval_words(live)}) on the labels of the last "
+               "looks" if live else "")
         said.append(f"A quick model that learns from the {forecast.n_train:,} labels there are now is at "
-                    f"{percent_words(quick)} on {forecast.n_dev:,} dev rows" + (
-                        f"; what serves is at {percent_words(live.estimate)} ({percent_words(live.low)} to "
-                        f"{percent_words(live.high)}) on the labels of the last looks." if live else "."))
+                    f"{percent_words(quick)} on {forecast.n_dev:,} dev rows{now}.")
         if live is not None:
             said.append("A training is likely to pay: even the quick model does better than what serves does now."
                         if quick > live.high else

@@ -14,7 +14,8 @@ from curation.experiments import Training, difference, judged
 from curation.selection import select_gold
 from curation.services.experiments import judge_of
 from curation.services.forecasts import forecast_obstacle
-from curation.services.gold_sets import gold_set_of, read_pool, rule_of
+from curation.services.gold_pool import read_pool
+from curation.services.gold_sets import gold_set_of, rule_of
 from curation.services.scoring import latest_report
 from jobs.models import Job
 from jobs.progress import Progress
