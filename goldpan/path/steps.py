@@ -47,10 +47,10 @@ def _live(facts: Facts, turn: Turn) -> Step:
     """The newest look's share of right answers: with it the way begins anew."""
     if facts.live is None:
         return Step("Live", UNKNOWN, "comes later", "later")
-    share, newest = facts.live.share, facts.live.newest
-    figure, note = (UNKNOWN, "serves, not looked at yet") if not share or not newest else (
+    share, measured = facts.live.share, facts.live.measured
+    figure, note = (UNKNOWN, "serves, not looked at yet") if not share or not measured else (
         percent_words(share.estimate), f"{100 * share.low:.1f} to {percent_words(share.high)}, look "
-        f"{newest.look.number}")
+        f"{measured.look.number}")
     return Step("Live", figure, note, "now" if turn.step == "Live" and not turn.is_end else "done",
                 facts.url("serving:drift"))
 

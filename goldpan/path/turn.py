@@ -93,18 +93,18 @@ def _label(facts: Facts) -> Turn | None:
 
 
 def _drop(facts: Facts) -> Turn | None:
-    """The alarm rang, and what is new is being labelled before a training is proposed."""
+    """The alarm rang, and what to do is not decided; whoever may decide on a proposal is told of that instead."""
     live = facts.live
-    if not live or not live.is_alarm or live.waiting:
+    if not live or not live.is_alarm or (live.waiting and facts.may("decide_training")):
         return None
     assert live.newest
     headline = f"The alarm rang at look {live.newest.look.number}: {score_name(facts.project)} is below the floor."
     drift = Action("See what is known", facts.url("serving:drift"), "d")
+    then = "A training is proposed, and an admin decides." if live.waiting else "Then a training is proposed."
     if extra := live.labelled_for_the_alarm:
         return Turn("Live", headline, f"{counted(extra.n_waiting, 'example')} of {extra.n} that look new "
-                    f"{'waits' if extra.n_waiting == 1 else 'wait'} for labels. Then a training is proposed.",
-                    _labelling_of(extra), drift)
-    return Turn("Live", headline, "What looks new is drawn and labelled; then a training is proposed.", drift)
+                    f"{'waits' if extra.n_waiting == 1 else 'wait'} for labels. {then}", _labelling_of(extra), drift)
+    return Turn("Live", headline, then if live.waiting else f"What looks new is drawn and labelled. {then}", drift)
 
 
 def _labelling_of(one: OpenLook) -> Action:

@@ -1,6 +1,7 @@
 """What waits for people at what serves a project: labels of looks, an alarm, a proposal, an A/B test that won.
 
-Home tells of it. One query while nothing serves, seven at most else, none of which loads a text.
+Home tells of it. One query while nothing serves; seven at most else, but where a training was just approved. None of
+them loads a text.
 """
 
 from dataclasses import dataclass
@@ -39,8 +40,9 @@ class OpenLook:
 
 @dataclass(frozen=True)
 class Duties:
-    """newest: the last counted look of what serves, by the floor and cadence in force. proposal: the newest about it.
+    """newest: the last counted look of what serves, by the floor and cadence in force; measured: the last with labels.
 
+    proposal: the newest about what serves.
     to_ship: an A/B test that says its challenger may be shipped, while champion and challenger are still the same.
     gold_query: what makes the gold set's rule take what is new, once training again was approved.
     """
@@ -48,13 +50,14 @@ class Duties:
     champion: Deployment
     looks: list[OpenLook]
     newest: LookCount | None
+    measured: LookCount | None
     proposal: TrainingProposal | None
     to_ship: Experiment | None
     gold_query: str = ""
 
     @property
     def share(self) -> Interval | None:
-        return Interval(**self.newest.share) if self.newest and self.newest.share else None
+        return Interval(**self.measured.share) if self.measured and self.measured.share else None
 
     @property
     def is_alarm(self) -> bool:
@@ -94,12 +97,13 @@ def duties_of(project: Project, *, now: datetime | None = None) -> Duties | None
     if champion is None:
         return None
     plan = WatchPlan.objects.filter(project=project).order_by("-pk")
-    newest = LookCount.objects.filter(
+    counts = LookCount.objects.filter(
         look__deployment=champion, look__kind=Look.Kind.regular,
         look__plan__began_at=Subquery(plan.values("began_at")[:1])).select_related("look").order_by("-look__number")
     proposal = TrainingProposal.objects.filter(project=project, deployment=champion).first()
     is_approved = proposal is not None and proposal.state == TrainingProposal.State.approved
-    return Duties(champion, _open_looks(project, today_in_utc(now)), newest.first(), proposal,
+    return Duties(champion, _open_looks(project, today_in_utc(now)), counts.first(),
+                  counts.filter(share__isnull=False).first(), proposal,
                   _to_ship(project, champion), gold_query(proposal) if proposal and is_approved else "")
 
 
