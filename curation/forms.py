@@ -218,7 +218,7 @@ class GoldRuleForm(forms.ModelForm):
             "favoured_batches": ", ".join(map(str, instance.favoured_batches))}
         if data is not None:
             data = data.copy()
-            for name in self._meta.fields if is_link else self.KEPT:
+            for name in stored if is_link else self.KEPT:
                 data.setdefault(name, stored[name])
         super().__init__(data, instance=instance, initial={"favoured_batches": stored["favoured_batches"]})
         self.fields["min_per_label"].label = f"At least per {stratum}"
