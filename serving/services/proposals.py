@@ -177,8 +177,16 @@ def decide(proposal: TrainingProposal, *, approves: bool, reason: str, by: User,
     return proposal
 
 
-def gold_query(proposal: TrainingProposal) -> str:
-    """What follows the gold set's address so that its rule takes what is new: "" where no alarm asked for it.
+@dataclass(frozen=True)
+class Favoured:
+    """Of which batches, by their numbers, the gold set should hold more, and of its places the share for them."""
+
+    batches: list[int]
+    share: float
+
+
+def favoured_by(proposal: TrainingProposal) -> Favoured | None:
+    """What makes the gold set's rule take what is new; None where no alarm asked for it, or nothing was labelled.
 
     The batches of the looks since the drop most likely began, and of the extra look, get as many places as they have
     labelled pool examples, in steps of a twentieth, at most half, and no more than the rule's other shares leave.
@@ -186,20 +194,24 @@ def gold_query(proposal: TrainingProposal) -> str:
     extra = Look.objects.filter(project=proposal.project, deployment=proposal.deployment, kind=Look.Kind.extra,
                                 because__isnull=False).first() if proposal.is_alarm else None
     if extra is None:
-        return ""
+        return None
     looks = Look.objects.filter(project=proposal.project, deployment=proposal.deployment, until__gt=extra.since,
                                 batch__isnull=False)
-    batches = list(looks.order_by("batch__number").values_list("batch__number", flat=True))
     is_asked = BatchItem.objects.filter(batch__in=looks.values("batch"), example=OuterRef("pk"))
     n = Example.objects.filter(Exists(is_asked), Exists(Annotation.objects.current().filter(example=OuterRef("pk"))),
                                project=proposal.project, split=Example.Split.pool).exclude(text="").count()
-    if not n:
-        return ""
     gold_set = gold_set_of(proposal.project)
-    left = 1 - gold_set.uncertain_share - gold_set.audit_share
-    share = max(0.0, min(0.5, math.ceil(20 * n / gold_set.size) / 20, left))
-    return "?" + urlencode({"favoured_batches": ", ".join(map(str, batches)), "favoured_share": f"{share:g}",
-                            "method": GoldSet.Method.spread})
+    share = min(0.5, math.ceil(20 * n / gold_set.size) / 20, 1 - gold_set.uncertain_share - gold_set.audit_share)
+    return Favoured(list(looks.order_by("batch__number").values_list("batch__number", flat=True)), share) \
+        if share > 0 else None
+
+
+def gold_query(proposal: TrainingProposal) -> str:
+    """What follows the gold set's address so that its form is filled in with what should be favoured; "" if nothing."""
+    found = favoured_by(proposal)
+    return "" if found is None else "?" + urlencode({
+        "favoured_batches": ", ".join(map(str, found.batches)), "favoured_share": f"{found.share:g}",
+        "method": GoldSet.Method.spread})
 
 
 @dataclass(frozen=True)
