@@ -1,7 +1,7 @@
 """The requests of a period that were kept with their words, and what they are compared with.
 
 That is the project's own first traffic: the random rows of the first looks, which became examples and outlive the words
-of other requests. While there are too few of them it is the test rows, which need not be like any traffic.
+of other requests. The test rows join them where they are alike; while there are too few own rows they stand alone.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ from serving.models import Deployment, Exchange, ExchangeContent, Feedback, Look
 from serving.priority import border_of, nearest
 from serving.services.rules import rules_of
 from serving.services.watch_plans import evaluation_of
-from stats.shift import MIN_ROWS, Traffic
+from stats.shift import MIN_ROWS, Traffic, joined, shift_signals
 from training.services.scoring import read_predictions
 
 MOST = 4_000  # customers, threads or texts of a period that are read; of more, so many at random
@@ -183,8 +183,12 @@ def reference_of(deployment: Deployment, before: date, job: Job, progress: Progr
     own, of_own = (Traffic(), vectors[:0]) if len(rows) < MIN_OWN else _own_traffic(deployment.project, rows, job,
                                                                                    progress)
     known = np.concatenate([vectors, of_own]) if len(vectors) and len(of_own) else of_own if len(of_own) else vectors
-    return Reference(own if len(of_own) else test, len(of_own) or len(vectors), reference_words(rows, len(vectors)),
-                     known, vectors, hashes, border_of(known))
+    is_alike = len(of_own) > 0 and len(vectors) >= MIN_ROWS and not any(
+        signal.is_warning for signal in shift_signals(test, own, seed=deployment.pk))
+    traffic = joined(test, own) if is_alike else own if len(of_own) else test
+    n = len(known) if is_alike else len(of_own) or len(vectors)
+    return Reference(traffic, n, reference_words(rows, len(vectors), is_alike=is_alike), known, vectors, hashes,
+                     border_of(known))
 
 
 def own_rows(deployment: Deployment, before: date) -> list[LookRow]:
@@ -195,11 +199,12 @@ def own_rows(deployment: Deployment, before: date) -> list[LookRow]:
         "look__number", "position")[:MOST_OWN])
 
 
-def reference_words(rows: Sequence[LookRow], n_test: int) -> str:
+def reference_words(rows: Sequence[LookRow], n_test: int, *, is_alike: bool) -> str:
     """What signals compare with, in a sentence, from the own rows there are."""
     if len(rows) >= MIN_OWN:
+        more = f", and with the {n_test} test rows, from which these do not clearly differ" if is_alike else ""
         return (f"{COMPARES} the first {len(rows)} requests that were drawn at random after promotion, of "
-                f"{rows[0].look.since:%d %B} to {rows[-1].look.last_day:%d %B}.")
+                f"{rows[0].look.since:%d %B} to {rows[-1].look.last_day:%d %B}{more}.")
     if not n_test:
         return f"{COMPARES} nothing yet: {MIN_OWN} requests that were drawn at random are needed."
     return (f"{COMPARES} the {n_test} test rows, until {MIN_OWN} requests were drawn at random; there are "
