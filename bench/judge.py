@@ -1,6 +1,6 @@
 """A judge with known biases in simulated worlds: is the truth in the interval, and what do people's judgements bring?
 
-`python -m bench.judge`: 1,000 worlds of 1,000 pairs of answers, of which people judge 100, drawn at random. The judge
+`python -m bench.judge`: 1,000 worlds of 1,000 pairs of answers, of which people judge 200, drawn at random. The judge
 takes an answer about 20 points more often where it stands on the left, likes long answers, of which the second run
 writes fewer, and errs. In half of the worlds rows come in groups of five that share much of their fate. Intervals by
 the code that ships, of 500 resamples to save time. Goals: asked in one order, the judge's interval misses the truth in
@@ -19,7 +19,7 @@ from stats.kappa import kappa_interval
 from stats.prediction_powered import mean_interval, prediction_powered_mean
 from training.judging import FIRST, SECOND, TIE
 
-N_WORLDS, N, N_HUMAN, N_TRUTH, N_GUESSED, N_RESAMPLES = 1000, 1000, 100, 400, 500, 500
+N_WORLDS, N, N_HUMAN, N_TRUTH, N_GUESSED, N_RESAMPLES = 1000, 1000, 200, 400, 500, 500
 BETTER, SURE, SHORTER, LEFT, LENGTH, ERROR = 0.3, 0.3, 0.5, 0.4, 0.5, 0.7  # of quality, whose spread among pairs is 1
 TRUTH_SEED = 10**6
 COVERAGE_GOAL, MISS_GOAL, GUESS_GOAL = 0.93, 0.90, 0.10
@@ -77,7 +77,7 @@ def main() -> int:
         alone.append(mean_interval(one.judge, groups=one.groups, n_resamples=N_RESAMPLES))
         people.append(mean_interval(one.people[one.asked], groups=one.groups[one.asked], n_resamples=N_RESAMPLES))
         both.append(prediction_powered_mean(known, one.judge, groups=one.groups, n_resamples=N_RESAMPLES).interval)
-    print(f"people prefer the second run's answer in {real:.1%}, ties counting half; 1,000 pairs, 100 judged; "
+    print(f"people prefer the second run's answer in {real:.1%}, ties counting half; 1,000 pairs, {N_HUMAN} judged; "
           f"the judge takes an answer {np.mean(bias):.1%} more often when it stands on the left")
     for name, found in (("judge, one order", one_order), ("judge, both orders", alone), ("people alone", people),
                         ("both orders and people, PPI++", both)):

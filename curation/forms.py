@@ -6,12 +6,14 @@ from django import forms
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
+from django.forms.models import model_to_dict
 from django.http import QueryDict
 
 from curation.models import Approval, BulkDecision, Decision, DuplicateAction, DuplicateCluster, Flag, GoldSet
 from curation.next_labels import CAP
 from curation.services.adaptive import MOST
 from curation.services.bulk_decisions import Seen
+from curation.services.gold_sets import missing_batches
 from curation.services.queue import ORDERS, STATES, VIEWS, Filter, names_of
 from labeling.forms import SPLITS
 from labeling.services.batches import MAX_LABELS
@@ -182,43 +184,61 @@ class KeepOneForm(forms.Form):
 class GoldRuleForm(forms.ModelForm):
     """The rule; what is not sent of method and shares stays as it is."""
 
-    KEPT = ("method", "uncertain_share", "audit_share")
+    KEPT = ("method", "uncertain_share", "audit_share", "favoured_share", "favoured_batches")
+
+    favoured_batches = forms.CharField(
+        required=False, label="Batches to favour", help_text="their numbers, such as 12, 15",
+        widget=forms.TextInput(attrs={"inputmode": "numeric"}))
 
     class Meta:
         model = GoldSet
-        fields = ["size", "method", "min_quality", "min_per_label", "uncertain_share", "audit_share", "seed",
-                  "allow_flagged"]
+        fields = ["size", "method", "min_quality", "min_per_label", "uncertain_share", "audit_share",
+                  "favoured_share", "favoured_batches", "seed", "allow_flagged"]
         labels = {
             "size": "Examples wanted", "method": "Chosen", "min_quality": "Lowest quality",
             "min_per_label": "At least per label", "uncertain_share": "Share of hard ones",
-            "audit_share": "Share to check by hand", "seed": "Seed of the draw",
-            "allow_flagged": "Take undecided examples that look wrong, too"}
+            "audit_share": "Share to check by hand", "favoured_share": "Share of favoured batches",
+            "seed": "Seed of the draw", "allow_flagged": "Take undecided examples that look wrong, too"}
         widgets = {
             "size": forms.NumberInput(attrs={"min": 1, "max": 100_000, "inputmode": "numeric"}),
             "min_quality": forms.NumberInput(attrs={"min": 0, "max": 1, "step": 0.05, "inputmode": "decimal"}),
             "min_per_label": forms.NumberInput(attrs={"min": 0, "max": 100_000, "inputmode": "numeric"}),
             "uncertain_share": forms.NumberInput(attrs={"min": 0, "max": 1, "step": 0.05, "inputmode": "decimal"}),
             "audit_share": forms.NumberInput(attrs={"min": 0, "max": 1, "step": 0.05, "inputmode": "decimal"}),
+            "favoured_share": forms.NumberInput(attrs={"min": 0, "max": 1, "step": 0.05, "inputmode": "decimal"}),
             "seed": forms.NumberInput(attrs={"min": 0, "max": 99_999, "inputmode": "numeric"}),
         }
-        help_texts = {"allow_flagged": "", "uncertain_share": "settled by a person", "audit_share": "drawn at random"}
+        help_texts = {"allow_flagged": "", "uncertain_share": "settled by a person", "audit_share": "drawn at random",
+                      "favoured_share": "such as what is new in the traffic"}
 
-    def __init__(self, data: QueryDict | None = None, *, instance: GoldSet, stratum: str = "label") -> None:
-        """stratum: what the quotas are by."""
+    def __init__(self, data: QueryDict | None = None, *, instance: GoldSet, stratum: str = "label",
+                 is_link: bool = False) -> None:
+        """stratum: what the quotas are by. is_link: data are the address's, which names only what it would change."""
+        stored = model_to_dict(instance, self._meta.fields) | {
+            "favoured_batches": ", ".join(map(str, instance.favoured_batches))}
         if data is not None:
             data = data.copy()
-            for name in self.KEPT:
-                data.setdefault(name, getattr(instance, name))
-        super().__init__(data, instance=instance)
+            for name in stored if is_link else self.KEPT:
+                data.setdefault(name, stored[name])
+        super().__init__(data, instance=instance, initial={"favoured_batches": stored["favoured_batches"]})
         self.fields["min_per_label"].label = f"At least per {stratum}"
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
-        shares = [values.get(name) or 0.0 for name in ("uncertain_share", "audit_share")]
-        if min(shares) < 0 or sum(shares) > 1:
-            self.add_error("audit_share", f"Both shares lie between 0 and 1, also together; together they are "
+        shares = [values.get(name) or 0.0 for name in ("uncertain_share", "audit_share", "favoured_share")]
+        if min(shares) < 0 or sum(shares) > 1 + 1e-9:
+            self.add_error("audit_share", f"The shares lie between 0 and 1, also together; together they are "
                                           f"{sum(shares):g}.")
         return values
+
+    def clean_favoured_batches(self) -> list[int]:
+        said = self.cleaned_data["favoured_batches"].replace(",", " ").split()
+        if not all(word.isdecimal() and word.isascii() for word in said):
+            raise forms.ValidationError("Write the numbers of batches, with commas between them: 12, 15.")
+        numbers = sorted({int(word) for word in said})
+        if numbers and (missing := missing_batches(self.instance.project, numbers)):
+            raise forms.ValidationError(f"There is no batch {missing[0]} in this project.")
+        return numbers
 
     def clean_size(self) -> int:
         size: int = self.cleaned_data["size"]

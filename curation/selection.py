@@ -4,8 +4,9 @@
 2. One example of each duplicate cluster stays, the one with the best quality.
 3. Each label gets a quota between its share of what is left and an equal share. Where an answer is not one label, the
    caller names what takes its place: a set's rarest label, or the group of like texts that the example lies in.
-4. Some places are kept: for rows drawn at random, which people check to learn how many labels are wrong, and for rows
-   that were hard and that somebody has settled.
+4. Some places are kept: for rows drawn at random, which people check to learn how many labels are wrong; for rows of
+   batches that somebody favours, such as those that hold what is new in the traffic; and for rows that were hard and
+   that somebody has settled.
 5. Within a label the other places go to the rows that best stand for all of it (facility location, weighted by
    quality). Quality is a filter and a weight, never the ranking: the best-scored examples are the easiest ones, and a
    set of only those teaches least.
@@ -49,6 +50,7 @@ class Taken(StrEnum):
 
     DRAWN = "drawn"
     SPREAD = "stands for others"
+    FAVOURED = "of a batch that is favoured"
     UNCERTAIN = "hard, and settled by a person"
     AUDIT = "drawn for the check by hand"
 
@@ -62,7 +64,8 @@ class GoldRule:
     min_per_label: as far as a label has that many, and as far as `size` reaches for all labels.
     allow_flagged: keep candidates whose label issue nobody has decided.
     method: rules from before there was a choice have none, and drew.
-    uncertain_share, audit_share: in [0, 1], of `size`; only where the method is “spread”.
+    uncertain_share, audit_share, favoured_share: in [0, 1], of `size`; only where the method is “spread”.
+    favoured_batches: numbers of the batches that the last one is for; those of a label get no more than its quota.
     """
 
     size: int
@@ -73,6 +76,11 @@ class GoldRule:
     method: str = Method.DRAW
     uncertain_share: float = 0.0
     audit_share: float = 0.0
+    favoured_share: float = 0.0
+    favoured_batches: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "favoured_batches", tuple(self.favoured_batches))  # a list, where it comes from JSON
 
 
 @dataclass(frozen=True)
@@ -85,9 +93,10 @@ class Candidates:
     is_excluded, is_label_issue (undecided), is_under_discussion, crosses_split (its cluster has a member in dev or
     test): bool.
     strata: what each row counts for in the quotas, None where it has no label; the labels themselves if left out.
-    The method “spread” asks for three more, and takes them for all False and all unknown if left out:
+    The method “spread” asks for four more, and takes them for all False and all unknown if left out:
     is_settled: bool, somebody has decided on the label; it is then as sure as can be, whatever its quality says.
     was_flagged: bool, it looked wrong now or when it was decided on, so it is no random sample of anything.
+    is_favoured: bool, it was asked for in one of the rule's favoured batches.
     embeddings: (n, d) float, rows of length 1, or 0 where unknown; such rows are like no other, and are drawn.
     """
 
@@ -101,6 +110,7 @@ class Candidates:
     strata: Sequence[str | None] | None = None
     is_settled: np.ndarray | None = None
     was_flagged: np.ndarray | None = None
+    is_favoured: np.ndarray | None = None
     embeddings: np.ndarray | None = None
 
 
@@ -247,6 +257,8 @@ def _spread(candidates: Candidates, rule: GoldRule, free: _Free, progress: Progr
                 n_wanted -= 1
 
     keep(unsuspected[np.argsort(draw[unsuspected], kind="stable")], rule.audit_share, Taken.AUDIT)
+    favoured = np.flatnonzero(free.is_free & _or_nobody(candidates.is_favoured, candidates))
+    keep(favoured[np.argsort(draw[favoured], kind="stable")], rule.favoured_share, Taken.FAVOURED)
     hard = np.flatnonzero(free.is_free & settled & ~np.isnan(candidates.quality))
     keep(hard[np.lexsort((draw[hard], candidates.quality[hard]))], rule.uncertain_share, Taken.UNCERTAIN)
     known = candidates.quality[free.is_free & ~np.isnan(candidates.quality)]
@@ -336,12 +348,13 @@ def _check(candidates: Candidates, rule: GoldRule) -> None:
         raise ValueError(f"min_quality must be in [0, 1], got {rule.min_quality}")
     if rule.method not in list(Method):
         raise ValueError(f"method must be one of {', '.join(Method)}, got {rule.method!r}")
-    if not (0 <= rule.uncertain_share <= 1 and 0 <= rule.audit_share <= 1 - rule.uncertain_share):
-        raise ValueError("uncertain_share and audit_share must be in [0, 1] and not more together, got "
-                         f"{rule.uncertain_share} and {rule.audit_share}")
+    shares = (rule.uncertain_share, rule.audit_share, rule.favoured_share)
+    if not (min(shares) >= 0 and sum(shares) <= 1 + 1e-9):
+        raise ValueError("uncertain_share, audit_share and favoured_share must be in [0, 1] and not more together, got "
+                         f"{', '.join(map(str, shares))}")
     n = len(candidates.labels)
     for name in ("quality", "clusters", "is_excluded", "is_label_issue", "is_under_discussion", "crosses_split",
-                 "is_settled", "was_flagged", "embeddings"):
+                 "is_settled", "was_flagged", "is_favoured", "embeddings"):
         column = getattr(candidates, name)
         if column is not None and len(column) != n:
             raise ValueError(f"{name} must have one value per row, got {len(column)} for {n} rows")

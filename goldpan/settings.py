@@ -165,6 +165,7 @@ JOB_KINDS = {
     "shadow": "serving.services.shadows.run_shadow",
     "look": "serving.services.looks.run_look",
     "count_look": "serving.services.look_counts.run_count",
+    "weigh": "serving.services.weighing.run_weigh",
 }
 
 # The API: how many requests a key, or a person in a browser, may send in a minute; 0: any number

@@ -21,6 +21,7 @@ from projects.rights import founder, may_found, on, public, signed_in
 from projects.schema import answer_names
 from projects.services import create_project
 from projects.views import Request
+from serving.services.duties import wanted_soon
 
 
 @signed_in
@@ -89,7 +90,8 @@ def project_detail(request: Request, project: Project) -> HttpResponse:
     if role is None or role == Role.annotator:
         work = own_work(project, request.user)
         return render(request, "projects/annotator_home.html", {
-            "project": project, "work": work, "lessons": lessons_of(work.annotator) if work.annotator else []})
+            "project": project, "work": work, "lessons": lessons_of(work.annotator) if work.annotator else [],
+            "wanted": wanted_soon(work.annotator) if work.annotator else None})
     facts = facts_of(project, request.user, role)
     turn = turn_of(facts)
     return render(request, "projects/detail.html", {

@@ -1,16 +1,16 @@
 """A judge reads all traffic, people a sample of it: the accuracy from both, where that is sound.
 
 People's labels alone give an unbiased share with a wide interval; the judge alone a narrow one around the wrong value.
-The share of people's labels is moved by what the judge says of all traffic beyond what it says of the labelled rows.
-Sources: Angelopoulos et al. 2023, Prediction-powered inference, Science 382; Angelopoulos, Duchi & Zrnic 2023, PPI++:
-Efficient prediction-powered inference, arXiv 2311.01453.
+The share of people's labels is moved by what the judge says of all traffic beyond what it says of the labelled rows:
+`stats.prediction_powered`. Source: Angelopoulos et al. 2023, Prediction-powered inference, Science 382.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from stats.intervals import Interval, wilson, wilson_of_share
+from stats.intervals import Interval, wilson
+from stats.prediction_powered import prediction_powered_share
 
 MIN_LABELS, MIN_JUDGE_ERRORS, MIN_OF_EACH = 200, 10, 10
 
@@ -53,7 +53,8 @@ def estimate_accuracy(is_right: np.ndarray, judged: np.ndarray, judged_unlabelle
     if why_not:
         words = f"{_share(plain)}, by people's labels alone. {' '.join(why_not)}"
         return AccuracyEstimate(plain, False, judge_alone, 1.0, why_not, words)
-    found, worth = _ppi(is_right, judged, rest, confidence)
+    powered, worth = prediction_powered_share(is_right, judged, rest, confidence=confidence)
+    found = powered.interval
     words = (f"{_share(found)}, by people's labels and a judge that read {len(rest)} more answers; the labels alone "
              f"say {plain.low:.1%} to {plain.high:.1%}. The judge is worth {worth:.1f} times as many labels.")
     return AccuracyEstimate(found, True, judge_alone, worth, (), words)
@@ -88,23 +89,6 @@ def why_no_judge(is_right: np.ndarray, judged: np.ndarray, n_unlabelled: int, *,
     if n and np.all(judged == judged[0]):
         reasons.append("The judge says the same of every labelled answer, so it tells nothing.")
     return tuple(reasons)
-
-
-def _ppi(is_right: np.ndarray, judged: np.ndarray, rest: np.ndarray, confidence: float) -> tuple[Interval, float]:
-    """The interval, and the variance of the labels alone over that of both.
-
-    The interval is Wilson's with as many labels as would have the same variance: the normal one covers in 92.6 % of
-    draws at 200 labels and a weak judge, where 95 % are said.
-    """
-    n, m = len(is_right), len(rest)
-    variance = float(np.concatenate([judged, rest]).var(ddof=1))
-    tuning = float(np.cov(is_right, judged)[0, 1]) / (variance * (1 + n / m))
-    tuning = min(max(tuning, 0.0), 1.0)
-    share = float(is_right.mean() + tuning * (rest.mean() - judged.mean()))
-    squared = float((is_right - tuning * judged).var(ddof=1)) / n + tuning**2 * float(rest.var(ddof=1)) / m
-    share = min(max(share, 1 / n), 1 - 1 / n)
-    low, high = wilson_of_share(share, share * (1 - share) / squared, confidence)
-    return Interval(share, low, high, n, confidence), float(is_right.var(ddof=1)) / n / squared
 
 
 def _share(interval: Interval) -> str:

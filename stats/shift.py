@@ -14,6 +14,7 @@ is above .1 in 40 % of looks with 10 bins, 1,000 and 100 rows.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy
@@ -50,6 +51,17 @@ class Traffic:
     languages: np.ndarray | None = None
     words: Sequence[frozenset[str]] | None = None
     failed: np.ndarray | None = None
+
+
+def joined(first: Traffic, second: Traffic) -> Traffic:
+    """Return the rows of both; what one of them does not know is None."""
+    def both(name: str) -> Any:
+        a, b = getattr(first, name), getattr(second, name)
+        if a is None or b is None:
+            return None
+        return [*a, *b] if name == "words" else np.concatenate([a, b])
+
+    return Traffic(**{name: both(name) for name in vars(first)})
 
 
 @dataclass(frozen=True)

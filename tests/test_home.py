@@ -461,5 +461,5 @@ def test_the_page_takes_few_queries_however_far_the_project_is(
     story.verdict(approved, "FINE_TUNE")
     story.adapter(story.run(approved, "lora", 88), "champion")
     client = client_of(alice)
-    with django_assert_max_num_queries(36):
+    with django_assert_max_num_queries(37):
         home(client, project)

@@ -23,6 +23,8 @@ class GoldSet(models.Model):
     method = models.CharField(max_length=6, choices=Method, default=Method.spread)
     uncertain_share = models.FloatField(default=0.1, help_text="of the rows, kept for hard ones that people settled")
     audit_share = models.FloatField(default=0.05, help_text="of the rows, drawn at random to be checked by hand")
+    favoured_share = models.FloatField(default=0.0, help_text="of the rows, kept for those of the favoured batches")
+    favoured_batches = models.JSONField(default=list, blank=True, help_text="numbers of batches")
     edited_at = models.DateTimeField(auto_now=True)
 
     objects = OfProjectQuerySet.as_manager()
@@ -30,7 +32,8 @@ class GoldSet(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(uncertain_share__gte=0, audit_share__gte=0, audit_share__lte=1 - F("uncertain_share")),
+                condition=Q(uncertain_share__gte=0, audit_share__gte=0, favoured_share__gte=0,
+                            audit_share__lte=1.000001 - F("uncertain_share") - F("favoured_share")),
                 name="gold_set_keeps_no_more_places_than_there_are"),
         ]
 

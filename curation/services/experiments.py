@@ -31,7 +31,8 @@ from curation.experiments import (
 from curation.models import Experiment, ExperimentArm, QualityReport
 from curation.selection import GoldRule, matched_draws, select_gold
 from curation.services.embeddings import encoder_name, load_embeddings
-from curation.services.gold_sets import Pool, gold_set_of, label_as_given, read_pool, rule_of
+from curation.services.gold_pool import Pool, label_as_given, read_pool
+from curation.services.gold_sets import gold_set_of, rule_of
 from curation.services.held_out import held_out
 from curation.services.scoring import latest_report
 from jobs.models import Job
@@ -139,9 +140,9 @@ def run_experiment(job: Job, progress: Progress) -> None:
     report = latest_report(project)
     assert report is not None, "a report is never removed"
     progress("Reading labels", 0, 1)
-    pool = read_pool(project, report)
-    ids, judge = judge_of(project, report, job.params["split"])
     rule = GoldRule(**job.params["rule"])
+    pool = read_pool(project, report, rule=rule)
+    ids, judge = judge_of(project, report, job.params["split"])
     is_arms = job.params["kind"] == Experiment.Kind.arms
     arms = _arms(pool, rule) if is_arms else _before_and_after(pool, report)
     found = [_judge(arm, pool, judge, progress) for arm in arms]

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from curation.experiments import Training, answered
 from curation.models import LabelForecast
 from curation.services.experiments import judge_of
-from curation.services.gold_sets import read_pool
+from curation.services.gold_pool import read_pool
 from curation.services.scoring import latest_report
 from jobs.models import Job
 from jobs.progress import Progress

@@ -9,19 +9,17 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef
 
-from curation.answers import MODELLED, rarest_names
+from curation.answers import MODELLED
 from curation.canonical import canonical_line, canonical_pieces, sha256_of
-from curation.compared import compared_text
 from curation.facility_location import coverage
-from curation.models import Decision, Embedding, GoldPick, GoldSet, QualityReport, Selection
+from curation.models import GoldPick, GoldSet, QualityReport, Selection
 from curation.selection import (
     Candidates,
     GoldRule,
@@ -33,18 +31,16 @@ from curation.selection import (
     select_gold,
 )
 from curation.selection import Selection as GoldSelection
-from curation.services.embeddings import encoder_name, load_embeddings
+from curation.services.embeddings import encoder_name
+from curation.services.gold_pool import Pool, label_as_given, pool_of, read_pool
 from curation.services.held_out import held_out
 from curation.services.keeping import mark_now
-from curation.services.labels import Ballot, answers_of, ballots
 from curation.services.scoring import latest_report
 from curation.services.selections import create_selection
-from curation.services.text_groups import groups_of
 from jobs.models import Job
 from jobs.progress import Progress, silent
 from jobs.services import cancel, completing, enqueue
-from labeling.models import Example
-from labeling.texts import content_sha256
+from labeling.models import Batch
 from projects.errors import UserError
 from projects.models import Project
 from projects.objects import open_object, put_object
@@ -55,7 +51,6 @@ from stats.intervals import Interval, wilson
 # Task type → what the quotas are by
 STRATA = {"classification": "label", "preference": "side", "multilabel": "rarest label", "spans": "rarest label",
           "response": "group of like texts", "extraction": "group of like texts", "chat": "group of like texts"}
-NEW_TEXTS = "new since the scoring"
 N_ARMS = 3  # matched random draws beside every selection
 IN_PAGE = 2_000  # examples up to which a pick is made while the page waits
 N_PICKS_KEPT = 30  # of a project; older ones are of labels that have changed
@@ -163,34 +158,52 @@ def rule_of(gold_set: GoldSet) -> GoldRule:
         raise UserError(f"A gold set has at least 1 example; the rule asks for {gold_set.size}.")
     if not 0 <= gold_set.min_quality <= 1:
         raise UserError(f"The lowest quality is between 0 and 1; the rule says {gold_set.min_quality:g}.")
-    kept = gold_set.uncertain_share + gold_set.audit_share
-    if not (gold_set.uncertain_share >= 0 and gold_set.audit_share >= 0 and kept <= 1):
-        raise UserError(f"The shares that are kept lie between 0 and 1, also together; they are {kept:g} together.")
+    shares = (gold_set.uncertain_share, gold_set.audit_share, gold_set.favoured_share)
+    if min(shares) < 0 or sum(shares) > 1 + 1e-9:
+        raise UserError(f"The shares that are kept lie between 0 and 1, also together; they are {sum(shares):g} "
+                        "together.")
     rule = GoldRule(size=gold_set.size, seed=gold_set.seed, min_quality=gold_set.min_quality,
                     min_per_label=gold_set.min_per_label, allow_flagged=gold_set.allow_flagged)
     if gold_set.method == GoldSet.Method.draw:
         return rule
     return replace(rule, method=gold_set.method, uncertain_share=gold_set.uncertain_share,
-                   audit_share=gold_set.audit_share)
+                   audit_share=gold_set.audit_share, favoured_share=gold_set.favoured_share,
+                   favoured_batches=tuple(gold_set.favoured_batches))
 
 
 @transaction.atomic
 def save_rule(gold_set: GoldSet, *, size: int, min_quality: float, min_per_label: int, allow_flagged: bool, seed: int,
               by: User, method: str | None = None, uncertain_share: float | None = None,
-              audit_share: float | None = None) -> GoldSet:
-    """Change the rule; method and shares stay as they are if left out. Raises UserError if a value is out of range."""
+              audit_share: float | None = None, favoured_share: float | None = None,
+              favoured_batches: Sequence[int] | None = None) -> GoldSet:
+    """Change the rule; method, shares and batches stay as they are if left out.
+
+    Raises UserError if a value is out of range, or there is no such batch.
+    """
     gold_set.size, gold_set.min_quality, gold_set.min_per_label = size, min_quality, min_per_label
     gold_set.allow_flagged, gold_set.seed = allow_flagged, seed
     gold_set.method = gold_set.method if method is None else method
     gold_set.uncertain_share = gold_set.uncertain_share if uncertain_share is None else uncertain_share
     gold_set.audit_share = gold_set.audit_share if audit_share is None else audit_share
+    gold_set.favoured_share = gold_set.favoured_share if favoured_share is None else favoured_share
+    if favoured_batches is not None:
+        gold_set.favoured_batches = sorted(set(favoured_batches))
     rule = rule_of(gold_set)
+    if missing := missing_batches(gold_set.project, gold_set.favoured_batches):
+        raise UserError(f"There is no batch {missing[0]} in this project.")
     gold_set.save()
     audit(gold_set.project, by, "save_gold_rule", {
         "size": size, "min_quality": str(min_quality), "seed": seed, "min_per_label": min_per_label,
         "allow_flagged": allow_flagged, "method": str(rule.method), "uncertain_share": str(rule.uncertain_share),
-        "audit_share": str(rule.audit_share)})
+        "audit_share": str(rule.audit_share), "favoured_share": str(rule.favoured_share),
+        "favoured_batches": list(rule.favoured_batches)})
     return gold_set
+
+
+def missing_batches(project: Project, numbers: Sequence[int]) -> list[int]:
+    """Of these numbers those that are no batch's."""
+    known = set(Batch.objects.filter(project=project, number__in=numbers).values_list("number", flat=True))
+    return sorted(set(numbers) - known)
 
 
 @dataclass(frozen=True)
@@ -273,7 +286,7 @@ def count_quickly(project: Project, rule: GoldRule) -> int | None:
     known = GoldPick.objects.filter(project=project, fingerprint=_fingerprint(project, rule, report)).first()
     if known is not None:
         return int(known.facts["n"])
-    return count_gold(_pool(project, report).candidates, rule) if report.n_examples <= IN_PAGE else None
+    return count_gold(pool_of(project, report).candidates, rule) if report.n_examples <= IN_PAGE else None
 
 
 def preview(project: Project, rule: GoldRule, *, progress: Progress = silent) -> GoldPreview:
@@ -283,7 +296,7 @@ def preview(project: Project, rule: GoldRule, *, progress: Progress = silent) ->
     """
     report = _report(project)
     progress("Reading labels", 0, 1)
-    pool = read_pool(project, report)
+    pool = read_pool(project, report, rule=rule)
     rows, labels, candidates = pool.rows, pool.labels, pool.candidates
     selection = select_gold(candidates, rule, progress=progress)
     arms = matched_draws(candidates, rule, range(N_ARMS))
@@ -325,86 +338,6 @@ def _fingerprint(project: Project, rule: GoldRule, report: QualityReport) -> str
                                      "decision": mark.decision, "encoder": encoder_name(settings.GOLDPAN_ENCODER)}))
 
 
-@dataclass(frozen=True)
-class Pool:
-    """The pool's examples as the selection reads them. labels: each row's now.
-
-    is_known: (n,) bool, whether the row has an embedding; None where none were loaded.
-    """
-
-    rows: list["Row"]
-    labels: list[str | None]
-    ballot_of: list[Ballot]
-    candidates: Candidates
-    is_known: np.ndarray | None = None
-
-
-def read_pool(project: Project, report: QualityReport) -> Pool:
-    """The pool with its embeddings. Raises UserError if no pool example has a label."""
-    return _with_embeddings(_pool(project, report), project)
-
-
-def _pool(project: Project, report: QualityReport) -> Pool:
-    """Raises UserError if no pool example has a label."""
-    rows = [Row(*values) for values in report.scores.filter(example__split=Example.Split.pool).order_by(
-        "example_id").values_list("example_id", "label", "label_quality", "is_label_issue", "cluster", "crosses_split",
-                                  "predicted_label", "example__content_sha256")]
-    found = _ballots_that_matter(project, report)
-    ballot_of = [found.get(row.example_id, _SILENT) for row in rows]
-    labels = [_label(row, ballot) for row, ballot in zip(rows, ballot_of, strict=True)]
-    if not any(labels):
-        raise UserError("No pool example has a label yet. Import labels, or ask people to label some.")
-    flagged = _flagged_when_decided(project)
-    candidates = replace(
-        _candidates(rows, labels, _strata(project, report, rows, labels), ballot_of),
-        is_settled=np.array([ballot.decided_label is not None for ballot in ballot_of], dtype=bool),
-        was_flagged=np.array([row.is_label_issue or row.example_id in flagged for row in rows], dtype=bool))
-    return Pool(rows, labels, ballot_of, candidates)
-
-
-def _flagged_when_decided(project: Project) -> set[int]:
-    """The examples that looked wrong in the report in which somebody decided on them."""
-    return set(Decision.objects.filter(
-        example__project=project, report__scores__example=F("example"), report__scores__is_label_issue=True)
-        .values_list("example_id", flat=True))
-
-
-def _with_embeddings(pool: Pool, project: Project) -> Pool:
-    """The pool with a vector for every labelled row, of length 0 where the present encoder has not seen the text."""
-    wanted = [number for number, label in enumerate(pool.labels) if label is not None]
-    contents = _contents(project, [pool.rows[number] for number in wanted])
-    try:
-        vectors = load_embeddings(contents)
-    except KeyError:  # another encoder, or texts that came after the scoring
-        vectors = np.zeros((0, 1), dtype=np.float32)
-    if len(vectors) != len(contents):  # where no text at all is known, nothing is raised
-        there = _encoded(contents)
-        wanted = [number for number, content in zip(wanted, contents, strict=True) if content in there]
-        vectors = load_embeddings([content for content in contents if content in there])
-    is_known = np.zeros(len(pool.rows), dtype=bool)
-    is_known[wanted] = True
-    embeddings = np.zeros((len(pool.rows), vectors.shape[1]), dtype=np.float32)
-    embeddings[wanted] = vectors
-    return replace(pool, candidates=replace(pool.candidates, embeddings=embeddings), is_known=is_known)
-
-
-def _contents(project: Project, rows: Sequence["Row"]) -> list[str]:
-    """The hash under which each row's text is embedded."""
-    if project.task_type not in ("preference", "chat"):
-        return [row.content_sha256 for row in rows]
-    compared = {pk: content_sha256(compared_text(project.task_type, text, data)) for pk, text, data in
-                Example.objects.filter(project=project, split=Example.Split.pool).values_list("pk", "text", "data")}
-    return [compared[row.example_id] for row in rows]
-
-
-def _encoded(contents: Sequence[str]) -> set[str]:
-    name, found = encoder_name(settings.GOLDPAN_ENCODER), set()
-    for start in range(0, len(contents), 500):
-        found |= set(Embedding.objects.filter(encoder=name, content_sha256__in=contents[start:start + 500])
-                     .values_list("content_sha256", flat=True))
-    return found
-
-
 def _coverage(candidates: Candidates, passing: np.ndarray, chosen: np.ndarray) -> float | None:
     if candidates.embeddings is None or not passing.any() or not len(chosen):
         return None
@@ -436,62 +369,3 @@ def _audit(pool: Pool, selection: GoldSelection, rule: GoldRule) -> Audit:
         share, wrong = float((~settled[selection.rows]).mean()), wilson(n_wrong, n_checked)
         error = replace(wrong, estimate=share * wrong.estimate, low=share * wrong.low, high=share * wrong.high)
     return Audit([pool.rows[number].example_id for number in order], n_checked, int(n_wrong), error)
-
-
-def label_as_given(ballot: Ballot) -> str | None:
-    """The label that people gave, before anybody decided; None where they gave none."""
-    return ballot.consensus or (ballot.votes[0].label if ballot.votes else None)
-
-
-class Row(NamedTuple):
-    """The columns of a score that the selection needs."""
-
-    example_id: int
-    label: str
-    quality: float | None
-    is_label_issue: bool
-    cluster: int
-    crosses_split: bool
-    predicted: str
-    content_sha256: str
-
-
-_SILENT = Ballot()
-
-
-def _ballots_that_matter(project: Project, report: QualityReport) -> dict[int, Ballot]:
-    """The ballots of the pool examples that somebody decided on, or that had no label when the report was written."""
-    decided = Exists(Decision.objects.filter(example_id=OuterRef("pk")))
-    unlabelled = Exists(report.scores.filter(example_id=OuterRef("pk"), label=""))
-    pool = Example.objects.filter(project=project, split=Example.Split.pool)
-    return ballots(project, among=pool.filter(decided | unlabelled))
-
-
-def _strata(project: Project, report: QualityReport, rows: list[Row],
-            labels: list[str | None]) -> list[str | None] | None:
-    """What each row counts for in the quotas; None where that is its label."""
-    answers = answers_of(project)
-    if answers.are_labels:
-        return None
-    if project.labels:
-        return rarest_names(answers, labels)
-    group_of = groups_of(report)
-    return [None if label is None else group_of.get(row.example_id, NEW_TEXTS)
-            for row, label in zip(rows, labels, strict=True)]
-
-
-def _candidates(rows: list[Row], labels: list[str | None], strata: list[str | None] | None,
-                ballot_of: list[Ballot]) -> Candidates:
-    return Candidates(
-        labels=labels, strata=strata,
-        quality=np.array([np.nan if row.quality is None else row.quality for row in rows]),
-        clusters=np.array([row.cluster for row in rows]),
-        is_excluded=np.array([ballot.is_excluded for ballot in ballot_of]),
-        is_label_issue=np.array([row.is_label_issue and not ballot.is_settled
-                                 for row, ballot in zip(rows, ballot_of, strict=True)]),
-        is_under_discussion=np.array([ballot.is_under_discussion for ballot in ballot_of]),
-        crosses_split=np.array([row.crosses_split for row in rows]))
-
-
-def _label(row: Row, ballot: Ballot) -> str | None:
-    return ballot.decided_label or row.label or ballot.consensus

@@ -41,7 +41,9 @@ N_TO_CHECK = 5  # examples of the check by hand that a page names
 @on(Project, "edit_gold_set")
 def gold_set(request: Request, project: Project) -> HttpResponse:
     stored = gold_set_of(project)
-    form = GoldRuleForm(request.POST or None, instance=stored, stratum=STRATA[project.task_type])
+    is_link = request.method == "GET" and any(name in request.GET for name in GoldRuleForm.KEPT)
+    form = GoldRuleForm(request.GET if is_link else request.POST or None, instance=stored, is_link=is_link,
+                        stratum=STRATA[project.task_type])
     if request.method == "POST" and form.is_valid():
         save_rule(stored, **form.cleaned_data, by=request.user)
         messages.success(request, "The rule is saved.")
@@ -120,6 +122,7 @@ def _gold_set_page(request: Request, project: Project, form: GoldRuleForm) -> Ht
     has_report = latest_report(project) is not None
     return render(request, "curation/gold_set.html", {
         "project": project, "form": form, "has_report": has_report, "stratum": STRATA[project.task_type],
+        "is_suggested": request.method == "GET" and form.is_bound and form.is_valid(),
         **(_preview_context(request, project, form) if has_report else {})},
         status=422 if form.is_bound and form.errors else 200)
 
@@ -138,6 +141,7 @@ LEFT_OUT = {
 }
 TAKEN = {
     Taken.SPREAD: "stand for the others of their label",
+    Taken.FAVOURED: "are of the batches that are favoured",
     Taken.UNCERTAIN: "were hard, and a person has settled them",
     Taken.AUDIT: "are drawn at random, to be checked by hand",
     Taken.DRAWN: "are drawn at random within their label",
@@ -183,5 +187,6 @@ def _shares_chart(facts: dict[str, Any]) -> Chart | None:
 
 def _query(rule: GoldRule) -> str:
     """The form's fields that lead to this rule again."""
-    return urlencode({name: value for name, value in asdict(rule).items() if name != "allow_flagged"}
+    said = asdict(rule) | {"favoured_batches": ", ".join(map(str, rule.favoured_batches))}
+    return urlencode({name: value for name, value in said.items() if name != "allow_flagged"}
                      | ({"allow_flagged": "on"} if rule.allow_flagged else {}))

@@ -141,6 +141,8 @@ class GoldRuleShape(Schema):
     min_per_label: int = Field(20, ge=0, le=100_000)
     uncertain_share: float = Field(0.1, ge=0, le=1)
     audit_share: float = Field(0.05, ge=0, le=1)
+    favoured_share: float = Field(0, ge=0, le=1, description="Of the rows, kept for those of the favoured batches.")
+    favoured_batches: list[int] = Field([], max_length=100, description="Numbers of batches.")
     seed: int = Field(0, ge=0, le=99_999)
     allow_flagged: bool = False
 

@@ -15,7 +15,7 @@ from serving.models import Look, TrainingProposal
 from serving.services.drift import drift_of, look_page
 from serving.services.kept_traffic import today_in_utc
 from serving.services.looks import start_extra_now
-from serving.services.proposals import decide
+from serving.services.proposals import decide, favoured_by
 from serving.services.watch_plans import save_plan, shown_plan
 
 router = Router(tags=["Watching what serves"])
@@ -203,7 +203,24 @@ class ProposalDecisionAsked(Schema):
     reason: str = Field("", max_length=2000, description="Must be said to decline.")
 
 
-@router.post("/proposals/{id}/decision", response=ProposalShape)
+class DecidedShape(ProposalShape):
+    """The decision, and what to set in the gold set's rule so that it takes what is new; [] and 0 without an alarm."""
+
+    favoured_batches: list[int]
+    favoured_share: float
+
+    @staticmethod
+    def resolve_favoured_batches(proposal: Any) -> list[int]:
+        found = favoured_by(proposal)
+        return found.batches if found else []
+
+    @staticmethod
+    def resolve_favoured_share(proposal: Any) -> float:
+        found = favoured_by(proposal)
+        return found.share if found else 0.0
+
+
+@router.post("/proposals/{id}/decision", response=DecidedShape)
 @on(TrainingProposal, "decide_training")
 def proposal_decide(request: Request, proposal: TrainingProposal, asked: ProposalDecisionAsked) -> Any:
     """Approve or decline a proposal. Nothing is started: score, freeze, quote and train as always."""

@@ -1,4 +1,4 @@
-"""What is counted about a project for its home page: about twenty queries, none of which loads a text."""
+"""What is counted about a project for its home page: some thirty queries, none of which loads a text."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ from labeling.services.batches import MIN_HELD_OUT_LABELS
 from labeling.services.desks import Exchange, exchange_of
 from projects.models import Project, Role
 from projects.rights import MAY
+from serving.services.duties import Duties, duties_of
 from stats.agreement import alpha_interval
 from stats.intervals import Interval
 from training.models import Adapter, Evaluation, Run, Verdict
@@ -64,6 +65,7 @@ class Facts:
     """All that the home page counts. `held_out` is None where there are too many held-out examples to look at.
 
     duplicates: groups that nobody has settled, by what they are. n_red: failing checks of a snapshot that waits.
+    live: what waits for people at what serves; None while nothing does.
     """
 
     project: Project
@@ -96,6 +98,7 @@ class Facts:
     stale: list[Stale]
     duplicates: dict[str, int]
     n_red: int
+    live: Duties | None = None
 
     @property
     def n_examples(self) -> int:
@@ -157,7 +160,7 @@ def facts_of(project: Project, user: User, role: Role) -> Facts:
         jobs=list(Job.objects.filter(project=project)[:SHOWN_JOBS]),
         asked=getattr(snapshot, "request", None), stale=stale_in(project, snapshot),
         duplicates=groups_left(report) if report and report.n_clusters else {},
-        n_red=n_red(snapshot) if snapshot and not approval else 0,
+        n_red=n_red(snapshot) if snapshot and not approval else 0, live=duties_of(project),
         **_training(snapshot if approval else None))
 
 

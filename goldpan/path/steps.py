@@ -40,7 +40,19 @@ def steps_of(facts: Facts, turn: Turn) -> list[Step]:
                _scored(facts.project, facts.best_prompt, "tried first"), _trained(facts))
     steps = [Step(name, *figures[number], _state(number, now, turn.is_end), facts.url(pages[number]))
              for number, name in enumerate(STEPS[:-1])]
-    return [*steps, Step("Live", UNKNOWN, "comes later", "later")]
+    return [*steps, _live(facts, turn)]
+
+
+def _live(facts: Facts, turn: Turn) -> Step:
+    """The newest look's share of right answers: with it the way begins anew."""
+    if facts.live is None:
+        return Step("Live", UNKNOWN, "comes later", "later")
+    share, measured = facts.live.share, facts.live.measured
+    figure, note = (UNKNOWN, "serves, not looked at yet") if not share or not measured else (
+        percent_words(share.estimate), f"{100 * share.low:.1f} to {percent_words(share.high)}, look "
+        f"{measured.look.number}")
+    return Step("Live", figure, note, "now" if turn.step == "Live" and not turn.is_end else "done",
+                facts.url("serving:drift"))
 
 
 def _state(number: int, now: int, is_end: bool) -> Literal["done", "now", "later"]:
@@ -106,7 +118,7 @@ def agreement_words(agreement: Interval) -> str:
 
 @dataclass(frozen=True)
 class Open:
-    """Something that could be done, too: what, for how many examples or groups, and where."""
+    """Something that could be done, too: what, for how many examples, groups or decisions, and where."""
 
     words: str
     n: int
@@ -118,7 +130,7 @@ def open_items(facts: Facts) -> list[Open]:
     examples, quality, gold_set = (facts.url(name) for name in (
         "labeling:example-list", "curation:quality", "curation:gold-set"))
     review = facts.url("curation:review")
-    items = []
+    items = _open_live(facts)
     if facts.report and facts.counts:
         items += [
             Open("Labels that look wrong", facts.counts.flagged, "Review", review),
@@ -149,6 +161,22 @@ def open_items(facts: Facts) -> list[Open]:
               for stale in facts.stale]
     items.append(Open("Decisions since the last snapshot", facts.n_decisions_since, "Freeze", gold_set))
     return [item for item in items if item.n]
+
+
+def _open_live(facts: Facts) -> list[Open]:
+    live = facts.live
+    if live is None:
+        return []
+    items = [Open(f"Labels that {str(one.look).lower()} waits for, {'late since' if one.is_late else 'due on'} "
+                  f"{one.look.due_on:%d %B}", one.n_waiting, "See", one.url)
+             for one in live.looks]
+    if live.waiting:
+        items.append(Open("A proposal to train again waits for an admin", 1, "Read",
+                          reverse("serving:proposal", args=[live.waiting.pk])))
+    if live.to_ship:
+        items.append(Open(f"{live.to_ship} won and is not shipped", 1, "Read",
+                          reverse("serving:ab-test", args=[live.to_ship.pk])))
+    return items
 
 
 def jobs_to_show(jobs: list[Job]) -> list[Job]:

@@ -13,6 +13,8 @@ from goldpan.path.facts import Facts
 from jobs.models import Job
 from labeling.services.batches import MIN_HELD_OUT_LABELS
 from projects.wording import ago_words, count_words, counted, duration_words
+from serving.services.duties import OpenLook
+from serving.services.watch_plans import score_name
 from training.models import Verdict
 from training.services.baseline import training_obstacle
 
@@ -43,8 +45,10 @@ class Turn:
 
 def turn_of(facts: Facts) -> Turn:
     looks: tuple[Callable[[Facts], Turn | None], ...] = (
-        _import, _label, _score, _review, _freeze, _approve, _baseline, _decide, _train, _compare)
-    return next(turn for look in looks if (turn := look(facts)))
+        _import, _label, _drop, _proposal, _ship, _late, _score, _review, _freeze, _approve, _baseline, _decide, _train,
+        _compare)
+    turn = next(turn for look in looks if (turn := look(facts)))
+    return (_live(facts) or turn) if turn.is_end else turn
 
 
 def _wait(step: StepName, job: Job, then: str) -> Turn:
@@ -88,6 +92,71 @@ def _label(facts: Facts) -> Turn | None:
                 Action("Import labels", facts.url("labeling:import")))
 
 
+def _drop(facts: Facts) -> Turn | None:
+    """The alarm rang, and what to do is not decided; whoever may decide on a proposal is told of that instead."""
+    live = facts.live
+    if not live or not live.is_alarm or (live.waiting and facts.may("decide_training")):
+        return None
+    assert live.newest
+    headline = f"The alarm rang at look {live.newest.look.number}: {score_name(facts.project)} is below the floor."
+    drift = Action("See what is known", facts.url("serving:drift"), "d")
+    then = "A training is proposed, and an admin decides." if live.waiting else "Then a training is proposed."
+    if extra := live.labelled_for_the_alarm:
+        return Turn("Live", headline, f"{counted(extra.n_waiting, 'example')} of {extra.n} that look new "
+                    f"{'waits' if extra.n_waiting == 1 else 'wait'} for labels. {then}", _labelling_of(extra), drift)
+    return Turn("Live", headline, then if live.waiting else f"What looks new is drawn and labelled. {then}", drift)
+
+
+def _labelling_of(one: OpenLook) -> Action:
+    return Action("See who labels", one.url, "l")
+
+
+def _proposal(facts: Facts) -> Turn | None:
+    """Whoever may not decide finds it among what is open."""
+    waiting = facts.live.waiting if facts.live else None
+    if not waiting or not facts.may("decide_training"):
+        return None
+    return Turn("Live", "A training is proposed, and you decide.", str(waiting.reasons[0]),
+                Action("Decide on the proposal", reverse("serving:proposal", args=[waiting.pk]), "d"),
+                Action("See drift", facts.url("serving:drift")))
+
+
+def _ship(facts: Facts) -> Turn | None:
+    test = facts.live.to_ship if facts.live else None
+    if not test or not facts.may("promote"):
+        return None
+    return Turn("Live", f"{test} is over: {test.end.get_outcome_display()}. Ship it?", str(test.end.words[0]),
+                Action("Read the result", reverse("serving:ab-test", args=[test.pk]), "d"))
+
+
+def _late(facts: Facts) -> Turn | None:
+    late = facts.live.late if facts.live else None
+    if not late:
+        return None
+    return Turn("Live", f"The labels of {str(late.look).lower()} are late: {counted(late.n_waiting, 'example')} of "
+                f"{late.n} {'waits' if late.n_waiting == 1 else 'wait'}.",
+                f"They were due on {late.look.due_on:%d %B}. On {late.look.waits_until:%d %B} the look counts with "
+                "what is there, and may flatter.", _labelling_of(late), Action("See drift", facts.url("serving:drift")))
+
+
+def _live(facts: Facts) -> Turn | None:
+    """Where it stands once something serves and nothing else is to be done: looks that wait for labels, or nothing."""
+    live = facts.live
+    if not live:
+        return None
+    drift = Action("See drift", facts.url("serving:drift"), "d")
+    if one := next((one for one in live.looks if one.n_waiting), None):
+        return Turn("Live", f"{counted(one.n_waiting, 'example')} of {str(one.look).lower()} "
+                    f"{'waits' if one.n_waiting == 1 else 'wait'} for labels.",
+                    f"They say how good {live.champion.title} still is, and are due on {one.look.due_on:%d %B}.",
+                    _labelling_of(one), drift)
+    said = {"alarm": "Its accuracy fell below the floor, and what to do was decided.",
+            "warning": "It may be getting worse: the next look will tell more.",
+            "quiet": "No sign of a drop."}.get(live.newest.level if live.newest else "", "Nobody has looked yet.")
+    return Turn("Live", f"{live.champion.title} serves. {said}", "New labels begin the next round.", drift,
+                Action("Read the comparison", facts.comparison_url) if facts.snapshot else None, is_end=True)
+
+
 def _score(facts: Facts) -> Turn | None:
     if (job := facts.running("score")) and not facts.snapshot:
         return _wait("Review", job, "Then the labels that look wrong can be reviewed, worst first.")
@@ -118,8 +187,14 @@ def _review(facts: Facts) -> Turn | None:
 def _freeze(facts: Facts) -> Turn | None:
     if job := facts.running("freeze"):
         return _wait("Snapshot", job, "Then an admin approves the snapshot.")
-    if facts.snapshot:
+    approved_at = facts.live.approved_at if facts.live else None
+    if facts.snapshot and not (approved_at and facts.snapshot.created_at < approved_at):
         return None
+    if facts.live and facts.live.proposal and approved_at:
+        return Turn("Snapshot", "Training again was approved. Choose the gold set with the new labels and freeze it.",
+                    f"{facts.snapshot} is from before.",
+                    Action("Choose the gold set", facts.url("curation:gold-set", facts.live.gold_query), "g"),
+                    Action("See the whole way", reverse("serving:proposal", args=[facts.live.proposal.pk])))
     if facts.held_out and not all(facts.held_out.n_ready.values()):
         split = next(split for split, n in sorted(facts.held_out.n_ready.items()) if not n)
         return Turn("Label", f"No {split} example has {MIN_HELD_OUT_LABELS} labels with a {facts.held_out.joint} yet.",

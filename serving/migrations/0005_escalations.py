@@ -6,7 +6,7 @@ from projects.immutable import Blanking, forbid_change_but
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('serving', '0003_watching'),
+        ('serving', '0004_signals_compare_with_own_traffic'),
     ]
 
     operations = [

@@ -88,7 +88,7 @@ class Look(models.Model):
     n_kept = models.PositiveIntegerField(help_text="of them with their words")
     n_eligible = models.PositiveIntegerField(help_text="customers, threads or texts to draw from")
     n_repeats = models.PositiveIntegerField(default=0, help_text="that repeat a test row and are not drawn")
-    n_reference = models.PositiveIntegerField(default=0, help_text="test rows that the signals compare with")
+    n_reference = models.PositiveIntegerField(default=0, help_text="rows that the signals compare with")
     unlabelled = models.JSONField(default=list, help_text="the model's own confidence in answers that were not drawn")
     words = models.JSONField(help_text="sentences: what retention, share kept and repeats do to this look")
     batch = models.ForeignKey(Batch, null=True, on_delete=models.PROTECT, related_name="+",

@@ -15,7 +15,7 @@ from projects.charts import Chart, evidence_chart, signal_chart, trend_chart
 from projects.models import Project
 from projects.wording import counted, percent_words
 from serving.models import ExchangeContent, Look, LookCount, LookRow, SignalReading, TrainingProposal
-from serving.services.kept_traffic import today_in_utc
+from serving.services.kept_traffic import compared_words, today_in_utc
 from serving.services.live import Standing, standing_of
 from serving.services.look_counts import scores_of, watch_of
 from serving.services.look_counts import standing_of as labels_of
@@ -25,7 +25,6 @@ from serving.services.watch_plans import (
     Watched,
     advice_of,
     default_floor,
-    evaluation_of,
     floor_of,
     is_binary,
     looks_a_year,
@@ -89,6 +88,7 @@ class Drift:
     evidence: Chart | None
     signals: list[SignalReading]
     signal_look: Look | None
+    compared: str
     signals_over_time: Chart | None
     labelling: list[Labelling]
     next_end: date | None
@@ -114,8 +114,8 @@ def drift_of(project: Project, *, now: datetime | None = None) -> Drift:
     jobs = [job for job in Job.objects.filter(project=project, kind__in=("look", "count_look"))[:10]
             if job.is_active or job.state == Job.State.failed][:3]
     if watched is None:
-        return Drift(standing, None, None, None, None, "none", None, [], None, None, [], None, None, [], None, "", None,
-                     None, None, jobs, score=score_name(project))
+        return Drift(standing, None, None, None, None, "none", None, [], None, None, [], None, "", None, [], None, "",
+                     None, None, None, jobs, score=score_name(project))
     counted_looks, found, rule = watch_of(watched)
     floor = floor_of(watched)
     lines = _lines(list(watched.looks.select_related("count", "project").order_by("-number")[:SHOWN]))
@@ -130,7 +130,8 @@ def drift_of(project: Project, *, now: datetime | None = None) -> Drift:
         lines=lines, accuracy_chart=_accuracy_chart(lines, floor, score_name(project)),
         evidence=_evidence_chart(counted_looks, found, rule), signals=[one for one in readings if shown is not None
                                                                         and one.look_id == shown.pk],
-        signal_look=shown, signals_over_time=_signal_chart(lines, readings),
+        signal_look=shown, compared=compared_words(shown) if shown else "",
+        signals_over_time=_signal_chart(lines, readings),
         labelling=_labelling([line for line in [*lines, *extra] if line.count is None], today),
         next_end=watched.next_end(today) if watched.plan.is_on else None, takes=takes_words(watched, floor),
         proposal=TrainingProposal.objects.filter(project=project, deployment=watched.deployment).select_related(
@@ -207,35 +208,30 @@ def _labelling(lines: Sequence[LookLine], today: date) -> list[Labelling]:
     return found
 
 
-def measured_of(project: Project) -> Interval | None:
-    """What serves got at its evaluation, where its answers are right or wrong."""
-    watched = watched_of(project)
-    evaluation = evaluation_of(watched.deployment) if watched else None
-    return evaluation.measured.interval if evaluation and evaluation.n_right is not None else None
-
-
-def usual_floor(project: Project) -> float:
+def usual_floor(project: Project, watched: Watched | None) -> float:
     """The floor where nobody chose one."""
-    watched = watched_of(project)
-    return default_floor(project, watched.deployment).value if watched else project.target_value
+    return default_floor(watched).value if watched else project.target_value
 
 
-def advice_for(project: Project, asked: dict[str, Any]) -> Advice | None:
-    """How soon a drop is seen with these values of a plan; None where that cannot be simulated."""
+def advice_for(project: Project, watched: Watched | None, asked: dict[str, Any]) -> Advice | None:
+    """How soon a drop is seen with these values of a plan; None where that cannot be simulated.
+
+    watched: None while nothing serves, so that nothing was measured.
+    """
     if not is_binary(project):
         return None
-    measured, floor = measured_of(project), asked.get("floor")
-    if floor is None:
-        floor = usual_floor(project)
-    return advice_of(floor=floor, measured=measured.estimate if measured else None, labels=int(asked["labels"]),
-                     uniform_share=float(asked["uniform_share"]), cadence=str(asked["cadence"]))
+    evaluation, floor = watched.evaluation if watched else None, asked.get("floor")
+    measured = evaluation.measured.interval.estimate if evaluation and evaluation.n_right is not None else None
+    return advice_of(floor=usual_floor(project, watched) if floor is None else floor, measured=measured,
+                     labels=int(asked["labels"]), uniform_share=float(asked["uniform_share"]),
+                     cadence=str(asked["cadence"]))
 
 
 def takes_words(watched: Watched, floor: Floor) -> str:
     """What it would take to know sooner."""
     plan = watched.plan
-    advice = advice_for(watched.project, {"floor": floor.value, "labels": plan.labels, "cadence": plan.cadence,
-                                          "uniform_share": plan.uniform_share})
+    advice = advice_for(watched.project, watched, {"floor": floor.value, "labels": plan.labels, "cadence": plan.cadence,
+                                                   "uniform_share": plan.uniform_share})
     if advice is None:
         return ("How soon a drop is seen is simulated for answers that are right or wrong as a whole; here it rings "
                 "more rarely than once in twenty years by mistake, and later than for those.")

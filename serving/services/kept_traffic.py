@@ -1,4 +1,8 @@
-"""The requests of a period that were kept with their words, and the test rows that they are compared with."""
+"""The requests of a period that were kept with their words, and what they are compared with.
+
+That is the project's own first traffic: the random rows of the first looks, which became examples and outlive the words
+of other requests. The test rows join them where they are alike; while there are too few own rows they stand alone.
+"""
 
 import hashlib
 import re
@@ -26,15 +30,17 @@ from labeling.texts import content_sha256, normalise
 from projects.models import Project
 from projects.wording import counted, percent_words
 from serving.masking import mask, mask_all
-from serving.models import Deployment, Exchange, ExchangeContent, Feedback, ServingRules
+from serving.models import Deployment, Exchange, ExchangeContent, Feedback, Look, LookRow, ServingRules
 from serving.priority import border_of, nearest
 from serving.services.rules import rules_of
 from serving.services.watch_plans import evaluation_of
-from stats.shift import Traffic
+from stats.shift import MIN_ROWS, Traffic, joined, shift_signals
 from training.services.scoring import read_predictions
 
 MOST = 4_000  # customers, threads or texts of a period that are read; of more, so many at random
 CHUNK = 500
+COMPARES = "Signals compare with"
+MIN_OWN, MOST_OWN = 2 * MIN_ROWS, 200  # random rows of the first looks that are compared with
 UNREAD = "(not readable)"
 _WORD = re.compile(r"\w{2,}")
 
@@ -155,24 +161,77 @@ def kept_words(rules: ServingRules, period: Period, *, since: date, until: date,
 
 @dataclass(frozen=True)
 class Reference:
-    """The test rows that the deployed model was judged on. vectors: (m, d) of length 1. border: below it is new."""
+    """What requests are compared with. traffic: n rows that signals compare with, own ones where `words` says so.
+
+    known, test: (m, d) and (t, d) of length 1, of all rows from before and of the test rows alone; hashes: of these.
+    border: cosine to the nearest known one, below which a text is new.
+    """
 
     traffic: Traffic
-    vectors: np.ndarray
+    n: int
+    words: str
+    known: np.ndarray
+    test: np.ndarray
     hashes: frozenset[str]
     border: float
 
-    @property
-    def n(self) -> int:
-        return len(self.vectors)
+
+def reference_of(deployment: Deployment, before: date, job: Job, progress: Progress) -> Reference:
+    """Read and embed what the requests from a day on are compared with."""
+    test, vectors, hashes = _test_rows(deployment, job, progress)
+    rows = own_rows(deployment, before)
+    own, of_own = (Traffic(), vectors[:0]) if len(rows) < MIN_OWN else _own_traffic(deployment.project, rows, job,
+                                                                                   progress)
+    known = np.concatenate([vectors, of_own]) if len(vectors) and len(of_own) else of_own if len(of_own) else vectors
+    is_alike = len(of_own) > 0 and len(vectors) >= MIN_ROWS and not any(
+        signal.is_warning for signal in shift_signals(test, own, seed=deployment.pk))
+    traffic = joined(test, own) if is_alike else own if len(of_own) else test
+    n = len(known) if is_alike else len(of_own) or len(vectors)
+    return Reference(traffic, n, reference_words(rows, len(vectors), is_alike=is_alike), known, vectors, hashes,
+                     border_of(known))
 
 
-def reference_of(deployment: Deployment, job: Job, progress: Progress) -> Reference:
-    """Read and embed the test rows of what serves; masked as traffic is, so that the mask itself is no news."""
+def own_rows(deployment: Deployment, before: date) -> list[LookRow]:
+    """The random rows of the first looks at what serves that ended by a day, oldest first, MOST_OWN at most."""
+    return list(LookRow.objects.filter(
+        look__deployment=deployment, look__kind=Look.Kind.regular, look__until__lte=before, is_uniform=True).exclude(
+        example__text="").exclude(answer={}).select_related("example", "look").order_by(
+        "look__number", "position")[:MOST_OWN])
+
+
+def reference_words(rows: Sequence[LookRow], n_test: int, *, is_alike: bool) -> str:
+    """What signals compare with, in a sentence, from the own rows there are."""
+    if len(rows) >= MIN_OWN:
+        more = f", and with the {n_test} test rows, from which these do not clearly differ" if is_alike else ""
+        return (f"{COMPARES} the first {len(rows)} requests that were drawn at random after promotion, of "
+                f"{rows[0].look.since:%d %B} to {rows[-1].look.last_day:%d %B}{more}.")
+    if not n_test:
+        return f"{COMPARES} nothing yet: {MIN_OWN} requests that were drawn at random are needed."
+    return (f"{COMPARES} the {n_test} test rows, until {MIN_OWN} requests were drawn at random; there are "
+            f"{len(rows)}. What warns now may be how test rows and requests differ for good.")
+
+
+def compared_words(look: Look) -> str:
+    """What a look's signals compared with; "" of looks from before that was said."""
+    return next((words for words in look.words if words.startswith(COMPARES)), "")
+
+
+def _own_traffic(project: Project, rows: Sequence[LookRow], job: Job,
+                 progress: Progress) -> tuple[Traffic, np.ndarray]:
+    compared = [compared_text(project.task_type, row.example.text, row.example.data) for row in rows]
+    keys = [content_sha256(text) for text in compared]
+    ensure_embeddings(job, dict(zip(keys, compared, strict=True)), progress)
+    vectors = load_embeddings(keys)
+    return _traffic(project, [row.example.text for row in rows], vectors, [row.answer["label"] for row in rows],
+                    [row.answer["probability"] for row in rows]), vectors
+
+
+def _test_rows(deployment: Deployment, job: Job, progress: Progress) -> tuple[Traffic, np.ndarray, frozenset[str]]:
+    """The test rows of what serves; masked as traffic is, so that the mask itself is no news."""
     project = deployment.project
     evaluation = evaluation_of(deployment)
     if evaluation is None:
-        return Reference(Traffic(), np.zeros((0, 1), dtype=np.float32), frozenset(), -1.0)
+        return Traffic(), np.zeros((0, 1), dtype=np.float32), frozenset()
     said = {one.key: one for one in read_predictions(evaluation)}
     rows = [row for row in read_rows(evaluation.snapshot, "test") if row.key in said]
     masks = rules_of(project).masks
@@ -184,7 +243,7 @@ def reference_of(deployment: Deployment, job: Job, progress: Progress) -> Refere
     predictions = [said[row.key] for row in rows]
     traffic = _traffic(project, [text for text, _ in shown], vectors, [one.predicted for one in predictions],
                        [one.probability for one in predictions])
-    return Reference(traffic, vectors, frozenset(keys), border_of(vectors))
+    return traffic, vectors, frozenset(keys)
 
 
 @dataclass(frozen=True)
@@ -201,20 +260,19 @@ class Measured:
 
 
 def measure(period: Period, deployment: Deployment, reference: Reference, job: Job, progress: Progress) -> Measured:
-    """Embed a period's requests, without keeping the vectors, and hold them against the test rows."""
+    """Embed a period's requests, without keeping the vectors, and hold them against what is known."""
     project = deployment.project
     report = latest_report(project)
     threshold = report.duplicate_threshold if report else DEFAULT
     texts = [compared_text(project.task_type, one.text, one.data) for one in period.requests]
     vectors = encode_once(job, texts, progress)
-    closest = nearest(vectors, reference.vectors)
     repeats = np.array([content_sha256(text) in reference.hashes for text in texts], dtype=bool) | (
-        closest >= threshold)
+        nearest(vectors, reference.test) >= threshold)
     left = np.flatnonzero(~repeats)
     requests = [period.requests[row] for row in left]
     traffic = _traffic(project, [one.text for one in requests], vectors[left], [one.label for one in requests],
                        [one.probability for one in requests])
-    is_new = closest[left] < reference.border
+    is_new = nearest(vectors[left], reference.known) < reference.border
     return Measured(requests, traffic, is_new, int(repeats.sum()))
 
 

@@ -22,14 +22,14 @@ from jobs.services import completing, enqueue
 from labeling.models import Example
 from projects.models import Project
 from projects.services import audit, notify
-from projects.wording import counted, percent_words
+from projects.wording import counted, interval_words, percent_words
 from serving.models import Look, LookCount, LookRow, RowScore
 from serving.services.look_labels import BlindLabel, blind_labels
 from serving.services.looks import start_extra
 from serving.services.proposals import propose
 from serving.services.watch_plans import Watched, floor_of, is_binary, rule_of, score_name, watched_of
 from stats.drop_alarm import AlarmRule, Watch, watch
-from stats.intervals import Interval, bootstrap_interval, wilson
+from stats.intervals import bootstrap_interval, wilson
 from stats.label_sample import weighted_share
 from stats.live_accuracy import AccuracyEstimate, estimate_accuracy
 from training.services.scoring import judge
@@ -202,7 +202,8 @@ def _estimate(look: Look, standing: Standing, scores: dict[int, float],
         return None, [f"The estimate is that of the random rows: {why}.", *told]
     found = weighted_share(np.array([scores[row.pk] for row in drawn]) >= 0.5,
                            np.array([row.chance for row in drawn], dtype=float))
-    return asdict(found), [f"With the targeted rows, each weighed by one over its chance: {_in_words(found)}.", *told]
+    return asdict(found), [f"With the targeted rows, each weighed by one over its chance: "
+                           f"{percent_words(found.estimate)} ({interval_words(found)}).", *told]
 
 
 def _by_confidence(uniform: Sequence[LookRow], scores: dict[int, float],
@@ -212,11 +213,6 @@ def _by_confidence(uniform: Sequence[LookRow], scores: dict[int, float],
         return None
     right = np.array([scores[row.pk] for row in uniform])
     return estimate_accuracy(right, np.array(chances, dtype=float), np.array(unlabelled, dtype=float))
-
-
-def _in_words(found: Interval) -> str:
-    return (f"{percent_words(found.estimate)} ({percent_words(found.low)} to {percent_words(found.high)}, "
-            f"n = {found.n})")
 
 
 def _missing_words(n_missing: int, n: int, standing: Standing) -> str:

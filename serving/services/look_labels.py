@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from django.db.models import Count, F, Q
+from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
 from curation.services.labels import Ballot, answers_of, ballots
 from labeling.models import Annotation, Assignment, Batch, BatchItem, Example
@@ -61,6 +62,19 @@ def _label(example: Example, ballot: Ballot, *, n_wanted: int) -> BlindLabel:
         return BlindLabel(None, ids, "one more label is asked for")
     label = ballot.consensus if example.split == Example.Split.pool else ballot.blind_label or ballot.decided_label
     return BlindLabel(label, ids) if label else BlindLabel(None, ids, f"people differ, no {ballot.answers.joint}")
+
+
+def asked_for() -> QuerySet[BatchItem]:
+    """What people still have before them, of all projects: asked for, not set aside, and with too few answers so far.
+
+    Cheap once it is narrowed down to examples, since the tick asks every few seconds.
+    """
+    answered = Count("assignments", filter=Q(assignments__state=Assignment.State.answered))
+    said = Annotation.objects.filter(example=OuterRef("example"), skipped=False, retracted=False).exclude(
+        source=Annotation.Source.feedback).order_by().values("example").annotate(n=Count("annotator", distinct=True))
+    items = BatchItem.objects.filter(is_set_aside=False).exclude(batch__state=Batch.State.closed)
+    return items.annotate(n_answered=answered, n_said=Coalesce(Subquery(said.values("n")), 0)).filter(
+        n_answered__lt=F("n_wanted"), n_said__lt=F("n_wanted"))
 
 
 def _wanted(ids: Sequence[int]) -> dict[int, int]:

@@ -1,6 +1,7 @@
 """Looks: a sample of a period's traffic becomes examples that people label without seeing what the model said.
 
-1. The requests that were kept are held against the test rows: signals that need no labels (`stats.shift`).
+1. The requests that were kept are held against the first ones after promotion, or against the test rows while those
+   are too few: signals that need no labels (`stats.shift`).
 2. A share of the labels is drawn at random, for the alarm; the rest with chances in proportion to a priority: where the
    model is unsure, users complained, or something is new. An extra look takes the highest priorities instead.
 3. What is drawn becomes examples as an import would make them, a batch asks for their labels, and the model's answers
@@ -34,6 +35,7 @@ from serving.services.kept_traffic import (
     Period,
     Reference,
     Request,
+    compared_words,
     kept_words,
     measure,
     read_period,
@@ -110,7 +112,7 @@ def run_look(job: Job, progress: Progress) -> None:
     since, until = date.fromisoformat(params["since"]), date.fromisoformat(params["until"])
     progress("Reading requests", 0, 1)
     period = read_period(deployment, since, until)
-    reference = reference_of(deployment, job, progress)
+    reference = reference_of(deployment, since, job, progress)
     found = measure(period, deployment, reference, job, progress)
     progress("Looking for what has changed", 0, 1)
     seed = seed_of(project, "look", params["kind"], since, until)
@@ -122,7 +124,7 @@ def run_look(job: Job, progress: Progress) -> None:
         warned=[row for signal in signals if signal.is_warning for row in signal.rows.tolist()])
     drawn = _drawn(priority, watched.plan, seed) if is_regular else _newest(found, priority, watched.plan, deployment)
     with completing(job) as result:
-        look = _write(job, watched, period, found, signals, priority, drawn, reference.n)
+        look = _write(job, watched, period, found, signals, priority, drawn, reference)
         result |= {"look": look.pk, "number": look.number, "n_rows": len(drawn.rows),
                    "warnings": [signal.name for signal in signals if signal.is_warning]}
 
@@ -150,7 +152,7 @@ def _newest(found: Measured, priority: Priority, plan: WatchPlan, deployment: De
 
 
 def _write(job: Job, watched: Watched, period: Period, found: Measured, signals: Sequence[Signal], priority: Priority,
-           drawn: Drawn, n_reference: int) -> Look:
+           drawn: Drawn, reference: Reference) -> Look:
     """Store the look with its rows and signals, and ask people, in the caller's transaction."""
     project, params, plan = watched.project, job.params, watched.plan
     since, until = date.fromisoformat(params["since"]), date.fromisoformat(params["until"])
@@ -165,13 +167,14 @@ def _write(job: Job, watched: Watched, period: Period, found: Measured, signals:
     if found.n_repeats:
         words.append(f"{counted(found.n_repeats, 'request')} that repeat a test row are left out: whoever labels them "
                      "would label what the model was judged on.")
-    if n_reference and not signals:
-        words.append("There are too few requests or test rows for signals: each side needs 30.")
+    words.append(reference.words)
+    if reference.n and not signals:
+        words.append("There are too few rows for signals: each side needs 30.")
     look = Look.objects.create(
         project=project, number=number, kind=params["kind"], deployment=watched.deployment, plan=plan,
         because_id=params.get("because"), since=since, until=until, floor=floor.value, floor_words=floor.words,
         n_answered=period.n_answered, n_kept=period.n_kept, n_eligible=period.n_eligible, n_repeats=found.n_repeats,
-        n_reference=n_reference, unlabelled=_unlabelled(found.requests, drawn), words=words, batch=batch, job=job)
+        n_reference=reference.n, unlabelled=_unlabelled(found.requests, drawn), words=words, batch=batch, job=job)
     LookRow.objects.bulk_create(
         LookRow(look=look, example=example, exchange_name=found.requests[row].name, position=position,
                 is_uniform=bool(drawn.is_uniform[position]), why=priority.why[row],
@@ -225,7 +228,7 @@ def _tell(look: Look, signals: Sequence[Signal], *, n_rows: int) -> None:
     if look.is_regular and set(warned) - known:  # what warned a week ago is no news
         notify(project, "drift.signal", title=f"Requests have changed: {', '.join(warned)}", link=link,
                key=f"drift.signal:{look.pk}", text="Whether accuracy has fallen only labels can say; more of what is "
-               "new is labelled with this look.", data={"look": look.pk, "signals": warned})
+               f"new is labelled with this look. {compared_words(look)}", data={"look": look.pk, "signals": warned})
 
 
 def blind_among(example_ids: Sequence[int]) -> set[int]:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,11 @@ class Watched:
     @property
     def began_on(self) -> date:
         return self.began.astimezone(UTC).date()
+
+    @cached_property
+    def evaluation(self) -> Evaluation | None:
+        """What the deployed prompt or adapter got on the test rows; asked for once."""
+        return evaluation_of(self.deployment)
 
     @property
     def looks(self) -> Any:
@@ -87,11 +92,14 @@ def shown_plan(project: Project, *, now: datetime) -> WatchPlan:
     return plan_of(project) or WatchPlan(project=project, began_at=now, reason=BEGINS)
 
 
-def watched_of(project: Project) -> Watched | None:
-    """What is watched in a project now; None while nothing has served, or no plan was written."""
+def watched_of(project: Project, plan: WatchPlan | None = None) -> Watched | None:
+    """What is watched in a project now; None while nothing has served, or no plan was written.
+
+    plan: the newest, by whoever has it already.
+    """
     deployment = Deployment.objects.filter(project=project, slot=Deployment.Slot.champion).select_related(
         "run__snapshot__project", "run__created_by", "adapter__run").first()
-    plan = plan_of(project)
+    plan = plan or plan_of(project)
     if deployment is None or plan is None:
         return None
     return Watched(project, deployment, plan, max(deployment.created_at, plan.began_at))
@@ -155,13 +163,13 @@ def floor_of(watched: Watched) -> Floor:
         who = watched.plan.created_by.username if watched.plan.created_by else "Goldpan"
         return Floor(watched.plan.floor, f"The alarm rings when {score_name(watched.project)} falls below "
                                          f"{watched.plan.floor:.1%}, which {who} chose: “{watched.plan.reason}”")
-    return default_floor(watched.project, watched.deployment)
+    return default_floor(watched)
 
 
-def default_floor(project: Project, deployment: Deployment) -> Floor:
+def default_floor(watched: Watched) -> Floor:
     """The target or what was surely measured, whichever is more, in the mean score of single rows."""
+    project, evaluation = watched.project, watched.evaluation
     target = project.target_value if project.target_metric in MEANS and 0 < project.target_value < 1 else None
-    evaluation = evaluation_of(deployment)
     if evaluation is None:
         value = min(max(target or 0.5, 0.05), 0.99)
         return Floor(value, f"What serves was not evaluated, so the floor is {value:.1%}.")

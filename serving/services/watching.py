@@ -5,20 +5,21 @@ Nothing here does work itself: every look and every count is a job, and whatever
 
 from datetime import date, datetime
 
-from django.db.models import Count, Exists, F, OuterRef, Q, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from curation.models import Decision
 from jobs.models import Job
-from labeling.models import Annotation, Assignment, Batch, BatchItem
+from labeling.models import Annotation
 from projects.models import Project
 from serving.models import Deployment, Look, LookRow, TrainingProposal
 from serving.services.kept_traffic import today_in_utc
 from serving.services.look_counts import start_count
+from serving.services.look_labels import asked_for
 from serving.services.looks import look_key, start_look, tell_of_late
-from serving.services.proposals import start_due_forecast
-from serving.services.watch_plans import begin_watch, plan_of, watched_of
+from serving.services.proposals import propose_between_looks, start_due_forecast
+from serving.services.watch_plans import Watched, begin_watch, watched_of
+from serving.services.weighing import start_due_weighing
 
 
 def poll(*, now: datetime | None = None) -> None:
@@ -28,25 +29,24 @@ def poll(*, now: datetime | None = None) -> None:
     served = Project.objects.filter(Exists(Deployment.objects.filter(
         project=OuterRef("pk"), slot=Deployment.Slot.champion)))
     for project in served:
-        draw_due(project, now=now)
+        watched = watched_of(project) or watched_of(project, begin_watch(project, now=now))
+        if watched is not None:  # it is, unless what served went this moment
+            draw_due(watched, today)
+            propose_between_looks(watched, today=today)
+            start_due_weighing(watched)
     _count_due(today)
     for proposal in TrainingProposal.objects.filter(state=TrainingProposal.State.open).select_related(
             "project", "deployment__run__created_by"):
         start_due_forecast(proposal)
 
 
-def draw_due(project: Project, *, now: datetime) -> Job | None:
+def draw_due(watched: Watched, today: date) -> Job | None:
     """Queue the look at the newest period that has ended, unless it was taken; None if there is nothing to do.
 
     Periods before it that nobody looked at, because Goldpan was off, stay so: their words are mostly deleted.
     """
-    if plan_of(project) is None:
-        begin_watch(project, now=now)
-    watched = watched_of(project)
-    if watched is None or not watched.plan.is_on:
-        return None
-    period = watched.period(today_in_utc(now))
-    if period is None or Job.objects.filter(dedupe_key=look_key(project, period[1])).exists():
+    period = watched.period(today) if watched.plan.is_on else None
+    if period is None or Job.objects.filter(dedupe_key=look_key(watched.project, period[1])).exists():
         return None
     return start_look(watched, *period)
 
@@ -68,13 +68,7 @@ def _count_due(today: date) -> None:
 
 def _is_asked_for(look: Look) -> bool:
     """Whether people still have examples of the look before them; cheap, since the tick asks every few seconds."""
-    examples = LookRow.objects.filter(look=look).values("example")
-    answered = Count("assignments", filter=Q(assignments__state=Assignment.State.answered))
-    said = Annotation.objects.filter(example=OuterRef("example"), skipped=False, retracted=False).exclude(
-        source=Annotation.Source.feedback).order_by().values("example").annotate(n=Count("annotator", distinct=True))
-    items = BatchItem.objects.filter(example__in=examples, is_set_aside=False).exclude(batch__state=Batch.State.closed)
-    return items.annotate(n_answered=answered, n_said=Coalesce(Subquery(said.values("n")), 0)).filter(
-        n_answered__lt=F("n_wanted"), n_said__lt=F("n_wanted")).exists()
+    return asked_for().filter(example__in=LookRow.objects.filter(look=look).values("example")).exists()
 
 
 def _occasion(project: Project) -> str:

@@ -15,7 +15,7 @@ from serving.services.drift import advice_for, drift_of, look_page, proposal_pag
 from serving.services.kept_traffic import today_in_utc
 from serving.services.looks import start_extra_now
 from serving.services.proposals import decide
-from serving.services.watch_plans import save_plan, shown_plan
+from serving.services.watch_plans import save_plan, shown_plan, watched_of
 
 NAV = "serving:live"
 ACTIONS = ("edit_watch", "decide_training", "run_labeling", "promote")
@@ -31,15 +31,15 @@ def drift(request: Request, project: Project) -> HttpResponse:
 @on(Project, "edit_watch")
 @require_http_methods(["GET", "POST"])
 def plan(request: Request, project: Project) -> HttpResponse:
-    now = timezone.now()
-    form = WatchPlanForm(request.POST or None, instance=shown_plan(project, now=now),
-                         default_floor=usual_floor(project))
+    now, watched = timezone.now(), watched_of(project)
+    form = WatchPlanForm(request.POST or None, instance=watched.plan if watched else shown_plan(project, now=now),
+                         default_floor=usual_floor(project, watched))
     if request.method == "POST" and form.is_valid():
         save_plan(project, form.values, reason=form.cleaned_data["reason"], by=request.user, now=now)
         messages.success(request, "Saved. It counts from the next look on.")
         return redirect("serving:drift", project.pk)
     return render(request, "serving/watch_plan.html", {
-        "project": project, "form": form, "nav": NAV, "advice": advice_for(project, form.asked)},
+        "project": project, "form": form, "nav": NAV, "advice": advice_for(project, watched, form.asked)},
         status=422 if form.is_bound and form.errors else 200)
 
 
@@ -47,9 +47,11 @@ def plan(request: Request, project: Project) -> HttpResponse:
 @require_GET
 def advice(request: Request, project: Project) -> HttpResponse:
     """How soon a drop would be seen with the values of the form. Nothing is saved."""
-    form = WatchPlanForm(request.GET, instance=shown_plan(project, now=timezone.now()))
+    watched = watched_of(project)
+    form = WatchPlanForm(request.GET, instance=watched.plan if watched else shown_plan(project, now=timezone.now()))
     form.is_valid()
-    return render(request, "serving/_advice.html", {"project": project, "advice": advice_for(project, form.asked)})
+    return render(request, "serving/_advice.html", {
+        "project": project, "advice": advice_for(project, watched, form.asked)})
 
 
 @on(Project, "run_labeling")

@@ -11,6 +11,7 @@ from curation.services.gold_sets import count_quickly, gold_set_of, look, picks_
 from curation.services.review import decide
 from curation.services.snapshots import held_out, read_manifest, start_freeze
 from jobs.models import Job
+from labeling.models import Batch, BatchItem
 from projects.errors import UserError
 from projects.models import AuditEvent
 from tests.curation.conftest import annotate, new_example
@@ -120,6 +121,46 @@ def test_the_preview_asks_as_many_questions_for_many_examples_as_for_few(
     client.get(url(scored.project))
     with django_assert_max_num_queries(22):
         client.get(url(scored.project, "gold-set-preview"), RULE)
+
+
+# Batches that are favoured
+
+@pytest.fixture
+def batch(scored, bob):
+    found = Batch.objects.create(project=scored.project, number=3, title="New", created_by=bob)
+    for key in ("p10", "p13", "p16"):
+        BatchItem.objects.create(batch=found, example=scored.examples[key], n_wanted=1)
+    return found
+
+
+def test_a_link_suggests_a_rule_that_favours_batches_and_saves_nothing(scored, bob, batch, client_of):
+    asked = {"favoured_batches": "3", "favoured_share": "0.2", "size": "10"}
+    html = client_of(bob).get(url(scored.project), asked).content.decode()
+    assert "suggested and not saved yet" in html and "batch 3" in html and 'value="0.2"' in html
+    assert "are of the batches that are favoured" in html
+    assert gold_set_of(scored.project).favoured_batches == [] and html.count("btn-gold") == 1
+    assert "suggested and not" not in client_of(bob).get(url(scored.project)).content.decode()
+
+
+def test_favoured_batches_are_part_of_the_frozen_rule_and_of_every_rows_reason(scored, bob, batch, client_of, run_jobs):
+    rule = {**RULE, "min_quality": 0, "favoured_batches": "3", "favoured_share": "0.3"}
+    assert client_of(bob).post(url(scored.project, "freeze"), rule).status_code == 302
+    run_jobs()
+    snapshot = Snapshot.objects.get()
+    assert (snapshot.rule["favoured_batches"], snapshot.rule["favoured_share"]) == ([3], 0.3)
+    stored = read_picks(read_manifest(snapshot)["selection"]["sha256"])
+    assert {row["example"] for row in stored["gold"] if row["why"] == "of a batch that is favoured"} == {
+        scored.examples[key].pk for key in ("p10", "p13", "p16")}
+    client_of(bob).post(url(scored.project), RULE)  # what is not sent stays
+    assert gold_set_of(scored.project).favoured_batches == [3]
+    client_of(bob).post(url(scored.project), {**RULE, "favoured_batches": "", "favoured_share": "0"})
+    assert gold_set_of(scored.project).favoured_batches == []
+
+
+@pytest.mark.parametrize(("said", "message"), [("7", "There is no batch 7"), ("x", "Write the numbers of batches")])
+def test_a_batch_that_is_none_is_told(scored, bob, client_of, said, message):
+    response = client_of(bob).post(url(scored.project), {**RULE, "favoured_batches": said})
+    assert response.status_code == 422 and message in response.content.decode()
 
 
 # Large pools: the pick is a job's, found again by what it depends on

@@ -32,7 +32,8 @@ def test_the_rule_on_the_page_is_the_rule_that_is_frozen(scored, bob, client_of,
     run_jobs()
     snapshot = Snapshot.objects.get()
     assert snapshot.rule == {**RULE, "allow_flagged": False, "method": "spread", "uncertain_share": 0.1,
-                             "audit_share": 0.05} and gold_set_of(scored.project).size == 12
+                             "audit_share": 0.05, "favoured_share": 0.0, "favoured_batches": []}
+    assert gold_set_of(scored.project).size == 12
     assert (snapshot.counts["train"], snapshot.counts["dev"], snapshot.counts["test"]) == (12, 6, 9)
     assert sum(snapshot.counts["labels"]["train"].values()) == 12
     assert snapshot.counts["left_out"]["train"]["duplicate of a dev or test example"] == 1

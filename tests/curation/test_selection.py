@@ -1,5 +1,6 @@
+import json
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -234,6 +235,22 @@ def test_places_are_kept_for_the_check_and_for_the_hardest_that_are_settled():
     assert [row for row, pick in found.picks.items() if pick.why == Taken.UNCERTAIN] == [0, 1, 2, 3]
     assert all(row >= 20 for row, pick in found.picks.items() if pick.why == Taken.AUDIT)
     assert Counter(row % 2 for row in found.rows.tolist()) == {0: 20, 1: 20}
+
+
+def test_places_are_kept_for_favoured_batches_within_the_quota_of_each_label():
+    labels = ["a"] * 30 + ["b"] * 10
+    favoured = [number in (0, 1, 2, 3, 30, 31, 32, 33, 34, 35) for number in range(40)]
+    found = select_gold(candidates(labels, is_favoured=favoured), rule(10, method="spread", favoured_share=0.9))
+    plain = select_gold(candidates(labels, is_favoured=favoured), rule(10, method="spread"))
+    taken = {row for row, pick in found.picks.items() if pick.why == Taken.FAVOURED}
+    assert found.quota == plain.quota == {"a": 5, "b": 5}  # no label gets more for it
+    assert {0, 1, 2, 3} < taken and len(taken) == 9 and taken <= {row for row, is_one in enumerate(favoured) if is_one}
+    assert not any(pick.why == Taken.FAVOURED for pick in plain.picks.values())
+
+
+def test_a_rule_from_json_is_the_rule_that_was_written():
+    favouring = rule(favoured_share=0.2, favoured_batches=(3, 4))
+    assert GoldRule(**json.loads(json.dumps(asdict(favouring)))) == favouring
 
 
 def test_what_a_person_has_settled_does_not_leave_for_its_quality():

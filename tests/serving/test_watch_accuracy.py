@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from itertools import islice
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -17,7 +18,7 @@ from serving.services.drift import drift_of
 from serving.services.exchanges import purge
 from serving.services.look_labels import blind_labels
 from serving.services.looks import start_extra_now
-from serving.services.proposals import decide, way_of
+from serving.services.proposals import decide, gold_query, way_of
 from serving.services.watch_plans import FIELDS, plan_of, save_plan, watched_of
 from serving.services.watching import poll
 from stats.schedule import evaluation_days
@@ -198,7 +199,7 @@ def test_a_year_without_a_drop_is_quiet(world, project, alice):
     assert len(levels(world)) == 12 and not {"alarm", "warning"} & set(levels(world))
     assert told(project, "drift.alarm") == told(project, "drift.warning") == 0
     proposals = [reason for proposal in TrainingProposal.objects.all() for reason in proposal.reasons]
-    assert proposals and not any("alarm" in reason for reason in proposals)  # by calendar or new labels
+    assert proposals and not any("alarm rang" in reason for reason in proposals)  # by the calendar
 
 
 def test_an_alarm_asks_about_what_is_new_then_proposes_a_training_that_an_admin_decides_on(world, project, alice, bob):
@@ -217,6 +218,11 @@ def test_an_alarm_asks_about_what_is_new_then_proposes_a_training_that_an_admin_
     with pytest.raises(UserError, match="why not"):
         decide(proposal, approves=False, reason=" ", by=alice, now=world.now)
     decide(proposal, approves=True, reason="", by=alice, now=world.now)
+    asked = parse_qs(gold_query(proposal).removeprefix("?"))
+    assert asked["favoured_batches"] == [f"{extra.because.batch.number}, {extra.batch.number}"]
+    assert 0 < float(asked["favoured_share"][0]) <= 0.5
+    freeze = next(step for step in way_of(proposal) if step.title == "Freeze")
+    assert freeze.state == "later" or freeze.url.endswith(gold_query(proposal))
     with pytest.raises(UserError, match="decided already"):
         decide(proposal, approves=False, reason="No.", by=bob, now=world.now)
     assert AuditEvent.objects.filter(what="decide_training", who="alice").count() == 1

@@ -16,8 +16,8 @@ def test_the_estimate_is_that_of_the_formula_by_hand():
     judged = np.repeat([1.0, 0, 1, 0], [150, 10, 10, 30])
     rest = np.repeat([1.0, 0], [700, 300])
     found = estimate_accuracy(right, judged, rest)
-    covariance = (150 - 200 * 0.8 * 0.8) / 199
-    variance = np.concatenate([judged, rest]).var(ddof=1)
+    covariance = 150 / 200 - 0.8 * 0.8
+    variance = np.concatenate([judged, rest]).var()
     tuning = covariance / (variance * 1.2)
     assert found.uses_judge
     assert found.interval.estimate == pytest.approx(0.8 + tuning * (0.7 - 0.8))

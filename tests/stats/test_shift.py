@@ -4,7 +4,7 @@ from scipy.stats import chi2_contingency
 from sklearn.metrics import roc_auc_score
 
 from stats.multiple import holm
-from stats.shift import Traffic, _auc, label_shares, shift_signals
+from stats.shift import Traffic, _auc, joined, label_shares, shift_signals
 
 
 def embeddings(n, *, seed, away=0.0, share=1.0):
@@ -101,3 +101,10 @@ def test_label_shares_are_solved_from_the_confusion_by_hand():
 def test_holm_is_the_step_down_by_hand():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([]) == []
+
+
+def test_traffic_is_joined_as_far_as_both_sides_know_it():
+    both = joined(Traffic(lengths=np.array([1.0]), words=[frozenset("a")], failed=np.array([False])),
+                  Traffic(lengths=np.array([2.0, 3.0]), words=[frozenset("b"), frozenset("c")]))
+    assert both.lengths is not None and both.lengths.tolist() == [1, 2, 3]
+    assert both.words == [frozenset("a"), frozenset("b"), frozenset("c")] and both.failed is None

@@ -78,15 +78,15 @@ def test_of_a_chat_the_judge_sees_the_turns():
     assert said.startswith("User:\nHello.\n\nAssistant:\nYes?\n\nUser:\nWhere is it?\n\nAn answer")
 
 
-def test_before_a_hundred_judged_pairs_the_judges_figure_is_hidden_and_people_stand_alone():
-    found = weigh(world(97))
-    assert found.corrected is None and not found.is_counted and (found.n_human, found.n_needed) == (97, 3)
-    assert found.hidden_because.endswith("it counts from 100 on. Judge 3 more pairs.")
-    assert found.best == found.human and found.human.n == 97 and found.human.low < 0.6 < found.human.high
+def test_before_two_hundred_judged_pairs_the_judges_figure_is_hidden_and_people_stand_alone():
+    found = weigh(world(197))
+    assert found.corrected is None and not found.is_counted and (found.n_human, found.n_needed) == (197, 3)
+    assert found.hidden_because.endswith("it counts from 200 on. Judge 3 more pairs.")
+    assert found.best == found.human and found.human.n == 197 and found.human.low < 0.6 < found.human.high
 
 
-def test_from_a_hundred_on_the_judge_makes_peoples_figure_sharper():
-    found = weigh(world(MIN_HUMAN, agrees=0.95))
+def test_from_two_hundred_on_the_judge_makes_peoples_figure_sharper():
+    found = weigh(world(MIN_HUMAN, n=600, agrees=0.95))
     assert found.is_counted and not found.hidden_because and found.best == found.corrected
     assert found.corrected.low < 0.6 < found.corrected.high
     assert found.corrected.high - found.corrected.low < 0.8 * (found.human.high - found.human.low)
@@ -96,7 +96,7 @@ def test_from_a_hundred_on_the_judge_makes_peoples_figure_sharper():
 
 
 def test_a_judge_that_agrees_by_chance_does_not_count():
-    found = weigh(world(150, agrees=0.5))
+    found = weigh(world(250, agrees=0.5))
     assert found.is_counted and found.corrected is None and found.best == found.human
     assert "more than chance would" in found.hidden_because
 
@@ -145,7 +145,7 @@ def test_the_words_say_how_often_it_wins_and_what_that_rests_on():
     found = weigh(world(MIN_HUMAN))
     win = Interval(0.631, 0.552, 0.708, 300)
     words = win_sentence(found, win, name="the LoRA adapter", rival="the best prompt")
-    assert words == ("By 100 pairs that people judged blind and a judge's word on all 300, held against theirs, the "
+    assert words == ("By 200 pairs that people judged blind and a judge's word on all 300, held against theirs, the "
                      "LoRA adapter wins 63.1 % against the best prompt (95 %: 55.2 % to 70.8 %, ties counting half).")
     assert win_headline(win).endswith("Yes, its answers win 63.1 % of the pairs.")
     assert win_headline(mirrored(win)).endswith("No, its answers win only 36.9 % of the pairs.")
