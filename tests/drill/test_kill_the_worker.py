@@ -146,7 +146,8 @@ def test_training_goes_on_from_a_checkpoint_and_ends_as_if_nothing_had_happened(
     assert [row["dev_loss"] for row in first["epochs"]] == pytest.approx(
         [row["dev_loss"] for row in second["epochs"]], abs=1e-4)
     assert goldpan.count("training_adapter") == n_audited(goldpan, project, "trained") == 2
-    for evaluation, in goldpan.rows("SELECT id FROM jobs_job WHERE kind = 'evaluate'"):
-        goldpan.wait_for(evaluation)
+    for kind in ("evaluate", "general_check"):  # the one asks for the other
+        for check, in goldpan.rows(f"SELECT id FROM jobs_job WHERE kind = '{kind}'"):
+            goldpan.wait_for(check)
     assert goldpan.count("training_testlook") == n_audited(goldpan, project, "evaluate") == 2
     goldpan.assert_all_is_well()

@@ -36,6 +36,7 @@ def redis() -> Iterator[Redis]:
     server.stop()
 
 
+@pytest.mark.timeout(5400)  # most of the suite, by one process
 def test_whatever_touches_the_database_does_the_same_there(postgres: Postgres, redis: Redis) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *FOLDERS, "-m", ELSEWHERE, "-p", "tests.drill.only_database",
