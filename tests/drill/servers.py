@@ -42,7 +42,7 @@ class Postgres:
     def kill(self) -> None:
         """kill -9 of the server and all its processes, as if the power had gone."""
         server = psutil.Process(self.process.pid)
-        server.suspend()  # else it answers a knock meanwhile, and what it forks keeps the memory that the next one wants
+        server.suspend()  # else it forks meanwhile, and whom nobody knows keeps the memory that the next one wants
         family = [server, *server.children(recursive=True)]
         for process in family:
             with contextlib.suppress(psutil.NoSuchProcess):
