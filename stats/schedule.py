@@ -116,8 +116,8 @@ def _calendar_words(deployed: Deployed, age: int, weeks: int) -> str:
 
 def gain_words(gain: Interval, n_new: int) -> str:
     """What a quick model gains by learning today's gold set, n_new rows of which are new."""
-    return (f"A quick model that learns today's gold set ({n_new} rows of it are new) is right on "
-            f"{100 * gain.estimate:+.1f} points of {gain.n} dev rows beside one that learns the rows of then "
+    return (f"A quick model that learns today's gold set ({n_new} rows of it are new) gains "
+            f"{100 * gain.estimate:+.1f} points on {gain.n} dev rows over one that learns the rows of then "
             f"({100 * gain.low:+.1f} to {100 * gain.high:+.1f}); {100 * WORTH:.0f} point is asked for.")
 
 
@@ -132,4 +132,3 @@ def evaluation_days(first: date, cadence: Cadence) -> Iterator[date]:
     for n in count():
         year, month = divmod(first.year * 12 + first.month - 1 + n * months, 12)
         yield date(year, month + 1, min(first.day, calendar.monthrange(year, month + 1)[1]))
-

@@ -19,7 +19,7 @@ from serving.services.kept_traffic import today_in_utc
 from serving.services.look_labels import asked_for
 from serving.services.proposals import gold_query
 from stats.intervals import Interval
-from training.models import Adapter
+from training.services.champions import champion_of
 
 
 @dataclass(frozen=True)
@@ -120,12 +120,13 @@ def _open_looks(project: Project, today: date) -> list[OpenLook]:
 
 
 def _to_ship(project: Project, champion: Deployment) -> Experiment | None:
-    """The newest A/B test if it won against what still serves and nobody has shipped its adapter."""
-    newest = Experiment.objects.filter(project=project).select_related("end", "challenger__adapter").first()
-    if newest is None or newest.is_running or newest.champion_id != champion.pk:
+    """The newest A/B test if its challenger won against what still serves and nobody has shipped it."""
+    newest = Experiment.objects.filter(project=project).select_related("end", "challenger").first()
+    end = getattr(newest, "end", None)
+    if newest is None or newest.champion_id != champion.pk or end is None or not end.ships:
         return None
-    end, adapter = getattr(newest, "end", None), newest.challenger.adapter
-    return newest if end and end.ships and adapter and adapter.stage != Adapter.Stage.champion else None
+    present = champion_of(project)
+    return newest if present is None or present.run.pk != newest.challenger.run_id else None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from serving.models import Deployment, Experiment, ExperimentEnd, Look, Training
 from serving.services.duties import duties_of, wanted_soon
 from serving.services.proposals import decide
 from tests.serving.watched import World
+from training.models import Promotion, Verdict
 
 pytestmark = pytest.mark.django_db
 
@@ -82,20 +83,34 @@ def test_an_alarm_is_told_until_a_training_was_decided_on(world, project, alice,
     assert "what to do was decided" in stand(project, bob, Role.curator)[0].headline
 
 
+def won(project, challenger: Deployment, by: User) -> Experiment:
+    """An A/B test that found the challenger better than what serves."""
+    test = Experiment.objects.create(
+        project=project, state="ended", challenger=challenger, salt="s", share=0.5, outcome="thumb", n_max=200, size={},
+        slow_seconds=10, started_by=by, champion=Deployment.objects.filter(project=project, slot="champion").first())
+    ExperimentEnd.objects.create(experiment=test, outcome="SHIP", words=["It is better."], result={})
+    return test
+
+
 def test_a_test_that_won_waits_for_an_admin_until_its_adapter_serves(world, project, adapter, alice, bob):
     adapter.__class__.objects.filter(pk=adapter.pk).update(stage="candidate")
-    serves = Deployment.objects.filter(project=project, slot="champion").first()
-    other = Deployment.objects.create(project=project, slot="named", run=adapter.run, adapter=adapter,
-                                      backend="embedded")
-    test = Experiment.objects.create(
-        project=project, state="ended", champion=serves, challenger=other, salt="s", share=0.5, outcome="thumb",
-        n_max=200, size={}, slow_seconds=10, started_by=alice)
-    ExperimentEnd.objects.create(experiment=test, outcome="SHIP", words=["It is better."], result={})
+    test = won(project, Deployment.objects.create(project=project, slot="named", run=adapter.run, adapter=adapter,
+                                                  backend="embedded"), alice)
     turn, _, _ = stand(project, alice, Role.admin)
     assert "Ship it?" in turn.headline and turn.action.url == reverse("serving:ab-test", args=[test.pk])
     turn, items, _ = stand(project, bob, Role.curator)
     assert "Ship it?" not in turn.headline and items[f"{test} won and is not shipped"] == 1
     adapter.__class__.objects.filter(pk=adapter.pk).update(stage="champion")
+    assert duties_of(project).to_ship is None
+
+
+def test_a_prompt_that_won_waits_until_it_serves(world, project, adapter, alice):
+    prompt = Verdict.objects.get(snapshot=adapter.run.snapshot).best_prompt
+    test = won(project, Deployment.objects.create(project=project, slot="named", run=prompt, backend="embedded"), alice)
+    assert duties_of(project).to_ship == test
+    adapter.__class__.objects.filter(pk=adapter.pk).update(stage="retired")
+    Promotion.objects.create(project=project, run=prompt, instead_of=adapter.run, way="proven", by=alice,
+                             created_at=world.now)
     assert duties_of(project).to_ship is None
 
 

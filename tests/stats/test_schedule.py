@@ -28,8 +28,8 @@ def test_labels_lead_to_a_weighing_and_only_a_gain_of_a_point_at_its_lower_end_t
     assert not propose_retraining(Deployed(DAY, 501, 400, n_unscored=125), date(2026, 1, 19)).scores_now
     pays = propose_retraining(Deployed(DAY, 500, 3, gain=gain(0.01), n_new_gold=90), date(2026, 1, 19))
     assert pays.is_due and not pays.is_alarm and pays.reasons == (
-        "A training is likely to pay. A quick model that learns today's gold set (90 rows of it are new) is right on "
-        "+4.0 points of 212 dev rows beside one that learns the rows of then (+1.0 to +7.0); 1 point is asked for.",)
+        "A training is likely to pay. A quick model that learns today's gold set (90 rows of it are new) gains "
+        "+4.0 points on 212 dev rows over one that learns the rows of then (+1.0 to +7.0); 1 point is asked for.",)
     not_yet = propose_retraining(Deployed(DAY, 500, 400, gain=gain(0.009)), date(2026, 1, 19))
     assert not not_yet.is_due and not_yet.reasons[1].startswith("That a training pays is not shown.")
 
