@@ -1,6 +1,6 @@
-"""How a project is served: limits, what is kept of requests, and whether what serves answers as it was evaluated."""
+"""How a project is served: what answers, what came in, limits, and whether it answers as it was evaluated."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from ninja import Query, Router, Schema, Status
@@ -8,13 +8,78 @@ from pydantic import Field
 
 from goldpan.api.paging import Page, Paging, page_of
 from goldpan.api.policy import Request, on
-from goldpan.api.shapes import JobShape
+from goldpan.api.shapes import IntervalShape, JobShape
 from projects.models import Project
 from serving.models import Replay
+from serving.services.live import live_of
 from serving.services.parity import start_replay
 from serving.services.rules import rules_of, save_rules
 
 router = Router(tags=["Serving"])
+
+
+class TrafficDayShape(Schema):
+    day: date = Field(description="In UTC.")
+    n_answered: int
+    n_failed: int = Field(description="The model failed, or could not be reached.")
+    n_refused: int = Field(description="Too many at once, or no request that can be answered.")
+    prompt_tokens: int
+    answer_tokens: int
+    cost: float = Field(description="In `currency`, of the answers whose price is known.")
+    n_uncosted: int = Field(description="Answered, with no price known.")
+
+
+class TimesShape(Schema):
+    """Seconds of the newest answers of seven days: the median and the 95th percentile."""
+
+    n: int
+    median: float
+    high: float
+    added_median: float = Field(description="By Goldpan, to the model and its queue.")
+    added_high: float
+
+
+class FeedbackFactsShape(Schema):
+    """What came back in 30 days."""
+
+    n: int
+    n_up: int
+    n_down: int
+    n_corrections: int
+    n_outcomes: int
+    n_escalated: int
+    thumbs: IntervalShape | None = Field(description="The share that is up.")
+    outcome: IntervalShape | None = Field(description="The mean of outcomes.")
+
+
+class LiveShape(Schema):
+    title: str = Field(description="What serves; empty where nothing does.")
+    obstacle: str = Field(description="Why nothing serves, in words.")
+    warning: str = Field(description="What makes it answer otherwise than it was evaluated.")
+    run_id: int | None
+    adapter_id: int | None
+    since: datetime | None
+    why: str
+    models: list[str] = Field(description="Names that the gateway takes as `model`.")
+    n_requests: int = Field(description="Of seven days, answered or not.")
+    days: list[TrafficDayShape] = Field(description="With requests, of the last 30, newest first.")
+    times: TimesShape | None
+    currency: str
+    feedback: FeedbackFactsShape
+
+
+@router.get("/projects/{id}/live", response=LiveShape)
+@on(Project, "see_live")
+def live(request: Request, project: Project) -> dict[str, Any]:
+    """What serves and why, what came in, how long it took, what it cost, what came back."""
+    found = live_of(project)
+    standing = found.standing
+    return {
+        "title": standing.title, "obstacle": standing.obstacle, "warning": standing.warning,
+        "run_id": standing.run.pk if standing.run else None,
+        "adapter_id": standing.adapter.pk if standing.adapter else None, "since": standing.since, "why": standing.why,
+        "models": found.models, "n_requests": found.n_requests, "days": found.days, "times": found.times,
+        "currency": found.currency, "feedback": found.feedback}
 
 
 class ServingRulesShape(Schema):

@@ -1,9 +1,10 @@
 """Answers judged in pairs, and how a project is served, by a program."""
 
 import pytest
+from django.utils import timezone
 
 from jobs.models import Job
-from serving.models import Deployment, Replay, ServingRules
+from serving.models import Deployment, Replay, ServingRules, TrafficDay
 from tests.training.conftest import judged, model, snapshot  # noqa: F401
 from tests.training.kinds import KINDS, approved
 from tests.training.pairs import compared
@@ -68,6 +69,24 @@ def test_a_judge_is_asked_by_a_job_and_not_one_of_the_family(runs, program, sett
 
 
 # Serving
+
+def test_what_serves_and_what_came_in_are_read(judged, bob, program_of, settings, tmp_path):  # noqa: F811
+    settings.GOLDPAN_BASE_MODEL = tmp_path / "no-model"
+    project = judged.project
+    day = timezone.now().date()
+    TrafficDay.objects.create(project=project, day=day, n_answered=7, n_refused=2, prompt_tokens=90, n_uncosted=7)
+    found = program_of(bob).get(f"/projects/{project.pk}/live").data
+    assert (found["run_id"], found["adapter_id"], found["obstacle"]) == (
+        judged.verdict.best_prompt_id, None, "")
+    assert found["n_requests"] == 9 and found["times"] is None and found["models"]
+    assert [(one["day"], one["n_answered"], one["n_refused"]) for one in found["days"]] == [(day.isoformat(), 7, 2)]
+    assert found["feedback"] | {"n": 0} == found["feedback"] and found["feedback"]["thumbs"] is None
+
+
+def test_a_project_without_anything_to_serve_says_why_in_its_place(project, bob, program_of):
+    found = program_of(bob).get(f"/projects/{project.pk}/live").data
+    assert found["title"] == "" and "baseline" in found["obstacle"].lower() and found["days"] == []
+
 
 def test_the_rules_of_serving_are_the_defaults_until_they_are_changed(project, alice, bob, program_of):
     path = f"/projects/{project.pk}/serving-rules"

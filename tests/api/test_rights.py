@@ -172,6 +172,7 @@ pairwise_list         project    200
 pairwise_open         run        409
 pairwise              pairwise   200
 pairwise_ask          pairwise   409
+live                  project    200
 serving_rules         project    200
 serving_rules_save    project    200
 replay_start          project    409
