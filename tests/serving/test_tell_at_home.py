@@ -87,7 +87,7 @@ def won(project, challenger: Deployment, by: User) -> Experiment:
     """An A/B test that found the challenger better than what serves."""
     test = Experiment.objects.create(
         project=project, state="ended", challenger=challenger, salt="s", share=0.5, outcome="thumb", n_max=200, size={},
-        slow_seconds=10, started_by=by, champion=Deployment.objects.filter(project=project, slot="champion").first())
+        slow_seconds=10, started_by=by, champion=Deployment.objects.filter(project=project, slot="champion")[0])
     ExperimentEnd.objects.create(experiment=test, outcome="SHIP", words=["It is better."], result={})
     return test
 
