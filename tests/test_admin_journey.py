@@ -97,8 +97,8 @@ print(json.dumps(paths))
 """
 NO_PAGES = {  # what changes something, a fragment, and files
     "suggest", "critical-slices", "baseline", "prompt-try", "price-withdraw", "quote", "train-elsewhere", "raise-cap",
-    "keep-best", "bundle", "promote", "roll-back", "questions", "merge", "run-live", "merged", "adapter-card",
-    "adapter-file", "pairwise-open"}
+    "keep-best", "bundle", "promote", "roll-back", "run-roll-back", "questions", "merge", "run-live", "merged",
+    "adapter-card", "adapter-file", "pairwise-open"}
 OF_WRITTEN_ANSWERS = {"pairwise", "pairwise-judge", "pairwise-ask"}  # this project's are labels
 
 

@@ -150,11 +150,16 @@ def _live(facts: Facts) -> Turn | None:
                     f"{'waits' if one.n_waiting == 1 else 'wait'} for labels.",
                     f"They say how good {live.champion.title} still is, and are due on {one.look.due_on:%d %B}.",
                     _labelling_of(one), drift)
+    comparison = Action("Read the comparison", facts.comparison_url) if facts.snapshot else None
+    if facts.champion and facts.champion.run.pk != live.champion.run_id:
+        return Turn("Live", f"{facts.champion.title} is the champion, and has answered nothing yet.",
+                    "With its first answer it is watched. New labels begin the next round.",
+                    Action("See what serves", facts.url("serving:live"), "d"), comparison, is_end=True)
     said = {"alarm": "Its accuracy fell below the floor, and what to do was decided.",
             "warning": "It may be getting worse: the next look will tell more.",
             "quiet": "No sign of a drop."}.get(live.newest.level if live.newest else "", "Nobody has looked yet.")
-    return Turn("Live", f"{live.champion.title} serves. {said}", "New labels begin the next round.", drift,
-                Action("Read the comparison", facts.comparison_url) if facts.snapshot else None, is_end=True)
+    return Turn("Live", f"{live.champion.title} serves. {said}", "New labels begin the next round.", drift, comparison,
+                is_end=True)
 
 
 def _score(facts: Facts) -> Turn | None:

@@ -149,7 +149,7 @@ def test_a_body_that_is_too_large_is_a_413(project, program, settings):
 
 
 def test_a_fault_is_a_problem_without_its_details(project, program, monkeypatch):
-    monkeypatch.setattr("goldpan.api.curating.start_freeze", lambda *args, **kwargs: 1 / 0)
+    monkeypatch.setattr("goldpan.api.snapshots.start_freeze", lambda *args, **kwargs: 1 / 0)
     program.client.raise_request_exception = False
     answer = program.post(f"/projects/{project.pk}/snapshots")
     assert answer.status_code == 500 and "division" not in str(answer.data) and "not yours" in answer.data["detail"]

@@ -129,7 +129,7 @@ def test_a_failing_champion_fails_as_ever(test, backend, program, project):
 
 
 def test_a_challenger_that_is_not_served_any_more_breaks_no_request(test, backend, program, project, monkeypatch):
-    monkeypatch.setattr("serving.services.deployments.has_lost_a_quote", lambda run: run.pk == test.challenger.run_id)
+    monkeypatch.setattr("training.services.champions.has_lost_a_quote", lambda run: run.pk == test.challenger.run_id)
     said = program.predict(project, user=users_of(test, "challenger"))
     assert said.status_code == 200 and said.json()["deployment"] == test.champion_id
     assert Exposure.objects.get(experiment=test).arm == "challenger"
