@@ -56,7 +56,7 @@ class Blanking:
         """SQL that says whether an UPDATE is this change. unchanged: SQL that says that all other columns stay."""
         blanked = [f"(NEW.{name} = OLD.{name} OR NEW.{name} IN ({', '.join(values)}))"
                    for name, values in self.columns.items()]
-        without = "({row}.{name} #- '{{{{{path}}}}}')" if postgres else "json_remove({row}.{name}, '$.{path}')"
+        without = "({row}.{name} #- '{{{path}}}')" if postgres else "json_remove({row}.{name}, '$.{path}')"
         around = [" = ".join(without.format(row=row, name=name, path=("," if postgres else ".").join(path))
                              for row in ("NEW", "OLD")) for name, path in self.inside.items()]
         return " AND ".join([self.condition, *blanked, *around, unchanged])

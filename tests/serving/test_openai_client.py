@@ -5,6 +5,7 @@ from typing import Any
 
 import openai
 import pytest
+from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_finished, request_started
 from django.db import DEFAULT_DB_ALIAS, close_old_connections, connections
@@ -13,7 +14,9 @@ from django.test.testcases import LiveServerThread
 from serving.answering import Busy
 from serving.models import Exchange
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.skipif(
+    "sqlite" not in settings.DATABASES["default"]["ENGINE"],
+    reason="the server's threads close the test's connection; test_kill_the_database.py asks on PostgreSQL")]
 
 
 class WithoutFiles(WSGIHandler):
