@@ -369,7 +369,9 @@ def ask_the_gateway(cast: Cast, say: Say) -> str:
     given = Counter(Feedback.objects.filter(project=project).exclude(thumb="").values_list("thumb", flat=True))
     told = f"{N_REQUESTS} tweets asked over HTTP; {given['up']} of {given.total()} thumbs up, by ten other raters"
     shadow = Shadow.objects.filter(project=project).first()
-    return told + (f"; {others[0].title} answers {shadow.n_differing} of {shadow.n} otherwise" if shadow else "")
+    if shadow is None:
+        return told
+    return f"{told}; {shadow.challenger.title} answers {shadow.n_differing} of {shadow.n} otherwise"
 
 
 def _send_requests(cast: Cast, secret: str, start: int, say: Say) -> None:

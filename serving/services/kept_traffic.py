@@ -219,11 +219,16 @@ def compared_words(look: Look) -> str:
 def _own_traffic(project: Project, rows: Sequence[LookRow], job: Job,
                  progress: Progress) -> tuple[Traffic, np.ndarray]:
     compared = [compared_text(project.task_type, row.example.text, row.example.data) for row in rows]
-    keys = [content_sha256(text) for text in compared]
-    ensure_embeddings(job, dict(zip(keys, compared, strict=True)), progress)
-    vectors = load_embeddings(keys)
+    _, vectors = _embedded(compared, job, progress)
     return _traffic(project, [row.example.text for row in rows], vectors, [row.answer["label"] for row in rows],
                     [row.answer["probability"] for row in rows]), vectors
+
+
+def _embedded(texts: Sequence[str], job: Job, progress: Progress) -> tuple[list[str], np.ndarray]:
+    """The hashes of texts, and their vectors, row by row; what has none yet is encoded and kept."""
+    hashes = [content_sha256(text) for text in texts]
+    ensure_embeddings(job, dict(zip(hashes, texts, strict=True)), progress)
+    return hashes, load_embeddings(hashes)
 
 
 def _test_rows(deployment: Deployment, job: Job, progress: Progress) -> tuple[Traffic, np.ndarray, frozenset[str]]:
@@ -237,13 +242,11 @@ def _test_rows(deployment: Deployment, job: Job, progress: Progress) -> tuple[Tr
     masks = rules_of(project).masks
     shown = [(mask(row.text), mask_all(row.data)) if masks else (row.text, row.data) for row in rows]
     compared = [compared_text(project.task_type, text, data) for text, data in shown]
-    keys = [content_sha256(text) for text in compared]
-    ensure_embeddings(job, dict(zip(keys, compared, strict=True)), progress)
-    vectors = load_embeddings(keys)
+    hashes, vectors = _embedded(compared, job, progress)
     predictions = [said[row.key] for row in rows]
     traffic = _traffic(project, [text for text, _ in shown], vectors, [one.predicted for one in predictions],
                        [one.probability for one in predictions])
-    return traffic, vectors, frozenset(keys)
+    return traffic, vectors, frozenset(hashes)
 
 
 @dataclass(frozen=True)

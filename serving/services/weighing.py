@@ -56,10 +56,10 @@ def start_due_weighing(watched: Watched, *, wake: bool = True) -> Job | None:
     """Queue it for the newest scoring, unless that was done or it is the one that the deployed model came from."""
     deployment, project = watched.deployment, watched.project
     report = latest_report(project)
-    if report is None or report.pk == deployment.run.snapshot.report_id or forecast_obstacle(project):
+    if report is None or report.pk == deployment.run.snapshot.report_id:
         return None
     key = f"weigh:{deployment.pk}:{report.pk}"
-    if Job.objects.filter(dedupe_key=key).exists():
+    if Job.objects.filter(dedupe_key=key).exists() or forecast_obstacle(project):
         return None
     return enqueue("weigh", project, title="Weighing whether training again pays", requested_by=None, wake=wake,
                    dedupe_key=key, params={"deployment": deployment.pk}, exclusive=f"weigh:{project.pk}")

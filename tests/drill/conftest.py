@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.drill.installation import KILLS, SEED, VERDICTS, KillableInstallation, stop_marked
+from tests.drill.servers import Postgres
 
 Install = Callable[..., KillableInstallation]
 
@@ -21,6 +22,13 @@ def install(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Install]:
     yield make
     for data in made:
         stop_marked(data)
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    server = Postgres()
+    yield server
+    server.stop()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -15,13 +15,6 @@ N_KILLS, N_ASKING, N_CRITICS = 3, 4, 2
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    server = Postgres()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
 def goldpan(install: Install, postgres: Postgres) -> Iterator[KillableInstallation]:
     yield from with_model(install, DATABASE_URL=postgres.url)
 

@@ -23,13 +23,6 @@ N_PROJECTS, N_FILES, N_ROWS = 4, 5, 8000
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    server = Postgres()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
 def redis() -> Iterator[Redis]:
     server = Redis()
     yield server

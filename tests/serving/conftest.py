@@ -25,6 +25,7 @@ from projects.services import add_member, create_api_key
 from serving.services import exchanges, rules
 from tests.conftest import new_project
 from tests.serving.fake_backend import FakeBackend
+from tests.serving.watched import World
 from tests.training.conftest import encode_here, model
 from tests.training.story import FakeModel, approved_snapshot, start_quoted
 from training.models import Adapter
@@ -182,3 +183,11 @@ def program_with(project: Project, alice: User) -> Callable[..., Program]:
         return Program(create_api_key(project, name="other", scopes=scopes, by=alice)[1])
 
     return make
+
+
+@pytest.fixture
+def world(champion: Any, backend: Any, project: Project, key: Any, monkeypatch: pytest.MonkeyPatch) -> World:
+    """The project served and watched, in a time of its own."""
+    world = World(project, key[0])
+    monkeypatch.setattr("django.utils.timezone.now", world.clock)
+    return world.begin()

@@ -10,16 +10,8 @@ from serving.services.proposals import decide, propose_between_looks, weigh_retr
 from serving.services.watch_plans import FIELDS, plan_of, save_plan, watched_of
 from serving.services.weighing import n_unscored, start_due_weighing, weighed_of
 from stats.intervals import Interval
-from tests.serving.watched import World
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def world(champion, backend, project, key, monkeypatch):
-    world = World(project, key[0])
-    monkeypatch.setattr("django.utils.timezone.now", world.clock)
-    return world.begin()
 
 
 def run(job):

@@ -4,16 +4,8 @@ import pytest
 from django.urls import reverse
 
 from serving.models import Look, TrainingProposal, WatchPlan
-from tests.serving.watched import World
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def world(champion, backend, project, key, monkeypatch):
-    world = World(project, key[0])
-    monkeypatch.setattr("django.utils.timezone.now", world.clock)
-    return world.begin()
 
 
 def get(client, name, pk):

@@ -12,17 +12,9 @@ from projects.models import Role
 from serving.models import Deployment, Experiment, ExperimentEnd, Look, TrainingProposal
 from serving.services.duties import duties_of, wanted_soon
 from serving.services.proposals import decide
-from tests.serving.watched import World
 from training.models import Promotion, Verdict
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def world(champion, backend, project, key, monkeypatch):
-    world = World(project, key[0])
-    monkeypatch.setattr("django.utils.timezone.now", world.clock)
-    return world.begin()
 
 
 def stand(project, user, role):

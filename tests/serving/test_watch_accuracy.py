@@ -22,17 +22,9 @@ from serving.services.proposals import decide, gold_query, way_of
 from serving.services.watch_plans import FIELDS, plan_of, save_plan, watched_of
 from serving.services.watching import poll
 from stats.schedule import evaluation_days
-from tests.serving.watched import World
 from training.models import Run
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def world(champion, backend, project, key, monkeypatch):
-    world = World(project, key[0])
-    monkeypatch.setattr("django.utils.timezone.now", world.clock)
-    return world.begin()
 
 
 def change(world, by, **values):

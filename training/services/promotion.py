@@ -162,8 +162,8 @@ def _crown(project: Project, new: Champion, *, way: str, reason: str, by: User,
 
     stage: that an adapter has to come from; None: any. Raises UserError if it is the champion already.
     """
-    before = serving_run(project)
     present = champion_of(project)
+    before = present.run if present else serving_run(project)
     Adapter.objects.filter(project=project, stage=Adapter.Stage.champion).exclude(run=new.run).update(
         stage=Adapter.Stage.retired)
     mine = Adapter.objects.filter(run=new.run).exclude(stage=Adapter.Stage.champion)

@@ -30,7 +30,7 @@ from projects.models import Project
 from projects.services import audit
 from training.models import Adapter, Evaluation, Run, Verdict
 from training.prompts import prompt_from_json
-from training.services.champions import champion_of
+from training.services.champions import best_prompt_verdict, champion_of
 from training.services.endpoint import classify_rows
 from training.services.quoting import has_lost_a_quote
 from training.services.scoring import Calibration, RowShots, score_rows
@@ -66,7 +66,7 @@ def best_source(project: Project) -> Source:
             return Source(f"adapter {champion.adapter.pk}", adapter=champion.adapter)
         if _can_be_asked(champion.run):
             return _prompt_source(champion.run)
-    verdict = Verdict.objects.filter(snapshot__project=project).select_related("best_prompt").order_by("-pk").first()
+    verdict = best_prompt_verdict(project)
     if verdict is not None and _can_be_asked(verdict.best_prompt) and _beats_probe(verdict):
         return _prompt_source(verdict.best_prompt)
     report = latest_report(project)
